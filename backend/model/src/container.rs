@@ -1,0 +1,307 @@
+//! A container: what was asked ([`Config`]), what is wanted ([`Wanted`]), and what is so ([`State`], [`Container`]).
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::mount::{MOUNTS_MAX, absolute_path};
+use crate::{ContainerId, ContainerName, Exit, Hostname, ImageName, Invalid, Limits, Mount, Signal, UserSpec};
+
+/// Most arguments of a command, and most variables of an environment.
+pub const ARGUMENTS_MAX: usize = 4096;
+/// Most bytes of one argument or variable: the kernel's `MAX_ARG_STRLEN` (`execve(2)`), less its NUL.
+pub const ARGUMENT_BYTES_MAX: usize = 131_071;
+/// Most bytes of all arguments and variables together.
+pub const ARGUMENTS_BYTES_MAX: usize = 1 << 20;
+/// Most labels, and most bytes of a label's key and of its value.
+pub const LABELS_MAX: usize = 256;
+/// Longest key or value of a label, in bytes.
+pub const LABEL_BYTES_MAX: usize = 4096;
+/// Time between the stop signal and the kill, where none is given, in milliseconds (Docker's ten seconds).
+pub const STOP_GRACE_MS_DEFAULT: u64 = 10_000;
+/// Longest such time, in milliseconds: one hour.
+pub const STOP_GRACE_MS_MAX: u64 = 3_600_000;
+
+/// What a person asked for. It never changes by itself; what happens to the container is in [`Container`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Config {
+    /// Unique among the containers that exist.
+    pub name: ContainerName,
+    /// The image below the container's own layer.
+    pub image: ImageName,
+    /// Program and arguments; the program is looked up in the container's `PATH`. Never empty.
+    pub command: Vec<String>,
+    /// Environment beside what Belljar sets (`PATH`, `HOME`, `HOSTNAME`).
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+    /// Hostname inside; the first twelve digits of the id where not given.
+    #[serde(default)]
+    pub hostname: Option<Hostname>,
+    /// User inside; root of the container where not given.
+    #[serde(default)]
+    pub user: Option<UserSpec>,
+    /// Working folder inside, absolute; `/` where not given. Made where missing.
+    #[serde(default)]
+    pub workdir: Option<String>,
+    /// What it may use.
+    #[serde(default)]
+    pub limits: Limits,
+    /// What is put into its tree.
+    #[serde(default)]
+    pub mounts: Vec<Mount>,
+    /// What happens when its program ends by itself.
+    #[serde(default)]
+    pub restart: Restart,
+    /// Whether a minimal init is PID 1 (reaps, forwards signals) instead of the program itself.
+    #[serde(default)]
+    pub init: bool,
+    /// The signal of a stop.
+    #[serde(default = "default_stop_signal")]
+    pub stop_signal: Signal,
+    /// Milliseconds between the stop signal and the kill.
+    #[serde(default = "default_stop_grace_ms")]
+    pub stop_grace_ms: u64,
+    /// Free words for people and tools.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+}
+
+fn default_stop_signal() -> Signal {
+    Signal::TERM
+}
+
+fn default_stop_grace_ms() -> u64 {
+    STOP_GRACE_MS_DEFAULT
+}
+
+impl Config {
+    /// Checks everything that can be checked without looking at the host; the first wrong field is named.
+    pub fn check(&self) -> Result<(), Invalid> {
+        check_command(&self.command)?;
+        check_env(&self.env)?;
+        if let Some(workdir) = &self.workdir {
+            absolute_path("workdir", workdir)?;
+        }
+        if self.mounts.len() > MOUNTS_MAX {
+            return Err(Invalid::new("mounts", format!("must be at most {MOUNTS_MAX}")));
+        }
+        for (index, mount) in self.mounts.iter().enumerate() {
+            mount.check(&format!("mounts[{index}]"))?;
+        }
+        check_targets_differ(&self.mounts)?;
+        if self.stop_grace_ms > STOP_GRACE_MS_MAX {
+            return Err(Invalid::new("stop_grace_ms", format!("must be at most {STOP_GRACE_MS_MAX}")));
+        }
+        check_labels(&self.labels)
+    }
+}
+
+fn check_command(command: &[String]) -> Result<(), Invalid> {
+    if command.first().is_none_or(String::is_empty) {
+        return Err(Invalid::new("command", "is required: the program to run, and its arguments, such as [\"sleep\", \"1d\"]"));
+    }
+    check_strings("command", command.iter().map(String::as_str))
+}
+
+fn check_env(env: &BTreeMap<String, String>) -> Result<(), Invalid> {
+    for key in env.keys() {
+        if key.is_empty() || key.contains('=') {
+            return Err(Invalid::new("env", format!("{key:?} is not a name of a variable")));
+        }
+    }
+    check_strings("env", env.iter().flat_map(|(key, value)| [key.as_str(), value.as_str()]))
+}
+
+fn check_strings<'a>(field: &str, strings: impl Iterator<Item = &'a str>) -> Result<(), Invalid> {
+    let (mut count, mut bytes) = (0, 0);
+    for text in strings {
+        if text.contains('\0') {
+            return Err(Invalid::new(field, "must not contain NUL bytes"));
+        }
+        if text.len() > ARGUMENT_BYTES_MAX {
+            return Err(Invalid::new(field, format!("has an element of more than {ARGUMENT_BYTES_MAX} bytes")));
+        }
+        count += 1;
+        bytes += text.len() + 1;
+    }
+    if count > ARGUMENTS_MAX * 2 || bytes > ARGUMENTS_BYTES_MAX {
+        return Err(Invalid::new(field, format!("must have at most {ARGUMENTS_MAX} elements and {ARGUMENTS_BYTES_MAX} bytes together")));
+    }
+    Ok(())
+}
+
+fn check_targets_differ(mounts: &[Mount]) -> Result<(), Invalid> {
+    let mut seen = std::collections::BTreeSet::new();
+    for (index, target) in mounts.iter().enumerate().filter_map(|(index, mount)| Some((index, mount.target()?))) {
+        if !seen.insert(target.trim_end_matches('/')) {
+            return Err(Invalid::new(format!("mounts[{index}].target"), format!("{target} is already the target of another mount")));
+        }
+    }
+    Ok(())
+}
+
+fn check_labels(labels: &BTreeMap<String, String>) -> Result<(), Invalid> {
+    if labels.len() > LABELS_MAX {
+        return Err(Invalid::new("labels", format!("must be at most {LABELS_MAX}")));
+    }
+    let too_long = |(key, value): (&String, &String)| key.is_empty() || key.len() > LABEL_BYTES_MAX || value.len() > LABEL_BYTES_MAX;
+    if labels.iter().any(too_long) {
+        return Err(Invalid::new("labels", format!("must have keys of 1 to {LABEL_BYTES_MAX} bytes and values of at most as many")));
+    }
+    Ok(())
+}
+
+/// What happens when the program ends by itself. Docker's four words.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Restart {
+    /// It stays stopped.
+    #[default]
+    No,
+    /// It is started again unless it ended with exit code 0.
+    OnFailure,
+    /// It is started again, also when Belljar starts.
+    Always,
+    /// As `always`, except that a stop by a person holds over a start of Belljar.
+    UnlessStopped,
+}
+
+/// Where a container is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// Being put together; no program has run yet.
+    Creating,
+    /// Put together, never started.
+    Created,
+    /// Its program runs: the kernel says so.
+    Running,
+    /// Its processes are frozen.
+    Paused,
+    /// Its program ended, or could not start: see [`Container::exit`].
+    Stopped,
+}
+
+impl State {
+    /// Every state, for tables and tests.
+    pub const ALL: [State; 5] = [State::Creating, State::Created, State::Running, State::Paused, State::Stopped];
+
+    /// The word on the wire, in the database and on pages.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            State::Creating => "creating",
+            State::Created => "created",
+            State::Running => "running",
+            State::Paused => "paused",
+            State::Stopped => "stopped",
+        }
+    }
+
+    /// Whether processes of it exist.
+    pub fn is_alive(self) -> bool {
+        matches!(self, State::Running | State::Paused)
+    }
+}
+
+/// What a person last asked a container to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Wanted {
+    /// Its program should run.
+    Running,
+    /// It should rest.
+    Stopped,
+    /// It should be gone, with everything of it.
+    Deleted,
+}
+
+impl Wanted {
+    /// The word in the database.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Wanted::Running => "running",
+            Wanted::Stopped => "stopped",
+            Wanted::Deleted => "deleted",
+        }
+    }
+}
+
+/// A running container's anchor in the kernel. A pid alone may be reused; pid and start time together are not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessRef {
+    /// Process id as the host sees it.
+    pub pid: i32,
+    /// Field 22 of `/proc/<pid>/stat`: clock ticks between boot and start of the process (`proc_pid_stat(5)`).
+    pub start_ticks: u64,
+}
+
+/// A container as it is now.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Container {
+    /// Its identifier.
+    pub id: ContainerId,
+    /// What was asked.
+    pub config: Config,
+    /// What is so.
+    pub state: State,
+    /// What is wanted.
+    pub wanted: Wanted,
+    /// First host id of its range of 65,536 user and group ids. `None`: it shares the host's user namespace.
+    pub uid_base: Option<u32>,
+    /// When it was created, in Unix milliseconds.
+    pub created_at_ms: i64,
+    /// When its program last began, in Unix milliseconds; kept after it ended.
+    pub started_at_ms: Option<i64>,
+    /// The container's first process, while it is alive.
+    pub init: Option<ProcessRef>,
+    /// The process that watches over it, while it is alive.
+    pub monitor: Option<ProcessRef>,
+    /// How it last ended; kept while it runs again, until it ends again.
+    pub exit: Option<Exit>,
+    /// How often it was started again by its restart policy since a person last started it.
+    pub restarts: u32,
+}
+
+impl Container {
+    /// Hostname inside.
+    pub fn hostname(&self) -> &str {
+        self.config.hostname.as_ref().map_or(self.id.short(), Hostname::as_str)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config() -> Config {
+        serde_json::from_str(r#"{"name":"web","image":"host","command":["sleep","1d"]}"#).expect("a minimal config")
+    }
+
+    #[test]
+    fn a_minimal_config_is_valid_and_has_dockers_defaults() {
+        let config = config();
+        assert_eq!(config.check(), Ok(()));
+        assert_eq!((config.stop_signal, config.stop_grace_ms, config.restart), (Signal::TERM, 10_000, Restart::No));
+    }
+
+    #[test]
+    fn wrong_fields_are_named() {
+        type Breaks = fn(&mut Config);
+        let broken: [(&str, Breaks); 6] = [
+            ("command", |config| config.command.clear()),
+            ("command", |config| config.command.push("a\0b".into())),
+            ("env", |config| drop(config.env.insert("A=B".into(), String::new()))),
+            ("workdir", |config| config.workdir = Some("relative".into())),
+            ("stop_grace_ms", |config| config.stop_grace_ms = u64::MAX),
+            ("mounts[1].target", |config| {
+                config.mounts =
+                    vec![Mount::Tmpfs { target: "/t".into(), size_bytes: None }, Mount::Tmpfs { target: "/t/".into(), size_bytes: None }]
+            }),
+        ];
+        for (field, breaks) in broken {
+            let mut config = config();
+            breaks(&mut config);
+            assert_eq!(config.check().map_err(|invalid| invalid.field), Err(field.to_owned()));
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! What happened, and when: the diary of every container.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ContainerId;
+
+/// What kind of thing happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EventKind {
+    /// A container was created.
+    Created,
+    /// Its program began.
+    Started,
+    /// Its program could not begin.
+    StartFailed,
+    /// Its program ended by itself, or by a signal.
+    Exited,
+    /// The kernel killed it, or a process of it, for memory.
+    OutOfMemory,
+    /// A person stopped it.
+    Stopped,
+    /// A person sent it a signal.
+    Killed,
+    /// Its processes were frozen.
+    Paused,
+    /// Its processes were thawed.
+    Resumed,
+    /// A person, or its restart policy, started it again.
+    Restarted,
+    /// It was found dead, and nobody saw how it ended.
+    Lost,
+    /// The server found it running after having been away.
+    Found,
+    /// It was deleted, with everything of it.
+    Deleted,
+    /// An image was brought in.
+    ImageImported,
+    /// An image was deleted.
+    ImageDeleted,
+}
+
+impl EventKind {
+    /// Every kind.
+    pub const ALL: [EventKind; 15] = [
+        EventKind::Created,
+        EventKind::Started,
+        EventKind::StartFailed,
+        EventKind::Exited,
+        EventKind::OutOfMemory,
+        EventKind::Stopped,
+        EventKind::Killed,
+        EventKind::Paused,
+        EventKind::Resumed,
+        EventKind::Restarted,
+        EventKind::Lost,
+        EventKind::Found,
+        EventKind::Deleted,
+        EventKind::ImageImported,
+        EventKind::ImageDeleted,
+    ];
+
+    /// The word on the wire, in the database and on pages.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            EventKind::Created => "created",
+            EventKind::Started => "started",
+            EventKind::StartFailed => "start_failed",
+            EventKind::Exited => "exited",
+            EventKind::OutOfMemory => "out_of_memory",
+            EventKind::Stopped => "stopped",
+            EventKind::Killed => "killed",
+            EventKind::Paused => "paused",
+            EventKind::Resumed => "resumed",
+            EventKind::Restarted => "restarted",
+            EventKind::Lost => "lost",
+            EventKind::Found => "found",
+            EventKind::Deleted => "deleted",
+            EventKind::ImageImported => "image_imported",
+            EventKind::ImageDeleted => "image_deleted",
+        }
+    }
+
+    /// The kind with this word.
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == word)
+    }
+}
+
+/// An event that is about to be recorded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewEvent {
+    /// When, in Unix milliseconds.
+    pub at_ms: i64,
+    /// What kind.
+    pub kind: EventKind,
+    /// The container it is about.
+    pub container: Option<ContainerId>,
+    /// Name of the container or image at that time: it stays readable when that is gone.
+    pub subject: String,
+    /// One sentence for a person.
+    pub message: String,
+}
+
+/// An event as recorded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// Number in order of recording.
+    pub id: i64,
+    /// When, in Unix milliseconds.
+    pub at_ms: i64,
+    /// What kind.
+    pub kind: EventKind,
+    /// The container it is about.
+    pub container: Option<ContainerId>,
+    /// Name of the container or image at that time.
+    pub subject: String,
+    /// One sentence for a person.
+    pub message: String,
+}

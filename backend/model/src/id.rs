@@ -1,0 +1,223 @@
+//! Names and identifiers, parsed once.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::Invalid;
+
+/// Most characters of a container's or an image's name.
+pub const NAME_CHARS_MAX: usize = 128;
+/// Most characters of a hostname: `HOST_NAME_MAX` of Linux (`sethostname(2)`).
+pub const HOSTNAME_CHARS_MAX: usize = 64;
+
+/// A container's identifier: 32 random bytes as 64 lower-case hexadecimal digits.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ContainerId(String);
+
+impl ContainerId {
+    /// The identifier made of these random bytes.
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        use fmt::Write as _;
+        let mut hex = String::with_capacity(64);
+        for byte in bytes {
+            // Writing to a String cannot fail.
+            let _ = write!(hex, "{byte:02x}");
+        }
+        Self(hex)
+    }
+
+    /// All 64 digits.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The first twelve digits, as people read them.
+    pub fn short(&self) -> &str {
+        &self.0[..12]
+    }
+}
+
+impl FromStr for ContainerId {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let lower_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        if text.len() == 64 && text.bytes().all(lower_hex) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(Invalid::new("id", "must be 64 lower-case hexadecimal digits"))
+        }
+    }
+}
+
+/// Makes a validated string type usable by serde, `Display` and `as_str`.
+macro_rules! parsed_string {
+    ($type:ty) => {
+        impl fmt::Display for $type {
+            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str(&self.0)
+            }
+        }
+        impl From<$type> for String {
+            fn from(value: $type) -> String {
+                value.0
+            }
+        }
+        impl TryFrom<String> for $type {
+            type Error = Invalid;
+            fn try_from(text: String) -> Result<Self, Invalid> {
+                text.parse()
+            }
+        }
+    };
+}
+
+parsed_string!(ContainerId);
+parsed_string!(ContainerName);
+parsed_string!(ImageName);
+parsed_string!(Hostname);
+
+/// A container's name: one to 128 of `a-z A-Z 0-9 _ . -`, starting with a letter or digit (Docker's rule, bounded).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ContainerName(String);
+
+impl ContainerName {
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for ContainerName {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        plain_name("name", text)?;
+        if text.len() == 64 && text.parse::<ContainerId>().is_ok() {
+            return Err(Invalid::new("name", "must not look like a container id"));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+/// The name of an image on this host: `host`, or a name given at import. Same characters as a container's name.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ImageName(String);
+
+impl ImageName {
+    /// The image that is the host's own userland. It always exists and cannot be imported over or deleted.
+    pub const HOST: &'static str = "host";
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether this is the host's own userland.
+    pub fn is_host(&self) -> bool {
+        self.0 == Self::HOST
+    }
+}
+
+impl FromStr for ImageName {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        plain_name("image", text)?;
+        Ok(Self(text.to_owned()))
+    }
+}
+
+fn plain_name(field: &str, text: &str) -> Result<(), Invalid> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-');
+    let Some(first) = text.bytes().next() else {
+        return Err(Invalid::new(field, "must not be empty"));
+    };
+    if text.len() > NAME_CHARS_MAX {
+        return Err(Invalid::new(field, format!("must have at most {NAME_CHARS_MAX} characters, has {}", text.chars().count())));
+    }
+    if !text.bytes().all(allowed) {
+        return Err(Invalid::new(field, "may contain only letters, digits, '_', '.' and '-'"));
+    }
+    if !first.is_ascii_alphanumeric() {
+        return Err(Invalid::new(field, "must start with a letter or a digit"));
+    }
+    Ok(())
+}
+
+/// A hostname as `sethostname(2)` takes it: one to 64 letters, digits, `-` and `.`; no part empty or with `-` at an end.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Hostname(String);
+
+impl Hostname {
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Hostname {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        if text.is_empty() || text.len() > HOSTNAME_CHARS_MAX {
+            return Err(Invalid::new("hostname", format!("must have 1 to {HOSTNAME_CHARS_MAX} characters")));
+        }
+        let part_is_valid = |part: &str| {
+            let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+            !part.is_empty() && part.bytes().all(allowed) && !part.starts_with('-') && !part.ends_with('-')
+        };
+        if text.split('.').all(part_is_valid) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(Invalid::new("hostname", "may contain only letters, digits, '-' and single dots, and no part may start or end with '-'"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_people_use_are_accepted() {
+        for name in ["web", "db-1", "a", "Home_Assistant.2", "0"] {
+            assert!(name.parse::<ContainerName>().is_ok(), "{name}");
+        }
+    }
+
+    #[test]
+    fn names_that_could_leave_their_folder_or_confuse_are_refused() {
+        let long = "x".repeat(300);
+        for name in ["", "a/b", "..", ".hidden", "-rf", "a b", "ä", "a\n", "a\0", long.as_str()] {
+            assert!(name.parse::<ContainerName>().is_err(), "{name:?}");
+        }
+        assert!("a".repeat(64).parse::<ContainerName>().is_err(), "an id is not a name");
+    }
+
+    #[test]
+    fn an_id_is_exactly_64_lower_case_digits() {
+        let id = ContainerId::from_bytes([0xab; 32]);
+        assert_eq!(id.short(), "abababababab");
+        assert_eq!(id.as_str().parse::<ContainerId>().as_ref(), Ok(&id));
+        assert!(id.as_str().to_uppercase().parse::<ContainerId>().is_err());
+        assert!(id.as_str()[1..].parse::<ContainerId>().is_err());
+    }
+
+    #[test]
+    fn hostnames_follow_the_kernel_and_the_resolver() {
+        for name in ["web", "db.home.arpa", "a-b", "x1"] {
+            assert!(name.parse::<Hostname>().is_ok(), "{name}");
+        }
+        let long = "h".repeat(65);
+        for name in ["", "-a", "a-", "a..b", ".a", "a b", "a/b", long.as_str()] {
+            assert!(name.parse::<Hostname>().is_err(), "{name:?}");
+        }
+    }
+}

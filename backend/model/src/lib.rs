@@ -1,0 +1,51 @@
+//! The nouns of Belljar: what a container, an image, a limit, an event *is*, and which request is allowed in which state.
+//!
+//! This crate must never know how any of it happens: no I/O, no clock, no randomness, no HTTP, no SQL. Every type that
+//! can be wrong is parsed here once ([`ContainerName`], [`Limits`], …) and is right from then on. Start reading at
+//! [`container`], then [`machine`], which is the table of every state against every request.
+
+pub mod cgroup;
+pub mod container;
+pub mod event;
+pub mod exit;
+pub mod id;
+pub mod image;
+pub mod limits;
+pub mod log;
+pub mod machine;
+pub mod mount;
+pub mod namespace;
+pub mod overlay;
+pub mod plan;
+pub mod signal;
+pub mod size;
+pub mod usage;
+pub mod user;
+
+pub use container::{Config, Container, State, Wanted};
+pub use event::{Event, EventKind, NewEvent};
+pub use exit::{Exit, Failure, OutOfMemory};
+pub use id::{ContainerId, ContainerName, Hostname, ImageName};
+pub use image::Image;
+pub use limits::Limits;
+pub use mount::Mount;
+pub use signal::Signal;
+pub use user::UserSpec;
+
+/// What is wrong with a value that came from outside: the field by its path in the request (`limits.cpus`), and one
+/// sentence that says what is wrong and what would be right.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {problem}")]
+pub struct Invalid {
+    /// Path of the field, dots between names, `[2]` for the third element.
+    pub field: String,
+    /// What is wrong, as a clause that follows the field's name.
+    pub problem: String,
+}
+
+impl Invalid {
+    /// An invalid `field`, and why.
+    pub fn new(field: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self { field: field.into(), problem: problem.into() }
+    }
+}

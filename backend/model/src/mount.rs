@@ -1,0 +1,121 @@
+//! What is put into a container's file tree besides its image.
+
+use serde::{Deserialize, Serialize};
+
+use crate::Invalid;
+
+/// Most mounts of one container.
+pub const MOUNTS_MAX: usize = 128;
+/// Longest path that is taken, in bytes (`PATH_MAX` without its NUL).
+pub const PATH_BYTES_MAX: usize = 4095;
+
+/// One thing that is put into the container's tree. Paths are absolute, without `.` and `..`, already checked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "lowercase", deny_unknown_fields)]
+pub enum Mount {
+    /// A folder or file of the host, shared.
+    Bind {
+        /// Path on the host; must exist.
+        source: String,
+        /// Path in the container; made where missing.
+        target: String,
+        /// Whether the container may not write to it.
+        #[serde(default)]
+        readonly: bool,
+    },
+    /// A folder of the host as a further read-only layer of the root: its files appear over the image's, and what the
+    /// container changes goes to its upper layer, never to the folder. The first one given lies on top.
+    Layer {
+        /// Folder on the host; must exist.
+        source: String,
+    },
+    /// An empty file system in memory, gone with the container's stop.
+    Tmpfs {
+        /// Path in the container; made where missing.
+        target: String,
+        /// Most bytes; 64 MiB where not given.
+        #[serde(default)]
+        size_bytes: Option<u64>,
+    },
+}
+
+/// Size of a tmpfs that does not ask for one.
+pub const TMPFS_SIZE_BYTES_DEFAULT: u64 = 64 << 20;
+
+impl Mount {
+    /// Checks paths and sizes; `field` is the mount's own path in the request (`mounts[0]`).
+    pub fn check(&self, field: &str) -> Result<(), Invalid> {
+        match self {
+            Mount::Bind { source, target, .. } => {
+                absolute_path(&format!("{field}.source"), source)?;
+                mount_target(&format!("{field}.target"), target)
+            }
+            Mount::Layer { source } => absolute_path(&format!("{field}.source"), source),
+            Mount::Tmpfs { target, size_bytes } => {
+                mount_target(&format!("{field}.target"), target)?;
+                if size_bytes.is_some_and(|bytes| bytes == 0 || bytes > 1 << 50) {
+                    return Err(Invalid::new(format!("{field}.size_bytes"), "must be at least 1 byte and at most 1 PiB"));
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Where in the container it appears; `None` for a layer, which is part of the root.
+    pub fn target(&self) -> Option<&str> {
+        match self {
+            Mount::Bind { target, .. } | Mount::Tmpfs { target, .. } => Some(target),
+            Mount::Layer { .. } => None,
+        }
+    }
+}
+
+/// Accepts an absolute path without `.`, `..`, NUL or line ends.
+pub fn absolute_path(field: &str, path: &str) -> Result<(), Invalid> {
+    if !path.starts_with('/') {
+        return Err(Invalid::new(field, "must be an absolute path"));
+    }
+    if path.len() > PATH_BYTES_MAX {
+        return Err(Invalid::new(field, format!("must have at most {PATH_BYTES_MAX} bytes")));
+    }
+    if path.bytes().any(|byte| byte < 0x20 || byte == 0x7f) {
+        return Err(Invalid::new(field, "must not contain control characters"));
+    }
+    if path.split('/').any(|part| part == "." || part == "..") {
+        return Err(Invalid::new(field, "must not contain '.' or '..'"));
+    }
+    Ok(())
+}
+
+/// What the core mounts itself; a mount there would take the container's isolation apart.
+const RESERVED_TARGETS: [&str; 3] = ["/proc", "/sys", "/dev"];
+
+fn mount_target(field: &str, path: &str) -> Result<(), Invalid> {
+    absolute_path(field, path)?;
+    let trimmed = path.trim_end_matches('/');
+    if trimmed.is_empty() {
+        return Err(Invalid::new(field, "must not be the root of the container"));
+    }
+    let inside = |reserved: &str| trimmed.strip_prefix(reserved).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    match RESERVED_TARGETS.into_iter().find(|reserved| inside(reserved)) {
+        Some(reserved) => Err(Invalid::new(field, format!("must not be in {reserved}, which Belljar mounts itself"))),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mounts_over_what_isolates_are_refused() {
+        for target in ["/", "//", "/proc", "/proc/sys", "/sys/fs/cgroup", "/dev/", "relative", "/a/../proc", "/a\n"] {
+            let mount = Mount::Tmpfs { target: target.into(), size_bytes: None };
+            assert!(mount.check("mounts[0]").is_err(), "{target}");
+        }
+        for target in ["/data", "/process", "/devices/x", "/var/lib/db"] {
+            let mount = Mount::Bind { source: "/srv".into(), target: target.into(), readonly: false };
+            assert_eq!(mount.check("mounts[0]"), Ok(()), "{target}");
+        }
+    }
+}
