@@ -8,6 +8,7 @@ pub mod cgroup;
 pub mod container;
 pub mod event;
 pub mod exit;
+pub mod host;
 pub mod id;
 pub mod image;
 pub mod limits;
@@ -17,19 +18,24 @@ pub mod mount;
 pub mod namespace;
 pub mod overlay;
 pub mod plan;
+pub mod process;
 pub mod signal;
 pub mod size;
+pub mod token;
 pub mod usage;
 pub mod user;
 
 pub use container::{Config, Container, State, Wanted};
 pub use event::{Event, EventKind, NewEvent};
 pub use exit::{Exit, Failure, OutOfMemory};
+pub use host::Host;
 pub use id::{ContainerId, ContainerName, Hostname, ImageName};
 pub use image::Image;
 pub use limits::Limits;
 pub use mount::Mount;
+pub use process::Process;
 pub use signal::Signal;
+pub use token::Token;
 pub use user::UserSpec;
 
 /// What is wrong with a value that came from outside: the field by its path in the request (`limits.cpus`), and one

@@ -1,0 +1,53 @@
+//! The machine that Belljar runs on, as far as containers depend on it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::cgroup::Version;
+
+/// Facts about the host, looked up by the server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Host {
+    /// Its hostname.
+    pub hostname: String,
+    /// The kernel's release: `6.1.0-28-amd64`.
+    pub kernel: String,
+    /// `MemTotal` of `/proc/meminfo`, in bytes.
+    pub memory_bytes: u64,
+    /// Processors online.
+    pub cpus: u32,
+    /// `/proc/sys/kernel/pid_max`.
+    pub pids: u32,
+    /// `v1`, `v2` or `hybrid`.
+    pub cgroup_mode: String,
+    /// Controllers that can be used, and the hierarchy of each.
+    pub controllers: Vec<HostController>,
+    /// Whether a container can have a user namespace of its own.
+    pub user_namespaces: Support,
+    /// Whether the file systems below the data folder can be mounted with other owners (`MOUNT_ATTR_IDMAP`).
+    pub idmapped_mounts: Support,
+    /// Folder of the data.
+    pub data_dir: String,
+    /// Folder of the socket and of what lives only as long as the machine runs.
+    pub run_dir: String,
+    /// Name of this instance of Belljar.
+    pub instance: String,
+}
+
+/// One cgroup controller of the host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostController {
+    /// `memory`, `cpu`, `pids`, ….
+    pub name: String,
+    /// Which hierarchy it lives in.
+    pub version: Version,
+}
+
+/// Whether the kernel can do something.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Support {
+    /// It can.
+    Yes,
+    /// It cannot, and why, as one sentence.
+    No(String),
+}
