@@ -1,0 +1,68 @@
+//! What the database can say instead of an answer.
+
+use std::path::PathBuf;
+
+use belljar_model::{ContainerId, ContainerName};
+
+/// The database failed, or holds what it cannot hold.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The file could not be opened, or is no database.
+    #[error("could not open the database {}", path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// Its tables could not be brought to this version's form.
+    #[error("could not migrate the database {}", path.display())]
+    Migrate {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: sqlx::migrate::MigrateError,
+    },
+    /// A statement failed.
+    #[error("could not {operation}")]
+    Statement {
+        /// What was tried: `record a container`.
+        operation: &'static str,
+        /// Why not.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// A row cannot be read as what it should be.
+    #[error("the row {key} of table {table} holds no valid {column}")]
+    Row {
+        /// The table.
+        table: &'static str,
+        /// Which row.
+        key: String,
+        /// Which column.
+        column: &'static str,
+        /// What is wrong with it.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+/// A container could not be inserted.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum InsertError {
+    /// The name belongs to another container.
+    #[error("the name {name} is taken by container {}", id.short())]
+    NameTaken {
+        /// The name.
+        name: ContainerName,
+        /// Who has it.
+        id: ContainerId,
+    },
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] Error),
+}

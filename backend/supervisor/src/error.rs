@@ -1,0 +1,142 @@
+//! What can go wrong when something is asked of the supervisor, by kind, so that an edge can map it in one `match`.
+
+use std::io;
+use std::path::PathBuf;
+
+use belljar_model::{ContainerId, ContainerName, Failure, ImageName, Invalid};
+
+/// A request that could not be carried out, or could not be answered.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// There is nothing of that name.
+    #[error("there is no {what} {key}")]
+    NotFound {
+        /// `container` or `image`.
+        what: &'static str,
+        /// What was asked for.
+        key: String,
+    },
+    /// The beginning of an id fits several containers.
+    #[error("{key} is the beginning of several container ids: write more of it")]
+    Ambiguous {
+        /// What was asked for.
+        key: String,
+    },
+    /// The name belongs to another container.
+    #[error("the name {name} is taken by container {}", id.short())]
+    NameTaken {
+        /// The name.
+        name: ContainerName,
+        /// Who has it.
+        id: ContainerId,
+    },
+    /// Not in this state: the verdict of [`belljar_model::machine::admit`].
+    #[error("{name} {because}")]
+    Refused {
+        /// The container.
+        name: ContainerName,
+        /// A clause that follows the name.
+        because: &'static str,
+    },
+    /// An image of that name is there already.
+    #[error("there is already an image {image}: delete it first, or choose another name")]
+    ImageExists {
+        /// The image.
+        image: ImageName,
+    },
+    /// Containers are made of it.
+    #[error("the image {image} is used by {}", containers.join(", "))]
+    ImageInUse {
+        /// The image.
+        image: ImageName,
+        /// By name.
+        containers: Vec<String>,
+    },
+    /// A field of the request is wrong.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    /// The program could not begin. The container is `stopped`, and its exit says the same.
+    #[error("could not start {name}: {failure}")]
+    StartFailed {
+        /// The container.
+        name: ContainerName,
+        /// Step, object, cause.
+        failure: Failure,
+    },
+    /// It cannot be done just now.
+    #[error("{because}")]
+    Unavailable {
+        /// Why, as a sentence without a full stop.
+        because: String,
+    },
+    /// The database did not do its part.
+    #[error("the database failed")]
+    Store(#[from] belljar_store::Error),
+    /// A file or folder of Belljar could not be read or written.
+    #[error("could not {operation} {}", path.display())]
+    File {
+        /// What was tried, as a verb: `read`, `make`, `remove`.
+        operation: &'static str,
+        /// With what.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// The kernel, a bundle or an image did not do its part.
+    #[error("could not {operation} {object}")]
+    Failed {
+        /// What was tried, as a verb: `freeze`, `read the cgroup of`.
+        operation: &'static str,
+        /// With what.
+        object: String,
+        /// Why not.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+/// What kind of error it is: what the edge turns into a status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ErrorKind {
+    /// There is no such thing.
+    NotFound,
+    /// It contradicts what is.
+    Conflict,
+    /// A field is wrong.
+    Invalid,
+    /// The program could not begin.
+    StartFailed,
+    /// Not now.
+    Unavailable,
+    /// Our own fault, or the machine's.
+    Internal,
+}
+
+impl Error {
+    /// Its kind.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Error::NotFound { .. } => ErrorKind::NotFound,
+            Error::Ambiguous { .. }
+            | Error::NameTaken { .. }
+            | Error::Refused { .. }
+            | Error::ImageExists { .. }
+            | Error::ImageInUse { .. } => ErrorKind::Conflict,
+            Error::Invalid(_) => ErrorKind::Invalid,
+            Error::StartFailed { .. } => ErrorKind::StartFailed,
+            Error::Unavailable { .. } => ErrorKind::Unavailable,
+            Error::Store(_) | Error::File { .. } | Error::Failed { .. } => ErrorKind::Internal,
+        }
+    }
+
+    /// A failure of ours whose cause is `source`.
+    pub(crate) fn failed(
+        operation: &'static str,
+        object: impl Into<String>,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        Error::Failed { operation, object: object.into(), source: source.into() }
+    }
+}
