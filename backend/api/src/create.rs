@@ -1,0 +1,182 @@
+//! The body of `POST /containers`. Unknown fields are refused by name.
+
+use std::collections::BTreeMap;
+
+use belljar_model::container::{Config, Restart, STOP_GRACE_MS_DEFAULT};
+use belljar_model::{ContainerName, Invalid, Signal};
+use serde::{Deserialize, Serialize};
+
+use crate::container::Limits;
+use crate::mount::Mount;
+
+/// A container as it is asked for. Texts that have a form of their own are parsed by [`CreateRequest::into_config`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CreateRequest {
+    /// `host`, or the name of an imported image.
+    pub image: String,
+    /// Unique name; the server makes one up where missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Program and arguments.
+    pub command: Vec<String>,
+    /// Environment.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
+    /// `user[:group]`, names or numbers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// Working folder, absolute.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workdir: Option<String>,
+    /// Hostname inside.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hostname: Option<String>,
+    /// What it may use.
+    #[serde(default)]
+    pub limits: Limits,
+    /// What is put into its tree.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mounts: Vec<Mount>,
+    /// `no`, `on-failure`, `always` or `unless-stopped`.
+    #[serde(default)]
+    pub restart: Restart,
+    /// Whether a minimal init is PID 1.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub init: bool,
+    /// Signal of a stop; `SIGTERM` where missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_signal: Option<String>,
+    /// Milliseconds between the stop signal and the kill; 10 seconds where missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_grace_ms: Option<u64>,
+    /// Free words for people and tools.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// Whether its program is started at once; true where missing.
+    #[serde(default = "yes")]
+    pub start: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl CreateRequest {
+    /// The least that can be asked: an image and a command, started at once.
+    pub fn new(image: impl Into<String>, command: Vec<String>) -> Self {
+        Self {
+            image: image.into(),
+            name: None,
+            command,
+            env: BTreeMap::new(),
+            user: None,
+            workdir: None,
+            hostname: None,
+            limits: Limits::default(),
+            mounts: Vec::new(),
+            restart: Restart::default(),
+            init: false,
+            stop_signal: None,
+            stop_grace_ms: None,
+            labels: BTreeMap::new(),
+            start: true,
+        }
+    }
+
+    /// The model's configuration, with everything checked that can be without looking at the host. `made_up` is asked
+    /// for a name where the request has none.
+    pub fn into_config(self, made_up: impl FnOnce() -> ContainerName) -> Result<Config, Invalid> {
+        let name = match self.name {
+            Some(name) => name.parse()?,
+            None => made_up(),
+        };
+        let into_mount = |(index, mount): (usize, Mount)| mount.into_model(&format!("mounts[{index}]"));
+        let config = Config {
+            name,
+            image: self.image.parse()?,
+            command: self.command,
+            env: self.env,
+            hostname: self.hostname.map(|text| text.parse()).transpose()?,
+            user: self.user.map(|text| text.parse()).transpose()?,
+            workdir: self.workdir,
+            limits: self.limits.into(),
+            mounts: self.mounts.into_iter().enumerate().map(into_mount).collect::<Result<_, _>>()?,
+            restart: self.restart,
+            init: self.init,
+            stop_signal: self.stop_signal.map_or(Ok(Signal::TERM), |text| stop_signal(&text))?,
+            stop_grace_ms: self.stop_grace_ms.unwrap_or(STOP_GRACE_MS_DEFAULT),
+            labels: self.labels,
+        };
+        config.check()?;
+        Ok(config)
+    }
+}
+
+/// The model names the field `signal`, which is what the kill request calls it.
+fn stop_signal(text: &str) -> Result<Signal, Invalid> {
+    text.parse().map_err(|invalid: Invalid| Invalid::new("stop_signal", invalid.problem))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::document::parse;
+
+    fn config(body: &str) -> Result<Config, Invalid> {
+        parse::<CreateRequest>(body.as_bytes()).expect("readable").into_config(|| "made-up".parse().expect("a name"))
+    }
+
+    #[test]
+    fn the_least_request_is_started_under_a_name_that_was_made_up() {
+        let body = br#"{"image":"host","command":["sleep","1d"]}"#;
+        let request: CreateRequest = parse(body).expect("readable");
+        assert!(request.start);
+        assert_eq!(request, CreateRequest::new("host", vec!["sleep".into(), "1d".into()]));
+        let config = config(r#"{"image":"host","command":["sleep","1d"]}"#).expect("valid");
+        assert_eq!((config.name.as_str(), config.stop_grace_ms), ("made-up", STOP_GRACE_MS_DEFAULT));
+    }
+
+    #[test]
+    fn everything_that_is_asked_arrives() {
+        let body = r#"{"image":"alpine","name":"db","command":["sleep","1d"],"env":{"TZ":"Europe/Paris"},"user":"1000:1000",
+            "workdir":"/srv","hostname":"db","limits":{"memory_bytes":67108864,"memory_swap_bytes":0,"cpus":0.5,"pids":128},
+            "mounts":[{"type":"bind","source":"/srv/db","target":"/data"},{"type":"layer","source":"/srv/conf","readonly":true},
+            {"type":"tmpfs","target":"/tmp"}],"restart":"unless-stopped","init":true,"stop_signal":"INT","stop_grace_ms":5,
+            "labels":{"a":"b"},"start":false}"#;
+        let config = config(body).expect("valid");
+        let again: CreateRequest = parse(body.as_bytes()).expect("readable");
+        assert!(!again.start);
+        assert_eq!((config.hostname.map(String::from), config.user.map(String::from)), (Some("db".into()), Some("1000:1000".into())));
+        assert_eq!((config.limits.memory_swap_bytes, config.limits.pids, config.mounts.len()), (Some(0), Some(128), 3));
+        assert_eq!((config.stop_signal.to_string(), config.restart), ("SIGINT".into(), Restart::UnlessStopped));
+    }
+
+    #[test]
+    fn a_value_that_cannot_be_is_named_by_its_field() {
+        let long = "x".repeat(300);
+        let cases = [
+            (r#""name":"a/b""#.to_owned(), "name"),
+            (format!(r#""name":"{long}""#), "name"),
+            (r#""image":"../x""#.to_owned(), "image"),
+            (r#""hostname":"-a""#.to_owned(), "hostname"),
+            (r#""user":"4294967296""#.to_owned(), "user"),
+            (r#""workdir":"relative""#.to_owned(), "workdir"),
+            (r#""stop_signal":"SIGNOPE""#.to_owned(), "stop_signal"),
+            (r#""stop_grace_ms":99999999999"#.to_owned(), "stop_grace_ms"),
+            (r#""env":{"A=B":"c"}"#.to_owned(), "env"),
+            (r#""mounts":[{"type":"tmpfs","target":"/proc"}]"#.to_owned(), "mounts[0].target"),
+        ];
+        for (member, field) in cases {
+            let image = if field == "image" { "" } else { r#""image":"host","# };
+            let body = format!(r#"{{{image}"command":["a"],{member}}}"#);
+            assert_eq!(config(&body).map_err(|invalid| invalid.field), Err(field.to_owned()), "{body}");
+        }
+    }
+
+    #[test]
+    fn an_empty_command_is_refused() {
+        let refused = config(r#"{"image":"host","command":[]}"#).expect_err("nothing to run");
+        assert_eq!(refused.field, "command");
+    }
+}

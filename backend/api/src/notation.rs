@@ -1,0 +1,150 @@
+//! Docker's short notations, as a form and a command line take them: `/srv:/data:ro`, `tmpfs:/tmp:64m`, `KEY=value`, and a
+//! command line with a shell's quoting.
+
+use std::collections::BTreeMap;
+
+use belljar_model::{Invalid, size};
+
+use crate::mount::{Mount, MountType};
+
+/// Reads one mount: `/host:/container[:ro|rw]`, `layer:/host`, `tmpfs:/container[:size]`.
+pub fn mount(field: &str, text: &str) -> Result<Mount, Invalid> {
+    let parts: Vec<&str> = text.trim().split(':').collect();
+    let bare = Mount { mount_type: MountType::Bind, source: None, target: None, readonly: None, size_bytes: None };
+    match parts.as_slice() {
+        ["layer", source] => Ok(Mount { mount_type: MountType::Layer, source: Some((*source).to_owned()), ..bare }),
+        ["tmpfs", target] => Ok(Mount { mount_type: MountType::Tmpfs, target: Some((*target).to_owned()), ..bare }),
+        ["tmpfs", target, size] => {
+            let size_bytes = Some(size::parse(field, size.strip_prefix("size=").unwrap_or(size))?);
+            Ok(Mount { mount_type: MountType::Tmpfs, target: Some((*target).to_owned()), size_bytes, ..bare })
+        }
+        [source, target] if source.starts_with('/') => bind(source, target, "rw", field),
+        [source, target, options] if source.starts_with('/') => bind(source, target, options, field),
+        _ => Err(Invalid::new(
+            field,
+            format!("{text:?} is not a mount: write /host:/container[:ro], layer:/host or tmpfs:/container[:size]"),
+        )),
+    }
+}
+
+fn bind(source: &str, target: &str, options: &str, field: &str) -> Result<Mount, Invalid> {
+    let readonly = match options {
+        "ro" => true,
+        "rw" => false,
+        _ => return Err(Invalid::new(field, format!("{options:?} is neither ro nor rw"))),
+    };
+    Ok(Mount {
+        mount_type: MountType::Bind,
+        source: Some(source.to_owned()),
+        target: Some(target.to_owned()),
+        readonly: Some(readonly),
+        size_bytes: None,
+    })
+}
+
+/// Reads `KEY=value` pairs, one each; empty lines are skipped.
+pub fn env<'a>(field: &str, lines: impl IntoIterator<Item = &'a str>) -> Result<BTreeMap<String, String>, Invalid> {
+    let pair = |line: &str| match line.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err(Invalid::new(field, format!("{line:?} is not of the form KEY=value"))),
+    };
+    lines.into_iter().map(|line| line.trim_end_matches('\r')).filter(|line| !line.trim().is_empty()).map(pair).collect()
+}
+
+/// Where the reader of a command line is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Quote {
+    None,
+    Single,
+    Double,
+}
+
+/// Splits a command line as a shell does: spaces part words; `'…'`, `"…"` and `\` keep them. Nothing is expanded.
+pub fn command(field: &str, line: &str) -> Result<Vec<String>, Invalid> {
+    let mut words = Vec::new();
+    let mut word: Option<String> = None;
+    let mut quote = Quote::None;
+    let mut characters = line.chars().peekable();
+    while let Some(character) = characters.next() {
+        match (quote, character) {
+            (Quote::None, '\'') | (Quote::Single, '\'') => {
+                quote = if quote == Quote::None { Quote::Single } else { Quote::None };
+                word.get_or_insert_default();
+            }
+            (Quote::None, '"') | (Quote::Double, '"') => {
+                quote = if quote == Quote::None { Quote::Double } else { Quote::None };
+                word.get_or_insert_default();
+            }
+            // Within double quotes a backslash only guards what would mean something there (POSIX 2.2.3).
+            (Quote::Double, '\\') if !characters.peek().is_some_and(|next| matches!(next, '"' | '\\' | '$' | '`')) => {
+                word.get_or_insert_default().push('\\');
+            }
+            (Quote::None | Quote::Double, '\\') => {
+                let guarded = characters.next().ok_or_else(|| Invalid::new(field, "ends with a backslash that guards nothing"))?;
+                word.get_or_insert_default().push(guarded);
+            }
+            (Quote::None, space) if space.is_whitespace() => words.extend(word.take()),
+            (_, character) => word.get_or_insert_default().push(character),
+        }
+    }
+    if quote != Quote::None {
+        return Err(Invalid::new(field, "has a quote that is not closed"));
+    }
+    words.extend(word);
+    Ok(words)
+}
+
+/// Writes a command as one line that [`command`] reads back to the same words.
+pub fn command_line(words: &[String]) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,@%+".contains(c);
+    let quoted = |word: &String| {
+        if !word.is_empty() && word.chars().all(plain) { word.clone() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+    };
+    words.iter().map(quoted).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mounts_are_written_as_in_docker() {
+        let read =
+            |text| mount("mounts", text).map(|mount| (mount.mount_type, mount.source, mount.target, mount.readonly, mount.size_bytes));
+        let (a, b) = (Some("/a".to_owned()), Some("/b".to_owned()));
+        assert_eq!(read("/a:/b"), Ok((MountType::Bind, a.clone(), b.clone(), Some(false), None)));
+        assert_eq!(read(" /a:/b:ro"), Ok((MountType::Bind, a.clone(), b.clone(), Some(true), None)));
+        assert_eq!(read("layer:/a"), Ok((MountType::Layer, a, None, None, None)));
+        assert_eq!(read("tmpfs:/b:64m"), Ok((MountType::Tmpfs, None, b, None, Some(64 << 20))));
+        for text in ["", "/a", "a:/b", "/a:/b:x", "tmpfs:/b:lots", "/a:/b:ro:ro"] {
+            assert_eq!(mount("mounts", text).map_err(|invalid| invalid.field), Err("mounts".into()), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_command_line_is_split_as_a_shell_does() {
+        let words = |line| command("command", line);
+        let owned = |words: &[&str]| Ok(words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>());
+        assert_eq!(words("sleep 1d"), owned(&["sleep", "1d"]));
+        assert_eq!(words(r#"sh -c 'echo "a  b"; exit 3'"#), owned(&["sh", "-c", r#"echo "a  b"; exit 3"#]));
+        assert_eq!(words(r#"a\ b "c \"d\" \n" '' x"y"'z'"#), owned(&["a b", r#"c "d" \n"#, "", "xyz"]));
+        assert_eq!(words("  "), owned(&[]));
+        for line in ["'", "\"a", "a\\"] {
+            assert!(words(line).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_command_written_as_a_line_reads_back() {
+        let words = ["sh", "-c", "echo 'it''s' \"$HOME\" \\", "", "ä b"].map(String::from).to_vec();
+        assert_eq!(command("command", &command_line(&words)), Ok(words));
+    }
+
+    #[test]
+    fn an_environment_is_one_pair_a_line() {
+        let pairs = env("env", "A=1\r\n\nB=x=y\nC=".lines()).expect("valid");
+        assert_eq!(pairs.into_iter().collect::<Vec<_>>(), [("A", "1"), ("B", "x=y"), ("C", "")].map(|(k, v)| (k.into(), v.into())));
+        assert!(env("env", ["A"]).is_err());
+        assert!(env("env", ["=1"]).is_err());
+    }
+}
