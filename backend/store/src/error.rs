@@ -50,6 +50,31 @@ pub enum Error {
     },
 }
 
+/// A word of the database that is none of the model's.
+#[derive(Debug, thiserror::Error)]
+#[error("{word:?} is none of the words that it can be")]
+struct UnknownWord {
+    word: String,
+}
+
+impl Error {
+    pub(crate) fn statement(operation: &'static str) -> impl Fn(sqlx::Error) -> Self {
+        move |source| Error::Statement { operation, source }
+    }
+
+    pub(crate) fn row<E: std::error::Error + Send + Sync + 'static>(
+        table: &'static str,
+        key: String,
+        column: &'static str,
+    ) -> impl FnOnce(E) -> Self {
+        move |source| Error::Row { table, key, column, source: Box::new(source) }
+    }
+
+    pub(crate) fn word(table: &'static str, key: String, column: &'static str, word: String) -> Self {
+        Self::row(table, key, column)(UnknownWord { word })
+    }
+}
+
 /// A container could not be inserted.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

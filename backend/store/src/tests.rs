@@ -1,0 +1,288 @@
+use belljar_model::container::{ProcessRef, Restart};
+use belljar_model::exit::{Cause, Victim};
+use belljar_model::image::ImageKind;
+use belljar_model::{Config, Container, ContainerId, EventKind, Exit, Image, Limits, Mount, NewEvent, OutOfMemory, Signal, State, Wanted};
+
+use super::*;
+
+struct Scratch {
+    folder: tempfile::TempDir,
+    store: Store,
+}
+
+impl Scratch {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Store::open(&folder.path().join("belljar.db")).await.expect("a new database");
+        Self { folder, store }
+    }
+
+    /// As after a restart of the server.
+    async fn reopened(self) -> Self {
+        self.store.close().await;
+        let store = Store::open(&self.folder.path().join("belljar.db")).await.expect("the same database");
+        Self { folder: self.folder, store }
+    }
+}
+
+fn container(number: u8, name: &str) -> Container {
+    let config = Config {
+        limits: Limits { memory_bytes: Some(4 << 20), memory_swap_bytes: Some(0), cpus: Some(0.5), pids: Some(64) },
+        mounts: vec![Mount::Bind { source: "/srv".into(), target: "/data".into(), readonly: true }],
+        restart: Restart::OnFailure,
+        env: [("TZ".to_owned(), "Europe/Paris".to_owned())].into(),
+        ..serde_json::from_str(&format!(r#"{{"name":"{name}","image":"host","command":["sleep","1d"]}}"#)).expect("a config")
+    };
+    Container {
+        id: ContainerId::from_bytes([number; 32]),
+        config,
+        state: State::Creating,
+        wanted: Wanted::Running,
+        uid_base: Some(65_536 * u32::from(number)),
+        created_at_ms: 1_700_000_000_000 + i64::from(number),
+        started_at_ms: None,
+        init: None,
+        monitor: None,
+        exit: None,
+        restarts: 0,
+    }
+}
+
+fn event(container: &Container, kind: EventKind) -> NewEvent {
+    NewEvent {
+        at_ms: 1_700_000_000_123,
+        kind,
+        container: Some(container.id.clone()),
+        subject: container.config.name.to_string(),
+        message: format!("it's \"{}\"", kind.as_str()),
+    }
+}
+
+#[tokio::test]
+async fn a_container_is_read_back_exactly_as_it_was_recorded() {
+    let scratch = Scratch::new().await;
+    let mut web = container(1, "web");
+    scratch.store.insert(&web, event(&web, EventKind::Created), Durability::Deferred).await.expect("inserted");
+    assert_eq!(scratch.store.load_all().await.expect("read"), [web.clone()]);
+
+    web.state = State::Running;
+    web.started_at_ms = Some(1_700_000_001_000);
+    web.init = Some(ProcessRef { pid: 4242, start_ticks: 99 });
+    web.monitor = Some(ProcessRef { pid: 4241, start_ticks: 98 });
+    web.config.limits = Limits::default();
+    let victim = Some(Victim { pid: 7, command: "tail".into() });
+    let out_of_memory = Some(OutOfMemory { kills: 1, limit_bytes: Some(4 << 20), peak_bytes: Some(4 << 20), victim });
+    web.exit = Some(Exit { cause: Cause::Signaled { signal: Signal::KILL }, out_of_memory, at_ms: 5 });
+    web.restarts = 3;
+    let events = vec![event(&web, EventKind::Started), event(&web, EventKind::Restarted)];
+    let recorded = scratch.store.record(&web, events, Durability::Durable).await.expect("recorded");
+    assert_eq!(
+        recorded.iter().map(|event| (event.id, event.kind)).collect::<Vec<_>>(),
+        [(2, EventKind::Started), (3, EventKind::Restarted)]
+    );
+
+    let scratch = scratch.reopened().await;
+    assert_eq!(scratch.store.load_all().await.expect("read"), [web]);
+}
+
+#[tokio::test]
+async fn a_name_that_is_taken_names_its_owner_and_leaves_no_event() {
+    let scratch = Scratch::new().await;
+    let (first, second) = (container(1, "web"), container(2, "web"));
+    scratch.store.insert(&first, event(&first, EventKind::Created), Durability::Deferred).await.expect("inserted");
+    let refused = scratch.store.insert(&second, event(&second, EventKind::Created), Durability::Deferred).await;
+    assert!(matches!(&refused, Err(InsertError::NameTaken { id, .. }) if *id == first.id), "{refused:?}");
+    assert_eq!(scratch.store.events(&EventQuery::default()).await.expect("read").len(), 1);
+
+    let third = container(3, "db");
+    scratch.store.insert(&third, event(&third, EventKind::Created), Durability::Durable).await.expect("the connection is usable again");
+}
+
+#[tokio::test]
+async fn two_containers_never_share_ids_of_the_host() {
+    let scratch = Scratch::new().await;
+    let (first, mut second) = (container(1, "web"), container(2, "db"));
+    second.uid_base = first.uid_base;
+    scratch.store.insert(&first, event(&first, EventKind::Created), Durability::Deferred).await.expect("inserted");
+    let refused = scratch.store.insert(&second, event(&second, EventKind::Created), Durability::Deferred).await;
+    assert!(matches!(refused, Err(InsertError::Store(Error::Statement { .. }))), "{refused:?}");
+    second.uid_base = None;
+    scratch
+        .store
+        .insert(&second, event(&second, EventKind::Created), Durability::Deferred)
+        .await
+        .expect("sharing the host's own is allowed");
+}
+
+#[tokio::test]
+async fn nothing_is_recorded_as_running_without_a_process() {
+    let scratch = Scratch::new().await;
+    let mut web = container(1, "web");
+    scratch.store.insert(&web, event(&web, EventKind::Created), Durability::Deferred).await.expect("inserted");
+    web.state = State::Running;
+    let events = vec![event(&web, EventKind::Started)];
+    assert!(scratch.store.record(&web, events, Durability::Durable).await.is_err());
+    assert_eq!(scratch.store.load_all().await.expect("read")[0].state, State::Creating);
+}
+
+#[tokio::test]
+async fn a_container_that_is_not_there_cannot_be_recorded() {
+    let scratch = Scratch::new().await;
+    let web = container(1, "web");
+    let refused = scratch.store.record(&web, vec![event(&web, EventKind::Started)], Durability::Durable).await;
+    assert!(refused.is_err());
+    assert!(scratch.store.events(&EventQuery::default()).await.expect("read").is_empty());
+}
+
+#[tokio::test]
+async fn a_removed_container_leaves_its_diary_and_nothing_else() {
+    let scratch = Scratch::new().await;
+    let web = container(1, "web");
+    scratch.store.insert(&web, event(&web, EventKind::Created), Durability::Deferred).await.expect("inserted");
+    let removed = scratch.store.remove(&web.id, event(&web, EventKind::Deleted)).await.expect("removed");
+    assert_eq!(removed.map(|event| event.kind), Some(EventKind::Deleted));
+    assert!(scratch.store.load_all().await.expect("read").is_empty());
+    let limits: i64 = sqlx::query_scalar("SELECT count(*) FROM limits").fetch_one(&scratch.store.readers).await.expect("counted");
+    assert_eq!(limits, 0);
+    let query = EventQuery { container: Some(web.id.clone()), ..EventQuery::default() };
+    let kinds: Vec<EventKind> = scratch.store.events(&query).await.expect("read").into_iter().map(|event| event.kind).collect();
+    assert_eq!(kinds, [EventKind::Deleted, EventKind::Created]);
+}
+
+#[tokio::test]
+async fn events_are_paged_both_ways_newest_first() {
+    let scratch = Scratch::new().await;
+    let (web, db) = (container(1, "web"), container(2, "db"));
+    for one in [&web, &db] {
+        scratch.store.insert(one, event(one, EventKind::Created), Durability::Deferred).await.expect("inserted");
+    }
+    for one in [&web, &web, &db] {
+        scratch.store.record(one, vec![event(one, EventKind::Started)], Durability::Deferred).await.expect("recorded");
+    }
+    let ids = async |query: EventQuery| -> Vec<i64> {
+        scratch.store.events(&query).await.expect("read").into_iter().map(|event| event.id).collect()
+    };
+    assert_eq!(ids(EventQuery::default()).await, [5, 4, 3, 2, 1]);
+    assert_eq!(ids(EventQuery { limit: 2, ..EventQuery::default() }).await, [5, 4]);
+    assert_eq!(ids(EventQuery { before_id: Some(4), limit: 2, ..EventQuery::default() }).await, [3, 2]);
+    assert_eq!(ids(EventQuery { after_id: Some(3), ..EventQuery::default() }).await, [5, 4]);
+    assert_eq!(ids(EventQuery { container: Some(web.id), ..EventQuery::default() }).await, [4, 3, 1]);
+}
+
+#[tokio::test]
+async fn the_oldest_events_make_room_and_numbers_are_never_used_again() {
+    let scratch = Scratch::new().await;
+    let web = container(1, "web");
+    scratch.store.insert(&web, event(&web, EventKind::Created), Durability::Deferred).await.expect("inserted");
+    let many = vec![event(&web, EventKind::Started); EVENTS_KEPT as usize];
+    let last = scratch.store.record(&web, many, Durability::Deferred).await.expect("recorded").pop().expect("one");
+    assert_eq!(last.id, i64::from(EVENTS_KEPT) + 1);
+    let kept: i64 = sqlx::query_scalar("SELECT count(*) FROM events").fetch_one(&scratch.store.readers).await.expect("counted");
+    assert_eq!(kept, i64::from(EVENTS_KEPT));
+}
+
+#[tokio::test]
+async fn who_stops_waiting_in_the_middle_of_a_commit_does_not_stop_the_next_one() {
+    let scratch = Scratch::new().await;
+    let (first, second) = (container(1, "web"), container(2, "db"));
+    for polls in 1..6 {
+        let mut insert = Box::pin(scratch.store.insert(&first, event(&first, EventKind::Created), Durability::Durable));
+        for _ in 0..polls {
+            if futures_util::poll!(&mut insert).is_ready() {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        drop(insert);
+        scratch.store.insert(&second, event(&second, EventKind::Created), Durability::Durable).await.expect("the next one");
+        scratch.store.remove(&first.id, event(&first, EventKind::Deleted)).await.expect("whether it came to be or not");
+        scratch.store.remove(&second.id, event(&second, EventKind::Deleted)).await.expect("removed");
+    }
+}
+
+#[tokio::test]
+async fn images_are_read_back_by_name() {
+    let scratch = Scratch::new().await;
+    let image = |name: &str| Image {
+        name: name.parse().expect("a name"),
+        kind: ImageKind::Rootfs,
+        digest: format!("sha256:{}", "a".repeat(64)),
+        size_bytes: 1 << 40,
+        entries: 3,
+        created_at_ms: 7,
+    };
+    let told = |kind| NewEvent { at_ms: 1, kind, container: None, subject: "x".into(), message: "y".into() };
+    for name in ["b", "a"] {
+        scratch.store.insert_image(&image(name), told(EventKind::ImageImported)).await.expect("inserted");
+    }
+    assert!(scratch.store.insert_image(&image("a"), told(EventKind::ImageImported)).await.is_err());
+    assert_eq!(scratch.store.load_images().await.expect("read"), [image("a"), image("b")]);
+    scratch.store.remove_image(&image("a").name, told(EventKind::ImageDeleted)).await.expect("removed");
+    assert_eq!(scratch.store.load_images().await.expect("read"), [image("b")]);
+}
+
+#[tokio::test]
+async fn a_new_password_ends_every_session() {
+    let scratch = Scratch::new().await;
+    assert!(!scratch.store.has_users().await.expect("read"));
+    let user = scratch.store.save_user("admin", "$argon2id$1", 1).await.expect("made");
+    let secret = [7; 32];
+    let session = NewSession { user_id: user.id, secret, created_at_ms: 1, expires_at_ms: 100 };
+    scratch.store.insert_session(&session).await.expect("begun");
+    let found = scratch.store.session(&secret, 99).await.expect("read").expect("there");
+    assert_eq!((found.user.as_str(), found.expires_at_ms), ("admin", 100));
+    assert_eq!(scratch.store.session(&secret, 100).await.expect("read"), None, "it has ended");
+
+    let changed = scratch.store.save_user("admin", "$argon2id$2", 2).await.expect("changed");
+    assert_eq!((changed.id, changed.password_hash.as_str(), changed.created_at_ms), (user.id, "$argon2id$2", 1));
+    assert_eq!(scratch.store.session(&secret, 50).await.expect("read"), None);
+    assert_eq!(scratch.store.user("admin").await.expect("read"), Some(changed));
+    assert!(scratch.store.has_users().await.expect("read"));
+}
+
+#[tokio::test]
+async fn a_token_is_known_by_its_secret_until_it_is_removed() {
+    let scratch = Scratch::new().await;
+    assert!(scratch.store.insert_token("backup", &[1; 32], 10).await.expect("made"));
+    assert!(!scratch.store.insert_token("backup", &[2; 32], 10).await.expect("refused"));
+    let last_used = async |now_ms| scratch.store.use_token(&[1; 32], now_ms).await.expect("read").map(|token| token.last_used_at_ms);
+    assert_eq!(last_used(1000).await, Some(None));
+    assert_eq!(last_used(2000).await, Some(Some(1000)), "as it was before");
+    assert_eq!(last_used(90_000).await, Some(Some(1000)), "the same minute is not noted again");
+    assert_eq!(scratch.store.tokens().await.expect("read")[0].last_used_at_ms, Some(90_000));
+    assert!(scratch.store.use_token(&[2; 32], 1).await.expect("read").is_none());
+    assert!(scratch.store.remove_token("backup").await.expect("removed"));
+    assert!(!scratch.store.remove_token("backup").await.expect("gone"));
+    assert!(scratch.store.use_token(&[1; 32], 1).await.expect("read").is_none());
+}
+
+#[tokio::test]
+async fn a_setting_is_what_it_was_last_set_to() {
+    let scratch = Scratch::new().await;
+    assert_eq!(scratch.store.setting("setup").await.expect("read"), None);
+    for value in ["a", "b"] {
+        scratch.store.save_setting("setup", value).await.expect("saved");
+    }
+    assert_eq!(scratch.reopened().await.store.setting("setup").await.expect("read").as_deref(), Some("b"));
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_database_is_refused_by_its_name() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("belljar.db");
+    std::fs::write(&path, "certainly not a database, and long enough to have a header".repeat(20)).expect("written");
+    let refused = Store::open(&path).await.map(drop).expect_err("no database").to_string();
+    assert!(refused.contains("belljar.db"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_row_that_makes_no_sense_is_named_and_not_guessed() {
+    let scratch = Scratch::new().await;
+    let web = container(1, "web");
+    scratch.store.insert(&web, event(&web, EventKind::Created), Durability::Deferred).await.expect("inserted");
+    let spoil = sqlx::query("UPDATE containers SET config = '{\"command\":7}'");
+    let mut other = options(&scratch.folder.path().join("belljar.db"), READER_CACHE_KIB).connect().await.expect("another connection");
+    spoil.execute(&mut other).await.expect("spoilt");
+    let refused = scratch.store.load_all().await.expect_err("nonsense");
+    assert!(matches!(&refused, Error::Row { table: "containers", column: "config", key, .. } if *key == web.id.as_str()), "{refused:?}");
+}

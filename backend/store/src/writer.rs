@@ -1,0 +1,119 @@
+//! The one connection that writes: a batch at a time, each a transaction, as safe as was asked.
+
+use sqlx::sqlite::{SqliteArguments, SqliteRow};
+use sqlx::{Connection, SqliteConnection};
+use tokio::sync::{Mutex, MutexGuard};
+
+/// How safe a commit is when it returns. The log is one file, written in order: what is durable makes durable whatever was
+/// committed before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// It survives a kill of the server, and a power cut only once a later commit was [`Durability::Durable`].
+    Deferred,
+    /// It survives a power cut, as does everything before it.
+    Durable,
+}
+
+impl Durability {
+    /// With `FULL`, SQLite syncs the write-ahead log after each commit; with `NORMAL` only before a checkpoint.
+    fn pragma(self) -> &'static str {
+        match self {
+            Durability::Deferred => "PRAGMA synchronous = NORMAL",
+            Durability::Durable => "PRAGMA synchronous = FULL",
+        }
+    }
+}
+
+/// Makes a transaction of statements. `IMMEDIATE`: the lock is taken before anything is read, so that it cannot be lost half-way.
+macro_rules! batch {
+    ($($sql:expr),+ $(,)?) => { concat!("BEGIN IMMEDIATE; ", $($sql, "; "),+, "COMMIT") };
+}
+pub(crate) use batch;
+
+/// The parameters of a batch, in order: `Result<SqliteArguments, sqlx::Error>`.
+macro_rules! arguments {
+    ($($value:expr),+ $(,)?) => {{
+        let mut arguments = sqlx::sqlite::SqliteArguments::default();
+        Ok::<_, sqlx::error::BoxDynError>(())
+            $(.and_then(|()| sqlx::Arguments::add(&mut arguments, $value)))+
+            .map(|()| arguments)
+            .map_err(sqlx::Error::Encode)
+    }};
+}
+pub(crate) use arguments;
+
+#[derive(Debug)]
+pub(crate) struct Writer {
+    state: Mutex<Option<State>>,
+}
+
+#[derive(Debug)]
+struct State {
+    connection: SqliteConnection,
+    /// What the connection is set to.
+    durability: Durability,
+    /// Whether a batch began of which nobody saw the end: it failed, or who waited for it went away.
+    unfinished: bool,
+}
+
+impl Writer {
+    pub(crate) fn new(connection: SqliteConnection) -> Self {
+        let state = State { connection, durability: Durability::Deferred, unfinished: false };
+        Self { state: Mutex::new(Some(state)) }
+    }
+
+    /// Runs one `batch!` and returns the rows of its `RETURNING` clauses. Parameters are numbered through the whole batch.
+    pub(crate) async fn commit(
+        &self,
+        batch: &'static str,
+        arguments: SqliteArguments,
+        durability: Durability,
+    ) -> Result<Vec<SqliteRow>, sqlx::Error> {
+        let mut guard = self.state.lock().await;
+        let state = State::of(&mut guard)?;
+        state.roll_back_what_is_unfinished().await?;
+        if state.durability != durability {
+            // Never as a cached statement: SQLite carries this pragma out when it is prepared, not when it is stepped.
+            sqlx::raw_sql(durability.pragma()).execute(&mut state.connection).await?;
+            state.durability = durability;
+        }
+        state.unfinished = true;
+        match sqlx::query_with(batch, arguments).fetch_all(&mut state.connection).await {
+            Ok(rows) => {
+                state.unfinished = false;
+                Ok(rows)
+            }
+            Err(error) => {
+                state.roll_back_what_is_unfinished().await?;
+                Err(error)
+            }
+        }
+    }
+
+    pub(crate) async fn close(&self) {
+        if let Some(state) = self.state.lock().await.take() {
+            // The file is whole without it: closing well only spares the next opening some work.
+            let _ = state.connection.close().await;
+        }
+    }
+}
+
+impl State {
+    fn of<'a>(guard: &'a mut MutexGuard<'_, Option<State>>) -> Result<&'a mut State, sqlx::Error> {
+        guard.as_mut().ok_or(sqlx::Error::PoolClosed)
+    }
+
+    async fn roll_back_what_is_unfinished(&mut self) -> Result<(), sqlx::Error> {
+        if !self.unfinished {
+            return Ok(());
+        }
+        // Some failures end the transaction by themselves (a full disk); then there is nothing to roll back, and it says so.
+        match sqlx::raw_sql("ROLLBACK").execute(&mut self.connection).await {
+            Ok(_) | Err(sqlx::Error::Database(_)) => {
+                self.unfinished = false;
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
