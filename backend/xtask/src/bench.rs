@@ -1,0 +1,55 @@
+//! `cargo xtask bench`: how long a start takes, how much memory it costs, and how heavy the list page is; beside other
+//! runtimes where they are installed, in the same run and with the same root file system. Everything is printed with its
+//! target and the ratio to it; nothing is asserted, because a figure belongs to a machine.
+
+mod memory;
+mod pages;
+mod peers;
+mod rootfs;
+mod starts;
+mod table;
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use belljar_testbed::Server;
+use serde_json::json;
+
+use crate::command::{self, cargo};
+use crate::repository;
+use table::Table;
+
+/// How much is measured.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Starts per row.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(2..=10_000))]
+    starts: u32,
+    /// Containers that run meanwhile in the second half.
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    others: u32,
+    /// Containers on the list page.
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    listed: u32,
+}
+
+/// Builds the release executable, measures, and prints the table.
+pub(crate) fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
+    command::run(&mut cargo(&["build", "--package", "belljar", "--release", "--locked"]))?;
+    let server = Server::start(repository::root().join("target/release/belljar"));
+    let mut table = Table::default();
+    memory::server(&mut table, &server, "server, idle");
+
+    let bench = starts::Bench::prepare(&server)?;
+    starts::measure(&mut table, &bench, options.starts, "alone")?;
+    for number in 0..options.others {
+        server.create(&json!({"image": "host", "name": format!("other-{number}"), "command": ["sleep", "1d"]}));
+    }
+    memory::server(&mut table, &server, &format!("server, {} running", options.others));
+    memory::monitors(&mut table, &server);
+    starts::measure(&mut table, &bench, options.starts, &format!("{} others", options.others))?;
+
+    pages::measure(&mut table, &server, options.listed);
+    print!("{table}");
+    Ok(ExitCode::SUCCESS)
+}
