@@ -1,0 +1,375 @@
+//! Writing an archive's entries below a folder, so that nothing outside of it is ever reached.
+//!
+//! Each rule answers an attack that some unpacker fell to. A name is taken apart here, never by the kernel from the
+//! archive's own bytes; `..` is refused, not resolved. A folder is reached through [`Tree`], which passes no link, so
+//! a link that an earlier entry made leads nowhere. A file is made anew (`O_EXCL`), never opened where something lies.
+//! Modes, owners, times and attributes are set through the descriptor of what was just made, never by a path
+//! (CVE-2026-33056 was a mode set through a link). Folders get theirs at the end, deepest first, because writing into a
+//! folder changes its time, and a set-group-id bit on it would change the group of what is written.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+
+use belljar_model::user::ID_MAX;
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags};
+use rustix::io::Errno;
+
+use crate::import::archive::{Archive, Kind, Member};
+use crate::import::error::{ImportError, shown};
+use crate::import::limits::{DEPTH_MAX, NAME_BYTES_MAX, PATH_BYTES_MAX};
+use crate::tree::{Tree, join, split};
+
+/// Mode of a folder that the archive implies but does not hold.
+const FOLDER_MODE: u32 = 0o755;
+/// Prefix of overlayfs's and OCI's whiteout files.
+const WHITEOUT_PREFIX: &[u8] = b".wh.";
+
+/// Writes entries below one folder.
+pub(super) struct Unpacker {
+    tree: Tree,
+    /// What the folders made so far shall be like, by path: set when everything is written.
+    folders: BTreeMap<Vec<u8>, Attributes>,
+    /// The folder that the last entry lay in: most entries lie in the same one as the one before.
+    last: Option<(Vec<u8>, OwnedFd)>,
+    /// Bytes of regular files.
+    pub(super) size_bytes: u64,
+    /// Device nodes that were passed over.
+    pub(super) devices_skipped: u64,
+}
+
+/// What an entry shall be like beside its content.
+#[derive(Debug, Clone)]
+struct Attributes {
+    mode: u32,
+    /// None for a folder that is only implied: it stays ours, which is root's.
+    owner: Option<(u32, u32)>,
+    mtime: Option<(i64, u32)>,
+    xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+impl Attributes {
+    fn implied() -> Self {
+        Self { mode: FOLDER_MODE, owner: None, mtime: None, xattrs: Vec::new() }
+    }
+
+    fn of(member: &Member) -> Result<Self, ImportError> {
+        let id = |number: i128, what| {
+            let id = u32::try_from(number).ok().filter(|id| *id <= ID_MAX);
+            id.ok_or_else(|| member.refuse(format!("its {what} id {number} is not between 0 and {ID_MAX}, the ids of a container")))
+        };
+        let owner = Some((id(member.uid, "user")?, id(member.gid, "group")?));
+        Ok(Self { mode: member.mode, owner, mtime: Some(member.mtime), xattrs: member.xattrs.clone() })
+    }
+
+    /// Sets them on an open file or folder. The owner comes first: `chown` takes set-uid bits and capabilities away.
+    fn set(&self, file: impl AsFd) -> Result<(), Errno> {
+        if let Some((uid, gid)) = self.owner {
+            rustix::fs::fchown(&file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
+        }
+        rustix::fs::fchmod(&file, Mode::from_raw_mode(self.mode))?;
+        for (name, value) in &self.xattrs {
+            rustix::fs::fsetxattr(&file, name.as_slice(), value, XattrFlags::empty())?;
+        }
+        match self.mtime {
+            Some(mtime) => rustix::fs::futimens(&file, &timestamps(mtime)),
+            None => Ok(()),
+        }
+    }
+
+    /// Sets owner and time, and for all but links the mode, of something that cannot be opened, by its name in an open
+    /// folder. We made it a moment ago, and nobody else writes here.
+    fn set_at(&self, folder: &OwnedFd, name: &[u8], kind: &Kind) -> Result<(), Errno> {
+        if let Some((uid, gid)) = self.owner {
+            rustix::fs::chownat(folder, name, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)), AtFlags::SYMLINK_NOFOLLOW)?;
+        }
+        if !matches!(kind, Kind::Symlink { .. }) {
+            rustix::fs::chmodat(folder, name, Mode::from_raw_mode(self.mode), AtFlags::empty())?;
+        }
+        match self.mtime {
+            Some(mtime) => rustix::fs::utimensat(folder, name, &timestamps(mtime), AtFlags::SYMLINK_NOFOLLOW),
+            None => Ok(()),
+        }
+    }
+}
+
+fn timestamps((tv_sec, nanoseconds): (i64, u32)) -> Timestamps {
+    let time = Timespec { tv_sec, tv_nsec: nanoseconds.into() };
+    Timestamps { last_access: time, last_modification: time }
+}
+
+impl Unpacker {
+    /// Will write below `tree`, which is empty.
+    pub(super) fn new(tree: Tree) -> Self {
+        let folders = BTreeMap::from([(Vec::new(), Attributes::implied())]);
+        Self { tree, folders, last: None, size_bytes: 0, devices_skipped: 0 }
+    }
+
+    /// Writes one entry, with its body from `archive`.
+    pub(super) fn unpack<R: Read>(&mut self, member: &Member, archive: &mut Archive<R>) -> Result<(), ImportError> {
+        let path = path(&member.name).map_err(|problem| member.refuse(problem))?;
+        let attributes = Attributes::of(member)?;
+        if path.is_empty() {
+            if member.kind != Kind::Folder {
+                return Err(member.refuse("it would stand in the place of the root"));
+            }
+            self.folders.insert(path, attributes);
+            return Ok(());
+        }
+        if let Kind::Hardlink { target } = &member.kind {
+            return self.hardlink(member, &path, target);
+        }
+        let (parent, name) = split(&path);
+        let folder = self.folder(member, parent)?;
+        let made = match &member.kind {
+            Kind::Folder => self.make_folder(member, &path, &folder, attributes),
+            Kind::File { size } => self.write_file(member, &path, &folder).and_then(|file| {
+                self.size_bytes += size;
+                copy(member, archive, file, &attributes)
+            }),
+            Kind::Symlink { .. } | Kind::Fifo => self.make_special(member, &path, &folder, &attributes),
+            Kind::Device => {
+                // Belljar supplies /dev, and the kernel refuses device nodes of a user namespace anyway. A node 0:0
+                // would even be taken for a whiteout.
+                self.devices_skipped += 1;
+                self.make_room(&path, &folder, name).map_err(written("replace", member))
+            }
+            Kind::Hardlink { .. } => Ok(()),
+        };
+        self.remember(parent, folder);
+        made
+    }
+
+    /// Gives all folders their attributes, deepest first, and waits until everything is on disk.
+    pub(super) fn finish(self) -> Result<(), ImportError> {
+        let failed = |path: &[u8], operation| {
+            let entry = shown(path);
+            move |errno: Errno| ImportError::Write { operation, entry, source: errno.into() }
+        };
+        for (path, attributes) in self.folders.iter().rev() {
+            let set = self.tree.folder(path).and_then(|folder| attributes.set(folder));
+            set.map_err(failed(path, "set the attributes of"))?;
+        }
+        rustix::fs::syncfs(&self.tree).map_err(failed(b"", "write everything"))
+    }
+
+    /// The folder at `path`, made part by part where it is missing.
+    fn folder(&mut self, member: &Member, path: &[u8]) -> Result<OwnedFd, ImportError> {
+        if let Some((_, folder)) = self.last.take_if(|(last, _)| last == path) {
+            return Ok(folder);
+        }
+        match self.tree.folder(path) {
+            Err(Errno::NOENT) => {}
+            Err(errno) => return Err(not_a_folder(member, path, errno)),
+            Ok(folder) => return Ok(folder),
+        }
+        let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(index, _)| index).chain([path.len()]);
+        for end in ends {
+            let (parent, name) = split(&path[..end]);
+            let folder = self.tree.folder(parent).map_err(|errno| not_a_folder(member, parent, errno))?;
+            match rustix::fs::mkdirat(folder, name, Mode::RWXU) {
+                Err(Errno::EXIST) => {}
+                Err(errno) => return Err(written("make a folder for", member)(errno)),
+                Ok(()) => drop(self.folders.insert(path[..end].to_vec(), Attributes::implied())),
+            }
+        }
+        self.tree.folder(path).map_err(|errno| not_a_folder(member, path, errno))
+    }
+
+    fn remember(&mut self, path: &[u8], folder: OwnedFd) {
+        self.last = Some((path.to_vec(), folder));
+    }
+
+    /// Removes what an earlier entry put in this place: the last of two entries wins, whatever either is.
+    fn make_room(&mut self, path: &[u8], folder: &OwnedFd, name: &[u8]) -> Result<(), Errno> {
+        match rustix::fs::unlinkat(folder, name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            // unlink(2) says EISDIR on Linux; POSIX says EPERM.
+            Err(Errno::ISDIR | Errno::PERM) => {
+                self.tree.remove_folder(path)?;
+                self.forget_folders(path);
+                Ok(())
+            }
+            Err(errno) => Err(errno),
+        }
+    }
+
+    /// Forgets what a folder that is gone, and all below it, should have been like.
+    fn forget_folders(&mut self, path: &[u8]) {
+        self.folders.remove(path);
+        let below = join(path, b"");
+        let gone = self.folders.range(below.clone()..).map(|(folder, _)| folder).take_while(|folder| folder.starts_with(&below));
+        let gone: Vec<Vec<u8>> = gone.cloned().collect();
+        for folder in gone {
+            self.folders.remove(&folder);
+        }
+    }
+
+    fn make_folder(&mut self, member: &Member, path: &[u8], folder: &OwnedFd, attributes: Attributes) -> Result<(), ImportError> {
+        let (_, name) = split(path);
+        let mut made = rustix::fs::mkdirat(folder, name, Mode::RWXU);
+        if made == Err(Errno::EXIST) {
+            made = match rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
+                // A folder over a folder: what is in it stays, and it gets the later attributes.
+                Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => Ok(()),
+                _ => self.make_room(path, folder, name).and_then(|()| rustix::fs::mkdirat(folder, name, Mode::RWXU)),
+            };
+        }
+        made.map_err(written("make", member))?;
+        self.folders.insert(path.to_vec(), attributes);
+        Ok(())
+    }
+
+    /// Makes the file, empty.
+    fn write_file(&mut self, member: &Member, path: &[u8], folder: &OwnedFd) -> Result<File, ImportError> {
+        let (_, name) = split(path);
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let create = || rustix::fs::openat(folder, name, flags, Mode::RUSR | Mode::WUSR);
+        let created = match create() {
+            Err(Errno::EXIST) => self.make_room(path, folder, name).and_then(|()| create()),
+            other => other,
+        };
+        created.map(File::from).map_err(written("make", member))
+    }
+
+    /// Makes a symbolic link, with whatever target it has: nothing here follows it; or a FIFO.
+    fn make_special(&mut self, member: &Member, path: &[u8], folder: &OwnedFd, attributes: &Attributes) -> Result<(), ImportError> {
+        let (_, name) = split(path);
+        if let Kind::Symlink { target } = &member.kind {
+            check_target(target).map_err(|problem| member.refuse(problem))?;
+        }
+        let make = || match &member.kind {
+            Kind::Symlink { target } => rustix::fs::symlinkat(target.as_slice(), folder, name),
+            _ => rustix::fs::mknodat(folder, name, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0),
+        };
+        let made = match make() {
+            Err(Errno::EXIST) => self.make_room(path, folder, name).and_then(|()| make()),
+            other => other,
+        };
+        made.and_then(|()| attributes.set_at(folder, name, &member.kind)).map_err(written("make", member))
+    }
+
+    /// A second name for a regular file of this archive. The target is a name of the archive, not a path to follow.
+    fn hardlink(&mut self, member: &Member, path: &[u8], target: &[u8]) -> Result<(), ImportError> {
+        let target = self::path(target).map_err(|problem| member.refuse(format!("the target of this hard link: {problem}")))?;
+        if target == path {
+            return Err(member.refuse("it is a hard link to itself"));
+        }
+        let absent = || member.refuse("it is a hard link to something that is not a file of this archive");
+        let (target_parent, target_name) = split(&target);
+        let target_folder = self.tree.folder(target_parent).map_err(|_| absent())?;
+        let stat = rustix::fs::statat(&target_folder, target_name, AtFlags::SYMLINK_NOFOLLOW).map_err(|_| absent())?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Err(absent());
+        }
+        let (parent, name) = split(path);
+        let folder = self.folder(member, parent)?;
+        let link = || rustix::fs::linkat(&target_folder, target_name, &folder, name, AtFlags::empty());
+        let linked = match link() {
+            Err(Errno::EXIST) => self.make_room(path, &folder, name).and_then(|()| link()),
+            other => other,
+        };
+        linked.map_err(|errno| if errno == Errno::NOENT { absent() } else { written("link", member)(errno) })?;
+        self.remember(parent, folder);
+        Ok(())
+    }
+}
+
+/// Copies the current body into a new file, and gives it its attributes.
+fn copy<R: Read>(member: &Member, archive: &mut Archive<R>, mut file: File, attributes: &Attributes) -> Result<(), ImportError> {
+    loop {
+        let chunk = archive.chunk()?;
+        if chunk.is_empty() {
+            return attributes.set(&file).map_err(written("set the attributes of", member));
+        }
+        file.write_all(chunk).map_err(|source| ImportError::Write { operation: "write", entry: shown(&member.name), source })?;
+    }
+}
+
+fn written(operation: &'static str, member: &Member) -> impl FnOnce(Errno) -> ImportError {
+    let entry = shown(&member.name);
+    move |errno| ImportError::Write { operation, entry, source: errno.into() }
+}
+
+fn not_a_folder(member: &Member, path: &[u8], errno: Errno) -> ImportError {
+    match errno {
+        Errno::LOOP => member.refuse(format!("its folder {:?} passes through a symbolic link of the archive", shown(path))),
+        Errno::NOTDIR => member.refuse(format!("its folder {:?} is not a folder in the archive", shown(path))),
+        errno => written("open the folder of", member)(errno),
+    }
+}
+
+/// The path of an entry below the root, `/` between its parts; empty for the root itself. Slashes at the beginning are
+/// dropped, as every tool does; what could lead elsewhere is refused.
+fn path(name: &[u8]) -> Result<Vec<u8>, String> {
+    if name.is_empty() {
+        return Err("it has no name".to_owned());
+    }
+    if name.contains(&0) {
+        return Err("its name holds a NUL byte".to_owned());
+    }
+    let parts: Vec<&[u8]> = name.split(|byte| *byte == b'/').filter(|part| !part.is_empty() && *part != b".").collect();
+    for part in &parts {
+        if *part == b".." {
+            return Err("its name holds `..`".to_owned());
+        }
+        if part.starts_with(WHITEOUT_PREFIX) {
+            return Err("it is a whiteout, which belongs into a layer and not into a root file system".to_owned());
+        }
+        if part.len() > NAME_BYTES_MAX {
+            return Err(format!("a part of its name is longer than {NAME_BYTES_MAX} bytes"));
+        }
+    }
+    if parts.len() > DEPTH_MAX {
+        return Err(format!("it lies more than {DEPTH_MAX} folders deep"));
+    }
+    let path = parts.join(&b'/');
+    if path.len() > PATH_BYTES_MAX { Err(format!("its name is longer than {PATH_BYTES_MAX} bytes")) } else { Ok(path) }
+}
+
+fn check_target(target: &[u8]) -> Result<(), String> {
+    match target {
+        [] => Err("it is a symbolic link to nothing".to_owned()),
+        target if target.contains(&0) => Err("the target of this symbolic link holds a NUL byte".to_owned()),
+        target if target.len() > PATH_BYTES_MAX => Err(format!("the target of this symbolic link is longer than {PATH_BYTES_MAX} bytes")),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_taken_apart_before_the_kernel_sees_them() {
+        for (name, expected) in [
+            ("./usr//bin/./sh", "usr/bin/sh"),
+            ("/etc/passwd", "etc/passwd"),
+            ("./", ""),
+            ("/", ""),
+            ("///a/", "a"),
+            ("a\nb", "a\nb"),
+            ("...", "..."),
+        ] {
+            assert_eq!(path(name.as_bytes()).as_deref(), Ok(expected.as_bytes()), "{name:?}");
+        }
+        for name in [
+            "",
+            "..",
+            "../x",
+            "a/../b",
+            "a/..",
+            "/..",
+            "a\0b",
+            ".wh.x",
+            "a/.wh..wh..opq",
+            ".wh.",
+            &"n".repeat(256),
+            &"d/".repeat(257),
+            &"long/".repeat(1000),
+        ] {
+            assert!(path(name.as_bytes()).is_err(), "{name:?}");
+        }
+    }
+}

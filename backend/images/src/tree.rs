@@ -1,0 +1,277 @@
+//! Folders that are written from hostile input: reached from a root by descriptor, never by following a link.
+//!
+//! Every path below a [`Tree`] is resolved by the kernel with [`openat2(2)`] so that it cannot leave the root, cannot
+//! pass a symbolic link and cannot pass a magic link, whatever was written there before. This module must never know
+//! what an archive or an image is.
+//!
+//! [`openat2(2)`]: https://man7.org/linux/man-pages/man2/openat2.2.html
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+use std::path::Path;
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, ResolveFlags};
+use rustix::io::Errno;
+
+/// How a path below a root is resolved.
+const BENEATH: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS).union(ResolveFlags::NO_MAGICLINKS);
+/// Bytes of folder entries that are read at once.
+const LISTING_BYTES: usize = 32 << 10;
+/// Tries at a fresh random name; 128 bits do not collide twice.
+const NAME_TRIES: usize = 4;
+
+/// A folder that paths are resolved below.
+#[derive(Debug)]
+pub(crate) struct Tree {
+    root: OwnedFd,
+}
+
+impl Tree {
+    /// The tree whose root is the folder at `path` (ours, hence trusted up to its last part, which must not be a link).
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        Ok(Self { root: rustix::fs::open(path, flags, Mode::empty())? })
+    }
+
+    /// Opens the folder at `path` (relative, `/` between parts; empty for the root itself) for reading and for naming
+    /// what is in it. `ELOOP` where a part is a symbolic link, `ENOTDIR` where one is not a folder.
+    pub(crate) fn folder(&self, path: &[u8]) -> Result<OwnedFd, Errno> {
+        let path = if path.is_empty() { b"." } else { path };
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        rustix::fs::openat2(&self.root, path, flags, Mode::empty(), BENEATH)
+    }
+
+    /// Removes the folder at `path` with everything in it; for the root (empty path), only everything in it. It holds
+    /// two descriptors at most, however deep the tree is.
+    pub(crate) fn remove_folder(&self, path: &[u8]) -> Result<(), Errno> {
+        let mut folders = vec![path.to_vec()];
+        let mut next = 0;
+        while let Some(folder) = folders.get(next).cloned() {
+            self.remove_files(&folder, &mut folders)?;
+            next += 1;
+        }
+        for folder in folders.iter().rev().filter(|folder| !folder.is_empty()) {
+            let (parent, name) = split(folder);
+            rustix::fs::unlinkat(self.folder(parent)?, name, AtFlags::REMOVEDIR)?;
+        }
+        Ok(())
+    }
+
+    /// Removes everything in a folder but its folders, which are added to `found`.
+    fn remove_files(&self, folder: &[u8], found: &mut Vec<Vec<u8>>) -> Result<(), Errno> {
+        let open = self.folder(folder)?;
+        for_each(&open, |name, kind| {
+            if kind == FileType::Directory {
+                found.push(join(folder, name));
+                return Ok(());
+            }
+            rustix::fs::unlinkat(&open, name, AtFlags::empty())
+        })
+    }
+}
+
+impl AsFd for Tree {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.root.as_fd()
+    }
+}
+
+/// Calls `visit` with the name and kind of each entry of a folder, except `.` and `..`.
+fn for_each(folder: &OwnedFd, mut visit: impl FnMut(&[u8], FileType) -> Result<(), Errno>) -> Result<(), Errno> {
+    let mut buffer = Box::new([MaybeUninit::uninit(); LISTING_BYTES]);
+    let mut listing = RawDir::new(folder, buffer.as_mut_slice());
+    while let Some(entry) = listing.next() {
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
+        if name == b"." || name == b".." {
+            continue;
+        }
+        let kind = match entry.file_type() {
+            FileType::Unknown => FileType::from_raw_mode(rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?.st_mode),
+            known => known,
+        };
+        visit(name, kind)?;
+    }
+    Ok(())
+}
+
+/// A path's folder and its last part.
+pub(crate) fn split(path: &[u8]) -> (&[u8], &[u8]) {
+    match path.iter().rposition(|byte| *byte == b'/') {
+        Some(slash) => (&path[..slash], &path[slash + 1..]),
+        None => (b"", path),
+    }
+}
+
+/// A folder's path and a name in it.
+pub(crate) fn join(folder: &[u8], name: &[u8]) -> Vec<u8> {
+    if folder.is_empty() { name.to_vec() } else { [folder, b"/", name].concat() }
+}
+
+/// The names in a folder of ours.
+pub(crate) fn names(folder: &Path) -> io::Result<Vec<OsString>> {
+    let mut names = Vec::new();
+    for_each(&Tree::open(folder)?.root, |name, _| {
+        names.push(OsString::from_vec(name.to_vec()));
+        Ok(())
+    })?;
+    Ok(names)
+}
+
+/// Removes whatever lies at `path`: a folder with everything in it, or a file. Links are removed, never followed. What
+/// is already gone is fine.
+pub(crate) fn remove(path: &Path) -> io::Result<()> {
+    let is_folder = match std::fs::symlink_metadata(path) {
+        Ok(metadata) => metadata.is_dir(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    if !is_folder {
+        return std::fs::remove_file(path);
+    }
+    Tree::open(path)?.remove_folder(b"")?;
+    std::fs::remove_dir(path)
+}
+
+/// Moves whatever lies at `path` into `tmp`, then removes it: if we are killed in between, a sweep finds it there, and
+/// nothing half-removed is ever found at `path`.
+pub(crate) fn discard(path: &Path, tmp: &Path) -> io::Result<()> {
+    let aside = tmp.join(random_name()?);
+    match std::fs::rename(path, &aside) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+        Ok(()) => remove(&aside),
+    }
+}
+
+/// A new folder with a random name in `tmp`, removed when dropped unless it was moved to its place.
+#[derive(Debug)]
+pub(crate) struct Scratch {
+    path: std::path::PathBuf,
+    moved: bool,
+}
+
+impl Scratch {
+    /// Makes the folder, for its owner alone.
+    pub(crate) fn make(tmp: &Path) -> io::Result<Self> {
+        let mut tries = 0;
+        loop {
+            let path = tmp.join(random_name()?);
+            match rustix::fs::mkdir(&path, Mode::RWXU) {
+                Err(Errno::EXIST) if tries < NAME_TRIES => tries += 1,
+                Err(errno) => return Err(errno.into()),
+                Ok(()) => return Ok(Self { path, moved: false }),
+            }
+        }
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Puts it in its place by one rename, and waits until that is on disk. Where something lies there already, it is
+    /// the same by its digest: this one is dropped.
+    pub(crate) fn move_to(mut self, place: &Path) -> io::Result<()> {
+        match rustix::fs::renameat_with(rustix::fs::CWD, &self.path, rustix::fs::CWD, place, rustix::fs::RenameFlags::NOREPLACE) {
+            Err(Errno::EXIST) => return Ok(()),
+            other => other?,
+        }
+        self.moved = true;
+        let parent = place.parent().unwrap_or(Path::new("/"));
+        File::open(parent)?.sync_all()
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if !self.moved {
+            // What cannot be removed now stays in `tmp`, where the next sweep tries again and reports.
+            let _left_for_the_sweep = remove(&self.path);
+        }
+    }
+}
+
+/// 128 random bits as hexadecimal digits.
+fn random_name() -> io::Result<String> {
+    let number = getrandom::u64().and_then(|high| Ok((high, getrandom::u64()?))).map_err(io::Error::other)?;
+    Ok(format!("{:016x}{:016x}", number.0, number.1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn a_removed_tree_takes_nothing_with_it_that_links_point_to() {
+        let outside = tempfile::tempdir().unwrap();
+        std::fs::write(outside.path().join("canary"), "alive").unwrap();
+        let inside = tempfile::tempdir().unwrap();
+        let doomed = inside.path().join("doomed");
+        std::fs::create_dir_all(doomed.join("a/b/c")).unwrap();
+        symlink(outside.path(), doomed.join("a/b/link")).unwrap();
+        symlink(outside.path().join("canary"), doomed.join("a/file")).unwrap();
+        remove(&doomed).unwrap();
+        assert!(!doomed.exists());
+        assert_eq!(std::fs::read_to_string(outside.path().join("canary")).unwrap(), "alive");
+    }
+
+    #[test]
+    fn a_link_at_the_place_itself_is_removed_and_not_followed() {
+        let outside = tempfile::tempdir().unwrap();
+        let inside = tempfile::tempdir().unwrap();
+        let link = inside.path().join("link");
+        symlink(outside.path(), &link).unwrap();
+        remove(&link).unwrap();
+        assert!(outside.path().exists() && link.symlink_metadata().is_err());
+        assert!(remove(&link).is_ok(), "gone already");
+    }
+
+    #[test]
+    fn a_tree_of_a_thousand_levels_is_removed_with_two_descriptors() {
+        let inside = tempfile::tempdir().unwrap();
+        let doomed = inside.path().join("doomed");
+        std::fs::create_dir_all(doomed.join("d/".repeat(1000))).unwrap();
+        remove(&doomed).unwrap();
+        assert!(!doomed.exists());
+    }
+
+    #[test]
+    fn no_path_passes_a_link_or_leaves_the_root() {
+        let inside = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(inside.path().join("real/deep")).unwrap();
+        symlink("real", inside.path().join("link")).unwrap();
+        symlink("/", inside.path().join("slash")).unwrap();
+        let tree = Tree::open(inside.path()).unwrap();
+        assert!(tree.folder(b"real/deep").is_ok());
+        for path in [&b"link"[..], b"link/deep", b"slash/etc", b"../", b"real/../..", b"/etc", b"link/", b"link/."] {
+            assert!(tree.folder(path).is_err(), "{}", String::from_utf8_lossy(path));
+        }
+    }
+
+    #[test]
+    fn a_scratch_folder_goes_unless_it_is_moved_to_its_place() {
+        let inside = tempfile::tempdir().unwrap();
+        let scratch = Scratch::make(inside.path()).unwrap();
+        let first = scratch.path().to_owned();
+        drop(scratch);
+        assert!(!first.exists());
+        let place = inside.path().join("place");
+        for _twice_is_once in 0..2 {
+            Scratch::make(inside.path()).unwrap().move_to(&place).unwrap();
+        }
+        assert_eq!(names(inside.path()).unwrap(), [place.file_name().unwrap()]);
+    }
+
+    #[test]
+    fn paths_are_split_at_the_last_slash() {
+        assert_eq!(split(b"a/b/c"), (&b"a/b"[..], &b"c"[..]));
+        assert_eq!(split(b"a"), (&b""[..], &b"a"[..]));
+        assert_eq!((join(b"", b"a"), join(b"a", b"b")), (b"a".to_vec(), b"a/b".to_vec()));
+    }
+}
