@@ -1,1 +1,37 @@
-//! belljar-frontend
+//! The pages: model types in, HTML out.
+//!
+//! Every page is a plain struct that borrows what it shows, and renders by [`Template::render`]. Parts of a page that move
+//! have a template of their own and an `id`, and are functions here as well ([`containers::row`],
+//! [`container::header`], …): the server sends the *same* part again over the event stream, and `static/live.js` swaps it
+//! by its id ([`live`] draws the protocol). What a page shows without JavaScript is complete.
+//!
+//! This crate must never know HTTP, SQL, a clock or any I/O: the time is passed in. Everything that is shown is hostile
+//! text (names, log bytes, paths of a container) and is escaped by askama; nothing here calls its `safe` filter. The
+//! content security policy is `default-src 'self'`, so there is no inline style or script either.
+//!
+//! Start reading at [`frame`], which is around every page, then [`containers`], the list.
+
+pub mod container;
+pub mod containers;
+pub mod create;
+pub mod events;
+pub mod figure;
+pub mod frame;
+pub mod host;
+pub mod images;
+pub mod live;
+pub mod login;
+pub mod problem;
+pub mod settings;
+pub mod words;
+
+pub use askama::{Error, Template};
+pub use frame::{Access, Frame, Notice, Tone};
+
+/// Marks templates as HTML already, so that one can stand in another as `{{ part }}` without being escaped twice.
+macro_rules! part {
+    ($type:ty) => {
+        impl askama::filters::HtmlSafe for $type {}
+    };
+}
+pub(crate) use part;

@@ -1,0 +1,91 @@
+//! The tab *overlay*: the stack of layers, the merged tree by folder, and what the container changed.
+
+use askama::Template;
+use belljar_model::Container;
+use belljar_model::overlay::{Change, Entry, FileKind, Stack, Status};
+
+use super::{Tab, TabPage, tab};
+use crate::frame::Page;
+use crate::{Frame, figure, words};
+
+/// The page `/containers/{name}/overlay?path=`.
+#[derive(Template)]
+#[template(path = "container/overlay.html")]
+pub struct Overlay<'a> {
+    /// Around it.
+    pub frame: Frame<'a>,
+    /// Whose page it is.
+    pub container: &'a Container,
+    /// Its layers.
+    pub stack: &'a Stack,
+    /// The folder that is shown, from the container's root, with a leading slash.
+    pub path: &'a str,
+    /// What is in it.
+    pub entries: &'a [Entry],
+    /// What the container changed, anywhere.
+    pub changes: Changes<'a>,
+}
+tab!(Overlay, Overlay, Container);
+
+/// The changes, or why they are not shown.
+#[derive(Debug, Clone, Copy)]
+pub enum Changes<'a> {
+    /// All of them.
+    Known(&'a [Change]),
+    /// Too many, or not readable: one sentence.
+    Unknown(&'a str),
+}
+
+/// Most changes that the page draws; the API has them all.
+const CHANGES_SHOWN_MAX: usize = 500;
+
+/// One part of the path above the tree.
+struct Crumb<'a> {
+    name: &'a str,
+    path: &'a str,
+}
+
+impl<'a> Overlay<'a> {
+    fn crumbs(&self) -> Vec<Crumb<'a>> {
+        let ends = self.path.match_indices('/').map(|(index, _)| index).skip(1).chain([self.path.len()]);
+        let parents = ends.map(|end| &self.path[..end]).filter(|path| !path.ends_with('/') && !path.is_empty());
+        parents.map(|path| Crumb { name: path.rsplit('/').next().unwrap_or(path), path }).collect()
+    }
+
+    fn known_changes(&self) -> &'a [Change] {
+        match self.changes {
+            Changes::Known(changes) => changes,
+            Changes::Unknown(_) => &[],
+        }
+    }
+
+    fn shown_changes(&self) -> &'a [Change] {
+        let changes = self.known_changes();
+        &changes[..changes.len().min(CHANGES_SHOWN_MAX)]
+    }
+
+    fn count(&self, status: Status) -> usize {
+        self.known_changes().iter().filter(|change| change.status == status).count()
+    }
+
+    fn upper_bytes(&self) -> u64 {
+        self.known_changes().iter().map(|change| change.size_bytes).sum()
+    }
+
+    /// The layer that `entry` comes from, in a word or two.
+    fn layer_label(&self, entry: &Entry) -> &'a str {
+        self.stack.layers.get(entry.layer).map_or(figure::UNKNOWN, |layer| layer.label.as_str())
+    }
+
+    fn layer_role(&self, entry: &Entry) -> &'static str {
+        self.stack.layers.get(entry.layer).map_or("", |layer| layer.role.as_str())
+    }
+}
+
+/// Folder that `path` lies in.
+fn parent(path: &str) -> &str {
+    match path.rfind('/') {
+        None | Some(0) => "/",
+        Some(end) => &path[..end],
+    }
+}

@@ -1,0 +1,88 @@
+//! The tab *overview*: what it uses now, what was asked, its processes.
+
+use askama::Template;
+use belljar_model::container::Restart;
+use belljar_model::usage::Usage;
+use belljar_model::{Container, Process};
+
+use super::{Tab, TabPage, tab};
+use crate::containers::{Gauge, Gauges};
+use crate::frame::Page;
+use crate::{Error, Frame, figure, part, words};
+
+/// The page `/containers/{name}`.
+#[derive(Template)]
+#[template(path = "container/overview.html")]
+pub struct Overview<'a> {
+    /// Around it.
+    pub frame: Frame<'a>,
+    /// Whose page it is.
+    pub container: &'a Container,
+    /// A fresh reading; `None` where it is not alive.
+    pub usage: Option<&'a Usage>,
+    /// Its processes; empty where it is not alive.
+    pub processes: &'a [Process],
+}
+tab!(Overview, Overview, Container);
+
+impl<'a> Overview<'a> {
+    fn figures(&self) -> UsageFigures<'a> {
+        UsageFigures { container: self.container, usage: self.usage }
+    }
+}
+
+/// What the container uses now, each figure with the file it came from.
+pub fn usage(container: &Container, usage: Option<&Usage>) -> Result<String, Error> {
+    UsageFigures { container, usage }.render()
+}
+
+#[derive(Template)]
+#[template(path = "container/usage.html")]
+struct UsageFigures<'a> {
+    container: &'a Container,
+    usage: Option<&'a Usage>,
+}
+part!(UsageFigures<'_>);
+
+/// One figure without a limit.
+struct Plain {
+    label: &'static str,
+    value: String,
+    source: String,
+}
+
+impl UsageFigures<'_> {
+    /// The three gauges by what they are called.
+    fn gauges(&self) -> [(&'static str, Gauge); 3] {
+        let gauges = Gauges::of(self.container, self.usage);
+        [("CPU", gauges.cpu), ("Memory", gauges.memory), ("Processes", gauges.pids)]
+    }
+
+    /// The figures below the three gauges.
+    fn plain(&self) -> Vec<Plain> {
+        let Some(usage) = self.usage else { return Vec::new() };
+        let rows = [
+            ("Processor time", "cpu_usec_total", usage.cpu_usec_total.map(figure::usec)),
+            ("Memory with page cache", "memory_bytes", usage.memory_bytes.map(figure::bytes)),
+            ("Most memory ever", "memory_bytes_peak", usage.memory_bytes_peak.map(figure::bytes)),
+            ("Received", "network_rx_bytes", usage.network_rx_bytes.map(figure::bytes)),
+            ("Sent", "network_tx_bytes", usage.network_tx_bytes.map(figure::bytes)),
+        ];
+        let plain = |(label, field, value): (&'static str, &str, Option<String>)| Plain {
+            label,
+            value: value.unwrap_or_else(|| figure::UNKNOWN.to_owned()),
+            source: usage.sources.get(field).cloned().unwrap_or_default(),
+        };
+        rows.into_iter().map(plain).collect()
+    }
+}
+
+/// The restart policy in words.
+fn restart(policy: &Restart) -> &'static str {
+    match policy {
+        Restart::No => "stays stopped",
+        Restart::OnFailure => "again on failure",
+        Restart::Always => "always again",
+        Restart::UnlessStopped => "again, unless a person stopped it",
+    }
+}

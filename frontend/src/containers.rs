@@ -1,0 +1,248 @@
+//! The list of containers, and its live parts: one row each, the figures of a row, the summary.
+
+use std::collections::HashMap;
+
+use askama::Template;
+use belljar_model::usage::Usage;
+use belljar_model::{Container, ContainerId, State};
+
+use crate::container::{Action, actions};
+use crate::frame::{Page, Section};
+use crate::live::Stream;
+use crate::words::Ending;
+use crate::{Error, Frame, Tone, figure, part};
+
+/// Usage of those containers that have any.
+pub type Usages = HashMap<ContainerId, Usage>;
+
+/// The page `/containers`.
+#[derive(Template)]
+#[template(path = "containers.html")]
+pub struct List<'a> {
+    /// Around it.
+    pub frame: Frame<'a>,
+    /// What is listed, in this order.
+    pub containers: &'a [Container],
+    /// Latest readings.
+    pub usages: &'a Usages,
+}
+
+impl Page for List<'_> {
+    fn title(&self) -> String {
+        "Containers".into()
+    }
+
+    fn section(&self) -> Section {
+        Section::Containers
+    }
+
+    fn live(&self) -> Option<Stream<'_>> {
+        Some(Stream::Containers)
+    }
+}
+
+impl<'a> List<'a> {
+    fn summary(&self) -> Summary {
+        Summary::of(self.containers)
+    }
+
+    fn rows(&self) -> Rows<'a> {
+        Rows { containers: self.containers, usages: self.usages, now_ms: self.frame.now_ms }
+    }
+}
+
+/// All rows as one element: the first message of [`Stream::Containers`], which also takes away what is gone.
+pub fn list(containers: &[Container], usages: &Usages, now_ms: i64) -> Result<String, Error> {
+    Rows { containers, usages, now_ms }.render()
+}
+
+/// One row, with the `id` [`row_id`]. A row that the page does not have yet is put at the beginning.
+pub fn row(container: &Container, usage: Option<&Usage>, now_ms: i64) -> Result<String, Error> {
+    Row { container, usage, now_ms }.render()
+}
+
+/// The figures of a row alone (uptime, processor, memory, processes): a tenth of its bytes, for every second.
+pub fn figures(container: &Container, usage: Option<&Usage>, now_ms: i64) -> Result<String, Error> {
+    Figures { container, usage, now_ms }.render()
+}
+
+/// How many containers there are, by state.
+pub fn summary(containers: &[Container]) -> Result<String, Error> {
+    Summary::of(containers).render()
+}
+
+/// The `id` of a container's row, to say that it is gone.
+pub fn row_id(id: &ContainerId) -> String {
+    format!("c-{}", id.short())
+}
+
+#[derive(Template)]
+#[template(path = "containers/rows.html")]
+struct Rows<'a> {
+    containers: &'a [Container],
+    usages: &'a Usages,
+    now_ms: i64,
+}
+part!(Rows<'_>);
+
+impl<'a> Rows<'a> {
+    fn rows(&self) -> impl Iterator<Item = Row<'a>> {
+        let (usages, now_ms) = (self.usages, self.now_ms);
+        self.containers.iter().map(move |container| Row { container, usage: usages.get(&container.id), now_ms })
+    }
+}
+
+/// What a row's first button may be, in the order of a container's buttons.
+const MAIN: [&str; 3] = ["start", "stop", "resume"];
+
+#[derive(Template)]
+#[template(path = "containers/row.html")]
+struct Row<'a> {
+    container: &'a Container,
+    usage: Option<&'a Usage>,
+    now_ms: i64,
+}
+part!(Row<'_>);
+
+impl<'a> Row<'a> {
+    /// The one button that a person most likely wants.
+    fn main_action(&self) -> impl Iterator<Item = Action> {
+        actions(self.container.state).into_iter().filter(|action| action.possible).filter(|action| MAIN.contains(&action.path)).take(1)
+    }
+
+    fn more_actions(&self) -> impl Iterator<Item = Action> {
+        let main = self.main_action().map(|action| action.path).next();
+        actions(self.container.state).into_iter().filter(move |action| action.possible && Some(action.path) != main)
+    }
+
+    fn figures(&self) -> Figures<'a> {
+        Figures { container: self.container, usage: self.usage, now_ms: self.now_ms }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "containers/figures.html")]
+struct Figures<'a> {
+    container: &'a Container,
+    usage: Option<&'a Usage>,
+    now_ms: i64,
+}
+part!(Figures<'_>);
+
+impl Figures<'_> {
+    fn span(&self) -> Span<'_> {
+        Span { container: self.container, now_ms: self.now_ms }
+    }
+
+    fn gauges(&self) -> Gauges {
+        Gauges::of(self.container, self.usage)
+    }
+}
+
+/// What stands below a container's state: how long it runs, or how it ended.
+pub(crate) struct Span<'a> {
+    pub(crate) container: &'a Container,
+    pub(crate) now_ms: i64,
+}
+
+impl Span<'_> {
+    /// `3 min`, where it is alive.
+    pub(crate) fn uptime(&self) -> Option<String> {
+        let alive = self.container.state.is_alive();
+        self.container.started_at_ms.filter(|_| alive).map(|since_ms| figure::span(self.now_ms - since_ms))
+    }
+
+    /// How it ended, where it is stopped.
+    pub(crate) fn ending(&self) -> Option<Ending> {
+        (self.container.state == State::Stopped).then_some(self.container.exit.as_ref()).flatten().map(Ending::of)
+    }
+}
+
+/// One figure with what it may reach at most: text for a person, numbers for the bar.
+pub(crate) struct Gauge {
+    /// `3.9 MiB`.
+    pub(crate) value: String,
+    /// `4 MiB`, where there is a limit.
+    pub(crate) limit: Option<String>,
+    /// Hundredths of the limit that are used, 0 to 100.
+    pub(crate) percent: Option<u8>,
+    /// The kernel's file that the figure equals; empty where nothing was read.
+    pub(crate) source: String,
+}
+
+impl Gauge {
+    fn unknown() -> Self {
+        Self { value: figure::UNKNOWN.into(), limit: None, percent: None, source: String::new() }
+    }
+
+    fn of(value: f64, limit: Option<f64>, source: &str, write: impl Fn(f64) -> String) -> Self {
+        let percent = limit.filter(|limit| *limit > 0.0).map(|limit| (value / limit * 100.0).clamp(0.0, 100.0).round() as u8);
+        Self { value: write(value), limit: limit.map(&write), percent, source: source.to_owned() }
+    }
+
+    /// Colour of the bar: near the limit it warns.
+    pub(crate) fn tone(&self) -> Tone {
+        match self.percent {
+            Some(90..) => Tone::Bad,
+            Some(75..) => Tone::Warn,
+            _ => Tone::Good,
+        }
+    }
+}
+
+/// The three figures that every list of containers shows.
+pub(crate) struct Gauges {
+    pub(crate) cpu: Gauge,
+    pub(crate) memory: Gauge,
+    pub(crate) pids: Gauge,
+}
+
+impl Gauges {
+    pub(crate) fn of(container: &Container, usage: Option<&Usage>) -> Self {
+        let Some(usage) = usage.filter(|_| container.state.is_alive()) else {
+            return Self { cpu: Gauge::unknown(), memory: Gauge::unknown(), pids: Gauge::unknown() };
+        };
+        let source = |field: &str| usage.sources.get(field).map_or("", String::as_str);
+        let gauge = |value: Option<f64>, limit: Option<f64>, field: &str, write: fn(f64) -> String| {
+            value.map_or_else(Gauge::unknown, |value| Gauge::of(value, limit, source(field), write))
+        };
+        let number = |value: Option<u64>| value.map(|value| value as f64);
+        // The limit counts the page cache too, so the bar of what the kernel could not take back is the honest warning.
+        let (memory, memory_field) = match usage.memory_working_set_bytes {
+            Some(bytes) => (Some(bytes), "memory_working_set_bytes"),
+            None => (usage.memory_bytes, "memory_bytes"),
+        };
+        let cpu_limit = container.config.limits.cpus.map(|cpus| cpus * 100.0);
+        Self {
+            cpu: gauge(usage.cpu_percent, cpu_limit, "cpu_usec_total", figure::percent),
+            memory: gauge(number(memory), number(usage.memory_bytes_max), memory_field, |bytes| figure::bytes(bytes as u64)),
+            pids: gauge(number(usage.pids), number(usage.pids_max), "pids", |pids| figure::count(pids as u64)),
+        }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "containers/summary.html")]
+struct Summary {
+    running: usize,
+    paused: usize,
+    failed: usize,
+    resting: usize,
+}
+part!(Summary);
+
+impl Summary {
+    fn of(containers: &[Container]) -> Self {
+        let mut summary = Self { running: 0, paused: 0, failed: 0, resting: 0 };
+        for container in containers {
+            let failed = container.exit.as_ref().is_some_and(|exit| Ending::of(exit).tone == Tone::Bad);
+            match container.state {
+                State::Running => summary.running += 1,
+                State::Paused => summary.paused += 1,
+                State::Stopped if failed => summary.failed += 1,
+                State::Creating | State::Created | State::Stopped => summary.resting += 1,
+            }
+        }
+        summary
+    }
+}

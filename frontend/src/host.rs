@@ -1,0 +1,32 @@
+//! The machine: what it has, and what its kernel can do for a container.
+
+use askama::Template;
+use belljar_model::Host;
+use belljar_model::host::Support;
+
+use crate::frame::{Page, Section};
+use crate::{Frame, figure};
+
+/// The page `/host`.
+#[derive(Template)]
+#[template(path = "host.html")]
+pub struct HostPage<'a> {
+    /// Around it.
+    pub frame: Frame<'a>,
+    /// What was looked up.
+    pub host: &'a Host,
+    /// How many containers are alive.
+    pub alive: usize,
+    /// Version of Belljar.
+    pub version: &'a str,
+}
+
+impl Page for HostPage<'_> {
+    fn title(&self) -> String {
+        "Host".into()
+    }
+
+    fn section(&self) -> Section {
+        Section::Host
+    }
+}

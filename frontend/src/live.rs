@@ -1,0 +1,53 @@
+//! Where live parts come from, and how the stream is spoken.
+//!
+//! A page names its stream in `data-live` of `<main>`; `static/live.js` opens an `EventSource` on it. A message without a
+//! name carries one or more elements as HTML:
+//!
+//! ```text
+//! element with an id that is on the page        takes its place (focus, open <details>, selection stay)
+//! else, with data-into="LIST"                   is put at the end of the element with that id
+//! else, with data-before="LIST"                 is put at its beginning
+//! else                                          ignored: the page does not show it
+//! event: gone, data: ID                         the element with that id is removed
+//! ```
+//!
+//! What happened while nobody listened is lost, so the first message after each connect is the whole part:
+//!
+//! | stream | first | then |
+//! |---|---|---|
+//! | [`Stream::Containers`] | [`crate::containers::list`] | [`crate::containers::row`] and [`crate::containers::summary`] on a change, [`crate::containers::figures`] per sample, `gone` + [`crate::containers::row_id`] |
+//! | [`Stream::Container`] | [`crate::container::header`], [`crate::container::usage`] | the same; `gone` + [`crate::container::HEADER_ID`] when deleted |
+//! | [`Stream::Logs`] | header, [`crate::container::log`] | [`crate::container::log_line`] |
+//! | [`Stream::ContainerEvents`] | header, [`crate::events::table`] | [`crate::events::row`] |
+//! | [`Stream::Events`] | [`crate::events::table`] | [`crate::events::row`] |
+
+use std::fmt;
+
+use belljar_model::ContainerId;
+
+/// The stream of a page. Displayed as the path and query to ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stream<'a> {
+    /// The list.
+    Containers,
+    /// One container: header and usage.
+    Container(&'a ContainerId),
+    /// One container: header and log.
+    Logs(&'a ContainerId),
+    /// One container: header and events.
+    ContainerEvents(&'a ContainerId),
+    /// All events.
+    Events,
+}
+
+impl fmt::Display for Stream<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Stream::Containers => formatter.write_str("/stream?page=containers"),
+            Stream::Container(id) => write!(formatter, "/stream?page=container&id={id}"),
+            Stream::Logs(id) => write!(formatter, "/stream?page=logs&id={id}"),
+            Stream::ContainerEvents(id) => write!(formatter, "/stream?page=container-events&id={id}"),
+            Stream::Events => formatter.write_str("/stream?page=events"),
+        }
+    }
+}
