@@ -1,0 +1,61 @@
+// How the pages read: accessible to everybody, in light and dark, on a phone, and with hostile words in them.
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { before } from "node:test";
+import { belljar, pageTest } from "./harness.mjs";
+
+const things = belljar();
+const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+
+const HOSTILE = `<script>window.broken = 1</script><img src=x onerror="window.broken = 1">`;
+const PAGES = ["", "/namespaces", "/cgroup", "/overlay", "/logs", "/events", "/plan"].map((tab) => `/containers/shown${tab}`);
+PAGES.unshift("/containers", "/containers/new", "/images", "/events", "/host", "/settings");
+
+before(async () => {
+  const script = `echo ${JSON.stringify(HOSTILE)}; echo hello > /root/added; exec sleep 1d`;
+  await things.server.create({ name: "shown", command: ["sh", "-c", script], labels: { note: HOSTILE }, env: { NOTE: HOSTILE } });
+});
+
+for (const colorScheme of ["light", "dark"]) {
+  pageTest(`every page is accessible in ${colorScheme}`, things, { colorScheme }, async (page) => {
+    const found = [];
+    for (const path of PAGES) {
+      assert.equal((await page.goto(path)).status(), 200, path);
+      await page.evaluate(axe);
+      const { violations } = await page.evaluate(() => window.axe.run(document, { resultTypes: ["violations"] }));
+      for (const { id, help, nodes } of violations) found.push(`${path}: ${id}: ${help}: ${nodes[0].html}`);
+    }
+    assert.deepEqual(found, []);
+  });
+}
+
+pageTest("no page is wider than a phone", things, { viewport: { width: 375, height: 700 } }, async (page) => {
+  const wide = [];
+  for (const path of PAGES) {
+    await page.goto(path);
+    const width = await page.evaluate(() => document.documentElement.scrollWidth);
+    if (width > 375) wide.push(`${path}: ${width}`);
+  }
+  assert.deepEqual(wide, []);
+});
+
+pageTest("hostile words are shown as words, and nothing is refused by the content policy", things, {}, async (page, complaints) => {
+  for (const path of PAGES) {
+    await page.goto(path);
+    assert.equal(await page.evaluate(() => window.broken), undefined, path);
+  }
+  await page.goto("/containers/shown/logs");
+  assert.ok((await page.locator("main").innerText()).includes("<script>"), "the log shows what was written");
+  assert.deepEqual(complaints, []);
+});
+
+pageTest("the keyboard alone reaches a container's page", things, {}, async (page) => {
+  await page.goto("/containers");
+  for (let presses = 0; presses < 40; presses++) {
+    await page.keyboard.press("Tab");
+    if ((await page.evaluate(() => document.activeElement.getAttribute("href") ?? "")).endsWith("/containers/shown")) break;
+  }
+  await page.keyboard.press("Enter");
+  await page.getByRole("heading", { level: 1, name: "shown" }).waitFor();
+});
