@@ -1,1 +1,73 @@
-fn main() {}
+//! The executable `belljar`: reads the command line and hands over, to the server, to the monitor, or to a client command.
+//!
+//! It is the only crate in which all others meet, and it decides nothing about containers. Everything that a person can
+//! get wrong ends here as one sentence on standard error and an exit status; there is no backtrace. Start reading at
+//! [`arguments`], then [`serve`] for the server's start and [`commands`] for everything else.
+
+mod arguments;
+mod client;
+mod commands;
+mod failure;
+mod output;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::arguments::{Command, CommandLine};
+use crate::client::Client;
+use crate::commands::{Outcome, Session};
+use crate::failure::{Failure, sentence};
+use crate::output::{Paper, complain};
+
+/// Exit status of a command that failed.
+const FAILED: u8 = 1;
+/// The word by which the server executes itself as a monitor.
+const MONITOR: &str = "monitor";
+
+fn main() -> ExitCode {
+    // Before the command line is read: what is allocated here stays in the memory of every monitor.
+    if std::env::args_os().nth(1).is_some_and(|word| word == MONITOR) {
+        return belljar_monitor::main();
+    }
+    let line = CommandLine::parse();
+    match line.command {
+        Command::Serve(arguments) => serve(&arguments, &line.place),
+        command => ExitCode::from(ask(command, Client::at(line.place.socket()))),
+    }
+}
+
+fn serve(arguments: &arguments::ServeArguments, place: &arguments::Place) -> ExitCode {
+    match serve::serve(arguments, place) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(refusal) => {
+            complain(&format!("cannot serve: {}", sentence(&refusal)));
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+/// A client command on a runtime of one thread: it waits for one server.
+fn ask(command: Command, client: Client) -> u8 {
+    let failed = if matches!(command, Command::Run(_)) { commands::run::OUR_FAILURE } else { FAILED };
+    let mut session = Session { client, paper: Paper::new() };
+    match converse(&mut session, command) {
+        Ok(status) => status,
+        Err(failure) if failure.is_broken_pipe() => commands::DONE,
+        Err(failure) => {
+            // What was printed so far comes before the sentence; that it may fail too changes nothing.
+            let _ = session.paper.flush();
+            complain(&failure.sentence());
+            failed
+        }
+    }
+}
+
+fn converse(session: &mut Session, command: Command) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|source| Failure::Process { what: "begin", source })?;
+    let status = runtime.block_on(commands::dispatch(session, command))?;
+    session.paper.flush()?;
+    Ok(status)
+}

@@ -1,0 +1,311 @@
+//! What `run` and `create` take, and how it becomes the request that the API knows.
+//!
+//! The meaning of every flag is that of `docker run`; where Belljar's own words differ (swap is counted *on top of* memory,
+//! times are in milliseconds), the difference is bridged here. Whether a value makes sense on the host is the server's to say.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use belljar_api::CreateRequest;
+use belljar_model::container::Restart;
+use belljar_model::{Invalid, Limits, Mount, size};
+use clap::{ArgAction, Args};
+
+use super::environment::Environment;
+use super::mount;
+
+/// What a container shall be.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct CreateArguments {
+    /// Name of the container; one is made up where not given
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    /// Set a variable; KEY alone passes your own on (may be repeated)
+    #[arg(short, long = "env", value_name = "KEY=VALUE", allow_hyphen_values = true)]
+    pub(crate) env: Vec<String>,
+    /// Read variables from a file, one KEY=VALUE a line (may be repeated)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) env_file: Vec<PathBuf>,
+    /// Hostname inside
+    #[arg(short = 'h', long, value_name = "NAME")]
+    pub(crate) hostname: Option<String>,
+    /// User inside, as USER, USER:GROUP, or their numbers
+    #[arg(short, long, value_name = "USER[:GROUP]")]
+    pub(crate) user: Option<String>,
+    /// Working folder inside
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) workdir: Option<String>,
+    /// Most memory, as 64m or 1.5g
+    #[arg(short, long, value_name = "SIZE")]
+    pub(crate) memory: Option<String>,
+    /// Most memory and swap together; equal to --memory means no swap, -1 any amount; twice --memory where not given
+    #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
+    pub(crate) memory_swap: Option<String>,
+    /// Processors: 0.5 is half of one
+    #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
+    pub(crate) cpus: Option<f64>,
+    /// Most processes and threads; -1 for any number
+    #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
+    pub(crate) pids_limit: Option<i64>,
+    /// Share a folder or file of the host (may be repeated)
+    #[arg(short, long = "volume", value_name = "SOURCE:TARGET[:ro]")]
+    pub(crate) volume: Vec<String>,
+    /// Mount by fields: type=bind|tmpfs|layer,source=…,target=…,readonly (may be repeated)
+    #[arg(long, value_name = "FIELDS")]
+    pub(crate) mount: Vec<String>,
+    /// An empty file system in memory (may be repeated)
+    #[arg(long, value_name = "TARGET[:size=SIZE]")]
+    pub(crate) tmpfs: Vec<String>,
+    /// A folder of the host as a further read-only layer of the root; the first lies on top (may be repeated)
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) layer: Vec<String>,
+    /// What happens when the program ends: no, on-failure, always, unless-stopped
+    #[arg(long, value_name = "POLICY", value_parser = restart, default_value = "no")]
+    pub(crate) restart: Restart,
+    /// Run a minimal init as PID 1, which forwards signals and reaps
+    #[arg(long)]
+    pub(crate) init: bool,
+    /// A free word for people and tools (may be repeated)
+    #[arg(short, long = "label", value_name = "KEY=VALUE")]
+    pub(crate) label: Vec<String>,
+    /// The signal that asks the program to end; SIGTERM where not given
+    #[arg(long, value_name = "SIGNAL", value_parser = super::signal)]
+    pub(crate) stop_signal: Option<belljar_model::Signal>,
+    /// Seconds between that signal and the kill; 10 where not given
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) stop_timeout: Option<u32>,
+    /// Print help
+    #[arg(long, action = ArgAction::HelpLong)]
+    help: Option<bool>,
+    /// `host`, or the name of an imported image
+    #[arg(value_name = "IMAGE")]
+    pub(crate) image: String,
+    /// The program and its arguments
+    #[arg(value_name = "COMMAND", trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) command: Vec<String>,
+}
+
+fn restart(text: &str) -> Result<Restart, String> {
+    match text {
+        "no" => Ok(Restart::No),
+        "on-failure" => Ok(Restart::OnFailure),
+        "always" => Ok(Restart::Always),
+        "unless-stopped" => Ok(Restart::UnlessStopped),
+        _ if text.starts_with("on-failure:") => Err("a number of attempts cannot be given: write on-failure".to_owned()),
+        _ => Err("must be no, on-failure, always or unless-stopped".to_owned()),
+    }
+}
+
+/// What the command line is read against: the caller's variables and folder.
+pub(crate) struct Surroundings {
+    /// The caller's environment.
+    pub(crate) variables: BTreeMap<String, String>,
+    /// Where the caller stands.
+    pub(crate) folder: PathBuf,
+}
+
+impl Surroundings {
+    /// Those of this process. Variables that are not UTF-8 cannot be passed on, and are left out.
+    pub(crate) fn of_this_process() -> Result<Self, Invalid> {
+        let text = |(key, value): (std::ffi::OsString, std::ffi::OsString)| Some((key.into_string().ok()?, value.into_string().ok()?));
+        let folder = std::env::current_dir().map_err(|source| Invalid::new("working folder", source.to_string()))?;
+        Ok(Self { variables: std::env::vars_os().filter_map(text).collect(), folder })
+    }
+}
+
+/// Whether the container is started at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Start {
+    /// It is: `run`.
+    Now,
+    /// It is not: `create`.
+    Later,
+}
+
+impl CreateArguments {
+    /// The request. Fields that are wrong on their own are refused here, by the name of their flag.
+    pub(crate) fn request(self, surroundings: &Surroundings, start: Start) -> Result<CreateRequest, Invalid> {
+        let environment = Environment { files: &self.env_file, entries: &self.env, inherited: &surroundings.variables };
+        Ok(CreateRequest {
+            env: environment.variables()?,
+            limits: self.limits()?.into(),
+            mounts: self.mounts(&surroundings.folder)?.iter().map(Into::into).collect(),
+            labels: labels(&self.label),
+            name: self.name,
+            image: self.image,
+            command: self.command,
+            user: self.user,
+            workdir: self.workdir,
+            hostname: self.hostname,
+            restart: self.restart,
+            init: self.init,
+            stop_signal: self.stop_signal.map(String::from),
+            stop_grace_ms: self.stop_timeout.map(|seconds| u64::from(seconds) * 1000),
+            start: start == Start::Now,
+        })
+    }
+
+    fn mounts(&self, folder: &std::path::Path) -> Result<Vec<Mount>, Invalid> {
+        let volumes = self.volume.iter().map(|text| mount::volume(text, folder));
+        let mounts = self.mount.iter().map(|text| mount::mount(text, folder));
+        let tmpfs = self.tmpfs.iter().map(|text| mount::tmpfs(text));
+        let layers = self.layer.iter().map(|text| mount::layer(text, folder));
+        volumes.chain(mounts).chain(tmpfs).chain(layers).collect()
+    }
+
+    fn limits(&self) -> Result<Limits, Invalid> {
+        let memory_bytes = self.memory.as_deref().map(|text| size::parse("--memory", text)).transpose()?;
+        let pids = match self.pids_limit {
+            None | Some(-1 | 0) => None,
+            Some(number) => Some(u32::try_from(number).map_err(|_| Invalid::new("--pids-limit", "must be a number of processes, or -1"))?),
+        };
+        // Docker: 0 is the same as not given, for processors too.
+        let cpus = self.cpus.filter(|cpus| *cpus != 0.0);
+        Ok(Limits { memory_bytes, memory_swap_bytes: swap_bytes(memory_bytes, self.memory_swap.as_deref())?, cpus, pids })
+    }
+}
+
+/// Docker counts memory and swap together, and allows as much swap as memory where nothing is said.
+fn swap_bytes(memory_bytes: Option<u64>, memory_swap: Option<&str>) -> Result<Option<u64>, Invalid> {
+    let refuse = |problem: &str| Err(Invalid::new("--memory-swap", problem));
+    match (memory_swap, memory_bytes) {
+        (Some("-1"), _) => Ok(None),
+        (None | Some("0"), memory) => Ok(memory),
+        (Some(_), None) => refuse("needs --memory beside it"),
+        (Some(text), Some(memory)) => match size::parse("--memory-swap", text)?.checked_sub(memory) {
+            Some(swap) => Ok(Some(swap)),
+            None => refuse("is memory and swap together: it cannot be less than --memory"),
+        },
+    }
+}
+
+fn labels(entries: &[String]) -> BTreeMap<String, String> {
+    entries
+        .iter()
+        .map(|entry| entry.split_once('=').unwrap_or((entry, "")))
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::arguments::{Command, CommandLine};
+
+    /// The request of a command line without `belljar run`, as JSON without what was left at its default.
+    fn request(arguments: &[&str]) -> Result<Value, String> {
+        let line = ["belljar", "run"].iter().chain(arguments);
+        let Command::Run(run) = CommandLine::try_parse_from(line).map_err(|error| error.to_string())?.command else {
+            return Err("not run".into());
+        };
+        let variables = BTreeMap::from([("TZ".to_owned(), "Europe/Paris".to_owned())]);
+        let surroundings = Surroundings { variables, folder: "/home/ann".into() };
+        let request = run.create.request(&surroundings, Start::Now).map_err(|invalid| invalid.to_string())?;
+        serde_json::to_value(request).map_err(|error| error.to_string())
+    }
+
+    fn field(arguments: &[&str], field: &str) -> Value {
+        request(arguments).map_or_else(Value::String, |request| request[field].clone())
+    }
+
+    #[test]
+    fn what_follows_the_image_belongs_to_the_program() {
+        let arguments = ["--name", "web", "host", "sh", "-c", "echo $0", "--name", "x", "-e"];
+        assert_eq!(field(&arguments, "command"), json!(["sh", "-c", "echo $0", "--name", "x", "-e"]));
+        assert_eq!((field(&arguments, "name"), field(&arguments, "image")), (json!("web"), json!("host")));
+    }
+
+    #[test]
+    fn a_database_is_asked_for_as_with_docker() {
+        let arguments = [
+            "-d",
+            "--name=db",
+            "-h",
+            "db",
+            "-u",
+            "postgres",
+            "-w",
+            "/var/lib",
+            "-e",
+            "TZ",
+            "-e",
+            "MODE=a=b",
+            "-v",
+            "/srv/db:/data",
+            "-v",
+            "./conf:/conf:ro",
+            "--tmpfs",
+            "/run:size=1m",
+            "--layer",
+            "/srv/conf",
+            "-m",
+            "64m",
+            "--cpus",
+            "0.5",
+            "--pids-limit",
+            "128",
+            "--restart",
+            "unless-stopped",
+            "--init",
+            "-l",
+            "tier=data",
+            "--stop-signal",
+            "INT",
+            "--stop-timeout",
+            "30",
+            "host",
+            "postgres",
+        ];
+        let request = request(&arguments).expect("a valid command line");
+        assert_eq!(request["hostname"], json!("db"));
+        assert_eq!(request["env"], json!({"TZ": "Europe/Paris", "MODE": "a=b"}));
+        assert_eq!(
+            request["mounts"],
+            json!([
+                {"type": "bind", "source": "/srv/db", "target": "/data", "readonly": false},
+                {"type": "bind", "source": "/home/ann/conf", "target": "/conf", "readonly": true},
+                {"type": "tmpfs", "target": "/run", "size_bytes": 1 << 20},
+                {"type": "layer", "source": "/srv/conf", "readonly": true},
+            ])
+        );
+        assert_eq!(request["limits"], json!({"memory_bytes": 64 << 20, "memory_swap_bytes": 64 << 20, "cpus": 0.5, "pids": 128}));
+        assert_eq!((&request["restart"], &request["init"]), (&json!("unless-stopped"), &json!(true)));
+        assert_eq!((&request["stop_signal"], &request["stop_grace_ms"]), (&json!("SIGINT"), &json!(30_000)));
+        assert_eq!((&request["labels"], &request["start"]), (&json!({"tier": "data"}), &json!(true)));
+    }
+
+    #[test]
+    fn memory_swap_is_the_sum_of_memory_and_swap() {
+        let swap = |arguments: &[&str]| field(arguments, "limits")["memory_swap_bytes"].clone();
+        assert_eq!(swap(&["-m", "4m", "--memory-swap", "4m", "host", "true"]), json!(0));
+        assert_eq!(swap(&["-m", "4m", "--memory-swap", "6m", "host", "true"]), json!(2 << 20));
+        assert_eq!(swap(&["-m", "4m", "--memory-swap", "-1", "host", "true"]), Value::Null);
+        assert_eq!(swap(&["-m", "4m", "host", "true"]), json!(4 << 20));
+        for arguments in [["-m", "4m", "--memory-swap", "3m", "host"], ["--name", "x", "--memory-swap", "3m", "host"]] {
+            assert!(request(&arguments).is_err_and(|problem| problem.starts_with("--memory-swap: ")), "{arguments:?}");
+        }
+    }
+
+    #[test]
+    fn no_limit_may_be_said_in_dockers_ways() {
+        let limits = field(&["--pids-limit", "-1", "--cpus", "0", "host", "true"], "limits");
+        assert_eq!((&limits["pids"], &limits["cpus"]), (&Value::Null, &Value::Null));
+        assert!(request(&["--pids-limit", "-7", "host", "true"]).is_err());
+    }
+
+    #[test]
+    fn a_wrong_flag_is_named() {
+        for (arguments, name) in [
+            (["-m", "lots", "host", "true"], "--memory"),
+            (["-v", "named:/data", "host", "true"], "--volume"),
+            (["--restart", "on-failure:3", "host", "true"], "--restart"),
+            (["--stop-signal", "SIGNOPE", "host", "true"], "--stop-signal"),
+            (["--env-file", "/does/not/exist", "host", "true"], "--env-file"),
+        ] {
+            assert!(request(&arguments).is_err_and(|problem| problem.contains(name)), "{arguments:?}");
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! `-v`, `--mount`, `--tmpfs` and `--layer`, as in `docker run`. What Docker has and Belljar has not yet (named volumes,
+//! propagation) is refused with a sentence, never ignored: a mount that is not what was asked for can cost data.
+
+use std::path::{Component, Path, PathBuf};
+
+use belljar_model::{Invalid, Mount, size};
+
+/// Reads `-v SOURCE:TARGET[:ro|rw]`. A source that begins with `.` is taken from `folder`, where the caller stands.
+pub(crate) fn volume(text: &str, folder: &Path) -> Result<Mount, Invalid> {
+    let refuse = |problem: String| Invalid::new("--volume", problem);
+    let parts: Vec<&str> = text.split(':').collect();
+    let (source, target, options) = match parts[..] {
+        [source, target] => (source, target, ""),
+        [source, target, options] => (source, target, options),
+        _ => return Err(refuse(format!("{text:?} is not SOURCE:TARGET or SOURCE:TARGET:ro"))),
+    };
+    let mut readonly = false;
+    for option in options.split(',').filter(|option| !option.is_empty()) {
+        match option {
+            "ro" => readonly = true,
+            "rw" => readonly = false,
+            _ => return Err(refuse(format!("{option:?} in {text:?} is not an option: Belljar knows ro and rw"))),
+        }
+    }
+    Ok(Mount::Bind { source: host_path("--volume", source, folder)?, target: target.to_owned(), readonly })
+}
+
+/// Reads `--tmpfs TARGET[:size=SIZE]`.
+pub(crate) fn tmpfs(text: &str) -> Result<Mount, Invalid> {
+    let (target, options) = text.split_once(':').unwrap_or((text, ""));
+    let mut size_bytes = None;
+    for option in options.split(',').filter(|option| !option.is_empty()) {
+        match option.split_once('=') {
+            Some(("size", value)) => size_bytes = Some(size::parse("--tmpfs", value)?),
+            _ => return Err(Invalid::new("--tmpfs", format!("{option:?} in {text:?} is not an option: Belljar knows size=SIZE"))),
+        }
+    }
+    Ok(Mount::Tmpfs { target: target.to_owned(), size_bytes })
+}
+
+/// Reads `--layer FOLDER`.
+pub(crate) fn layer(text: &str, folder: &Path) -> Result<Mount, Invalid> {
+    Ok(Mount::Layer { source: host_path("--layer", text, folder)? })
+}
+
+/// Reads `--mount type=bind,source=…,target=…[,readonly]`, `type=tmpfs,target=…[,tmpfs-size=…]`, `type=layer,source=…`.
+pub(crate) fn mount(text: &str, folder: &Path) -> Result<Mount, Invalid> {
+    let fields = Fields::read(text)?;
+    let path = |source: &str| host_path("--mount", source, folder);
+    let mount = match fields.kind.as_deref().unwrap_or("volume") {
+        "bind" => Mount::Bind { source: path(fields.source()?)?, target: fields.target()?, readonly: fields.readonly },
+        "layer" => Mount::Layer { source: path(fields.source()?)? },
+        "tmpfs" => Mount::Tmpfs { target: fields.target()?, size_bytes: fields.size_bytes },
+        "volume" => return Err(fields.refuse("is a named volume, which Belljar does not have yet: use type=bind with a folder")),
+        _ => return Err(fields.refuse("has a type that is not bind, tmpfs or layer")),
+    };
+    if fields.size_bytes.is_some() && !matches!(mount, Mount::Tmpfs { .. }) {
+        return Err(fields.refuse("has tmpfs-size, which belongs to type=tmpfs"));
+    }
+    if fields.target.is_some() && mount.target().is_none() {
+        return Err(fields.refuse("has a target, but a layer always covers the whole root"));
+    }
+    Ok(mount)
+}
+
+#[derive(Default)]
+struct Fields<'a> {
+    text: &'a str,
+    kind: Option<String>,
+    source: Option<&'a str>,
+    target: Option<&'a str>,
+    readonly: bool,
+    size_bytes: Option<u64>,
+}
+
+impl<'a> Fields<'a> {
+    fn read(text: &'a str) -> Result<Self, Invalid> {
+        let mut fields = Fields { text, ..Fields::default() };
+        for field in text.split(',') {
+            match field.split_once('=').unwrap_or((field, "true")) {
+                ("type", value) => fields.kind = Some(value.to_owned()),
+                ("source" | "src", value) => fields.source = Some(value),
+                ("target" | "dst" | "destination", value) => fields.target = Some(value),
+                ("readonly" | "ro", "true" | "1") => fields.readonly = true,
+                ("readonly" | "ro", "false" | "0") => fields.readonly = false,
+                ("tmpfs-size", value) => fields.size_bytes = Some(size::parse("--mount", value)?),
+                _ => return Err(fields.refuse(&format!("has {field:?}, which is not a field that Belljar knows"))),
+            }
+        }
+        Ok(fields)
+    }
+
+    fn source(&self) -> Result<&'a str, Invalid> {
+        self.source.ok_or_else(|| self.refuse("lacks source=FOLDER"))
+    }
+
+    fn target(&self) -> Result<String, Invalid> {
+        self.target.map(str::to_owned).ok_or_else(|| self.refuse("lacks target=PATH"))
+    }
+
+    fn refuse(&self, problem: &str) -> Invalid {
+        Invalid::new("--mount", format!("{:?} {problem}", self.text))
+    }
+}
+
+/// An absolute path on the host. The server runs elsewhere in the tree, so a relative one is made absolute here.
+fn host_path(field: &str, source: &str, folder: &Path) -> Result<String, Invalid> {
+    if source.starts_with('/') {
+        return Ok(source.to_owned());
+    }
+    if source != "." && source != ".." && !source.starts_with("./") && !source.starts_with("../") {
+        let problem = format!("{source:?} is a named volume, which Belljar does not have yet: write a folder as /srv/data or ./data");
+        return Err(Invalid::new(field, problem));
+    }
+    let mut path = PathBuf::from(folder);
+    for component in Path::new(source).components() {
+        match component {
+            Component::ParentDir => drop(path.pop()),
+            Component::Normal(name) => path.push(name),
+            _ => {}
+        }
+    }
+    path.into_os_string().into_string().map_err(|_| Invalid::new(field, format!("{source:?} leads to a folder whose name is not UTF-8")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn here() -> &'static Path {
+        Path::new("/home/ann/site")
+    }
+
+    fn bind(source: &str, target: &str, readonly: bool) -> Mount {
+        Mount::Bind { source: source.into(), target: target.into(), readonly }
+    }
+
+    #[test]
+    fn volumes_are_read_as_docker_reads_them() {
+        assert_eq!(volume("/srv/db:/data", here()), Ok(bind("/srv/db", "/data", false)));
+        assert_eq!(volume("/srv/db:/data:ro", here()), Ok(bind("/srv/db", "/data", true)));
+        assert_eq!(volume("./html:/www:rw", here()), Ok(bind("/home/ann/site/html", "/www", false)));
+        assert_eq!(volume("../x:/www", here()), Ok(bind("/home/ann/x", "/www", false)));
+    }
+
+    #[test]
+    fn what_belljar_does_not_have_is_refused_and_never_ignored() {
+        for text in ["pgdata:/data", "/data", "/a:/b:z", "/a:/b:rshared", "/a:/b:ro:x", ""] {
+            assert!(volume(text, here()).is_err(), "{text}");
+        }
+        for text in ["type=volume,source=a,target=/b", "source=a,target=/b", "type=bind,source=/a,target=/b,bind-propagation=rshared"] {
+            assert!(mount(text, here()).is_err(), "{text}");
+        }
+        assert!(tmpfs("/t:mode=1777").is_err());
+    }
+
+    #[test]
+    fn mounts_are_read_by_field() {
+        assert_eq!(mount("type=bind,src=/a,dst=/b,ro", here()), Ok(bind("/a", "/b", true)));
+        assert_eq!(mount("type=bind,source=/a,target=/b,readonly=false", here()), Ok(bind("/a", "/b", false)));
+        assert_eq!(mount("type=layer,source=./conf", here()), Ok(Mount::Layer { source: "/home/ann/site/conf".into() }));
+        let tmpfs = Mount::Tmpfs { target: "/t".into(), size_bytes: Some(64 << 20) };
+        assert_eq!(mount("type=tmpfs,target=/t,tmpfs-size=64m", here()), Ok(tmpfs));
+        for text in
+            ["type=bind,target=/b", "type=bind,source=/a", "type=layer,source=/a,target=/b", "type=bind,source=/a,target=/b,tmpfs-size=1m"]
+        {
+            assert!(mount(text, here()).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_tmpfs_may_have_a_size() {
+        assert_eq!(tmpfs("/t"), Ok(Mount::Tmpfs { target: "/t".into(), size_bytes: None }));
+        assert_eq!(tmpfs("/t:size=1g"), Ok(Mount::Tmpfs { target: "/t".into(), size_bytes: Some(1 << 30) }));
+    }
+}

@@ -1,0 +1,37 @@
+//! `host`: what containers run on.
+
+use belljar_api::Host;
+use belljar_api::host::Support;
+use belljar_model::size;
+
+use crate::output::Table;
+
+/// One fact a line.
+pub(crate) fn host(host: &Host, _now_ms: i64) -> Table {
+    let controllers: Vec<String> = host.controllers.iter().map(|one| format!("{} {}", one.name, one.version.as_str())).collect();
+    let word = |support: &Support| match &support.because {
+        _ if support.supported => "yes".to_owned(),
+        Some(because) => format!("no: {because}"),
+        None => "no".to_owned(),
+    };
+    let facts = [
+        ("belljar", host.version.clone()),
+        ("instance", host.instance.clone()),
+        ("hostname", host.hostname.clone()),
+        ("kernel", host.kernel.clone()),
+        ("processors", host.cpus.to_string()),
+        ("memory", size::display(host.memory_bytes)),
+        ("processes", format!("at most {}", host.pids)),
+        ("cgroups", host.cgroup_mode.clone()),
+        ("controllers", controllers.join(", ")),
+        ("user namespaces", word(&host.user_namespaces)),
+        ("idmapped mounts", word(&host.idmapped_mounts)),
+        ("data folder", host.data_dir.clone()),
+        ("run folder", host.run_dir.clone()),
+    ];
+    let mut table = Table::new(&["WHAT", "IS"]);
+    for (what, is) in facts {
+        table.row(vec![what.into(), is.into()]);
+    }
+    table
+}

@@ -1,0 +1,112 @@
+//! `run` and `create`. `run` lives as long as its container: it shows what that writes, turns Ctrl-C into a stop, and ends
+//! with the container's own exit code.
+//!
+//! Docker's rule for the other codes: 125 where Belljar failed, 126 where the program cannot be executed, 127 where it does
+//! not exist. If the client goes away, the container stays.
+
+use belljar_api::{Container, LogLine, query};
+use hyper::Method;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::{DONE, Outcome, Session, container, logs, of};
+use crate::arguments::RunArguments;
+use crate::arguments::create::{CreateArguments, Start, Surroundings};
+use crate::client::Client;
+use crate::failure::Failure;
+use crate::output::complain;
+
+/// Exit status where it was not the program that failed.
+pub(crate) const OUR_FAILURE: u8 = 125;
+
+/// `create`: prints the new container's id.
+pub(crate) async fn create(session: &mut Session, arguments: CreateArguments) -> Outcome {
+    let created = ask(session, arguments, Start::Later).await?;
+    session.paper.line(&created.id)?;
+    Ok(DONE)
+}
+
+/// `run`.
+pub(crate) async fn run(session: &mut Session, arguments: RunArguments) -> Outcome {
+    let RunArguments { detach, rm, create } = arguments;
+    let started = ask(session, create, Start::Now).await?;
+    if detach && !never_started(&started) {
+        session.paper.line(&started.id)?;
+        return Ok(DONE);
+    }
+    let ended = if never_started(&started) { Ok(started) } else { accompany(session, &started).await };
+    let ended = ended?;
+    if rm {
+        let query = query::write(&query::Delete { force: query::Switch::On });
+        session.client.act(Method::DELETE, &format!("{}?{query}", container(&ended.id))).await?;
+    }
+    Ok(tell_end(&ended))
+}
+
+async fn ask(session: &mut Session, arguments: CreateArguments, start: Start) -> Result<Container, Failure> {
+    let request = arguments.request(&Surroundings::of_this_process()?, start)?;
+    session.client.send("/containers", &request).await
+}
+
+fn never_started(container: &Container) -> bool {
+    container.exit.as_ref().is_some_and(|exit| exit.kind == "never_started") && !container.state.is_alive()
+}
+
+/// Shows the container's output until it ends, and returns it as it is then.
+async fn accompany(session: &mut Session, started: &Container) -> Result<Container, Failure> {
+    let mut interrupts = Interrupts::listen()?;
+    let all = query::Logs { follow: query::Switch::On, ..query::Logs::default() };
+    let mut lines = session.client.stream(&format!("{}?{}", of(&started.id, "logs"), query::write(&all))).await?;
+    loop {
+        tokio::select! {
+            line = lines.next_document::<LogLine>() => match line? {
+                Some(line) => logs::print(&mut session.paper, &line, logs::Stamp::Bare)?,
+                None => break,
+            },
+            request = interrupts.next() => {
+                // Beside the output, which goes on until the program has ended.
+                tokio::spawn(interrupt(session.client.clone(), started.id.clone(), request));
+            }
+        }
+    }
+    session.client.fetch(&of(&started.id, "wait")).await
+}
+
+async fn interrupt(client: Client, id: String, verb: &'static str) {
+    if let Err(failure) = client.act(Method::POST, &of(&id, verb)).await {
+        complain(&failure.sentence());
+    }
+}
+
+/// What a person presses: the first time it is a stop, from then on a kill.
+struct Interrupts {
+    interrupt: Signal,
+    terminate: Signal,
+    seen: u32,
+}
+
+impl Interrupts {
+    fn listen() -> Result<Self, Failure> {
+        let listen = |kind| signal(kind).map_err(|source| Failure::Process { what: "listen for Ctrl-C", source });
+        Ok(Self { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())?, seen: 0 })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+        self.seen += 1;
+        if self.seen == 1 { "stop" } else { "kill" }
+    }
+}
+
+/// Says what a number alone does not say, and returns the number.
+fn tell_end(ended: &Container) -> u8 {
+    let Some(exit) = &ended.exit else {
+        return OUR_FAILURE;
+    };
+    if matches!(exit.kind.as_str(), "never_started" | "out_of_memory" | "lost") {
+        complain(&format!("{}: {}", ended.name, exit.message));
+    }
+    exit.shell_code.unwrap_or(OUR_FAILURE)
+}
