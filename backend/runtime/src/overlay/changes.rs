@@ -1,0 +1,135 @@
+//! What the container changed: a walk over the upper layer alone, each name held against what lies below it.
+//!
+//! It holds a folder's layers open for one folder at a time, and keeps the rest of its way as a list: a tree that is as
+//! deep as a container can make it costs no descriptors and no stack.
+
+use std::collections::HashSet;
+
+use belljar_model::overlay::{Change, FileKind, Stack, Status};
+use rustix::fs::Stat;
+
+use super::layers::{Folder, Found, Layers, kind, shown};
+use super::{CHANGES_MAX, Error, WALKED_MAX, file_status, find, folder_status, graft_stats, look};
+
+/// What the container's own layer takes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Sizes {
+    /// Bytes on disk, a file with several names once.
+    pub upper_bytes: u64,
+    /// Entries of every kind, whiteouts too.
+    pub upper_entries: u64,
+}
+
+/// A folder of the upper layer that is still to be walked.
+struct Ahead {
+    path: Vec<u8>,
+    /// Layers that contribute to the folder above it.
+    candidates: Vec<usize>,
+    /// Itself, and what lies below it; none for a root.
+    pair: Option<(Stat, Option<Stat>)>,
+}
+
+/// Everything that the container added, modified, deleted or replaced, sorted by path. At most [`CHANGES_MAX`], then an
+/// error.
+pub fn changes(stack: &Stack) -> Result<Vec<Change>, Error> {
+    let layers = Layers::open(stack)?;
+    let mut changes = Vec::new();
+    let mut ahead = vec![Ahead { path: Vec::new(), candidates: Vec::new(), pair: None }];
+    while let Some(next) = ahead.pop() {
+        let folder = layers.folder(&next.path, &next.candidates)?;
+        // Where the upper layer has no folder any more, it went while we walked.
+        let Some(upper) = folder.parts.first().filter(|part| layers.is_upper(part.layer)) else { continue };
+        changes.extend(change_of_folder(&layers, &folder, &next)?);
+        upper.for_each_name(|name| {
+            walk(&layers, &folder, name, &mut changes, &mut ahead)?;
+            let too_many = changes.len() + ahead.len() > CHANGES_MAX;
+            if too_many { Err(Error::TooMany { what: "changes", max: CHANGES_MAX }) } else { Ok(()) }
+        })?;
+    }
+    changes.sort_unstable_by(|one, other| one.path.cmp(&other.path));
+    Ok(changes)
+}
+
+/// What the container did to one name of a folder; a folder is left for later.
+fn walk(layers: &Layers, folder: &Folder, name: &[u8], changes: &mut Vec<Change>, ahead: &mut Vec<Ahead>) -> Result<(), Error> {
+    let path = folder.path_of(name);
+    let upper = look(folder, 0, name)?;
+    let is_graft = layers.is_graft(&path);
+    let below = if is_graft { None } else { find(folder, name, 1)?.map(|(_, stat)| stat) };
+    match upper {
+        Found::Nothing => {}
+        Found::Whiteout => {
+            let deleted = below.map(|below| Change { path: shown(&path), status: Status::Deleted, kind: kind(&below), size_bytes: 0 });
+            changes.extend(deleted);
+        }
+        Found::Entry(stat) if kind(&stat) == FileKind::Directory => {
+            let pair = (!is_graft).then_some((stat, below));
+            ahead.push(Ahead { path, candidates: folder.layers(), pair });
+        }
+        // An overlay is mounted over it: nobody can have put it there from inside, or see it.
+        Found::Entry(_) if is_graft => {}
+        Found::Entry(stat) => {
+            let status = file_status(&stat, below.as_ref());
+            changes.push(Change { path: shown(&path), status, kind: kind(&stat), size_bytes: bytes_taken(&stat) });
+        }
+    }
+    Ok(())
+}
+
+/// What the container did to a folder itself.
+fn change_of_folder(layers: &Layers, folder: &Folder, ahead: &Ahead) -> Result<Option<Change>, Error> {
+    let status = match &ahead.pair {
+        Some((upper, Some(below))) if kind(below) == FileKind::Directory => {
+            folder_status(upper, below, folder.parts.first().is_some_and(super::layers::Part::is_opaque))
+        }
+        Some((upper, below)) => file_status(upper, below.as_ref()),
+        // The root, and the roots of grafts.
+        None => match graft_stats(layers, folder)? {
+            Some(((_, upper), Some((_, below)))) => folder_status(&upper, &below, false),
+            _ => Status::Unchanged,
+        },
+    };
+    let changed = status != Status::Unchanged && !folder.path.is_empty();
+    Ok(changed.then(|| Change { path: shown(&folder.path), status, kind: FileKind::Directory, size_bytes: 0 }))
+}
+
+/// Bytes of a regular file, without its holes.
+fn bytes_taken(stat: &Stat) -> u64 {
+    if kind(stat) == FileKind::File { stat.st_size.cast_unsigned().min(bytes_on_disk(stat)) } else { 0 }
+}
+
+fn bytes_on_disk(stat: &Stat) -> u64 {
+    /// Unit of `st_blocks` (`stat(2)`), whatever the file system's own block is.
+    const BLOCK_BYTES: u64 = 512;
+    stat.st_blocks.cast_unsigned().saturating_mul(BLOCK_BYTES)
+}
+
+/// What the container's own layer takes on disk. At most [`WALKED_MAX`] entries, then an error.
+pub fn sizes(stack: &Stack) -> Result<Sizes, Error> {
+    let upper = Stack { layers: stack.layers.iter().take(1).cloned().collect(), work: String::new(), merged: None };
+    let layers = Layers::open(&upper)?;
+    let mut sizes = Sizes::default();
+    let mut seen = HashSet::new();
+    let mut ahead = vec![Vec::new()];
+    while let Some(path) = ahead.pop() {
+        let folder = layers.folder(&path, &[0])?;
+        let Some(part) = folder.parts.first() else { continue };
+        part.for_each_name(|name| {
+            sizes.upper_entries += 1;
+            if sizes.upper_entries > WALKED_MAX as u64 {
+                return Err(Error::TooMany { what: "entries in the upper layer", max: WALKED_MAX });
+            }
+            if let Found::Entry(stat) = look(&folder, 0, name)? {
+                let is_folder = kind(&stat) == FileKind::Directory;
+                if is_folder {
+                    ahead.push(folder.path_of(name));
+                }
+                if is_folder || stat.st_nlink <= 1 || seen.insert((stat.st_dev, stat.st_ino)) {
+                    sizes.upper_bytes += bytes_on_disk(&stat);
+                }
+            }
+            Ok(())
+        })?;
+    }
+    Ok(sizes)
+}
