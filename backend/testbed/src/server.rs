@@ -57,7 +57,7 @@ impl Server {
         self.child = Some(command.spawn().expect("the server can be executed"));
         wait_until("the server answers on its socket", || {
             self.assert_runs();
-            self.api().try_send("GET", "/api/v1/healthz", Vec::new()).ok().filter(|response| response.status == 200)
+            self.api().try_send("GET", "/api/v1/containers", Vec::new()).ok().filter(|response| response.status == 200)
         });
     }
 

@@ -1,0 +1,76 @@
+//! A start that cannot be: one clear sentence with what to do, exit status 1, no backtrace.
+
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Output, Stdio};
+
+use belljar_testbed::wait::try_wait;
+use belljar_testbed::{DEADLINE, Server};
+
+/// A user that owns nothing: `nobody` (Debian base-passwd).
+const NOBODY: u32 = 65_534;
+
+#[track_caller]
+fn refusal(mut command: Command, words: &[&str]) {
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let ended = try_wait(DEADLINE, || child.try_wait().unwrap());
+    if ended.is_none() {
+        child.kill().unwrap();
+        panic!("it started");
+    }
+    let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&stderr).into_owned() + &String::from_utf8_lossy(&stdout);
+    assert_eq!(status.code(), Some(1), "{said}");
+    assert_eq!(said.trim().lines().count(), 1, "one sentence: {said}");
+    assert!(!said.contains("panicked") && !said.contains("backtrace"), "{said}");
+    for word in words {
+        assert!(said.contains(word), "{word:?} in {said}");
+    }
+}
+
+/// A server that has ended, whose folders are free.
+fn stopped() -> Option<Server> {
+    let mut server = crate::server()?;
+    server.stop();
+    Some(server)
+}
+
+#[test]
+fn a_port_in_use_is_named() {
+    let Some(server) = stopped() else { return };
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    refusal(server.serve_command(&address), &[&address]);
+}
+
+#[test]
+fn a_second_server_of_the_same_instance_is_refused() {
+    let Some(server) = crate::server() else { return };
+    refusal(server.serve_command("127.0.0.1:0"), &[]);
+    server.api().get("/api/v1/containers").expect(200);
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_is_named() {
+    if !crate::is_root() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("a-file");
+    fs::write(&file, "").unwrap();
+    let mut command = Command::new(crate::EXECUTABLE);
+    command.args(["serve", "--instance", "test-refused", "--listen", "127.0.0.1:0"]);
+    command.arg("--data-dir").arg(file.join("data")).arg("--run-dir").arg(folder.path().join("run"));
+    refusal(command, &["a-file"]);
+}
+
+#[test]
+fn a_start_by_somebody_else_than_root_says_what_to_do() {
+    let Some(server) = stopped() else { return };
+    let executable = server.scratch("executable").join("belljar");
+    fs::copy(crate::EXECUTABLE, &executable).unwrap();
+    let mut command = Command::new(&executable);
+    command.args(["serve", "--instance", "test-refused", "--listen", "127.0.0.1:0"]).uid(NOBODY).gid(NOBODY).current_dir("/");
+    refusal(command, &["root"]);
+}
