@@ -1,0 +1,133 @@
+//! File descriptors: handing them to another process, and keeping them from one.
+
+use std::io::{IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags,
+    SocketType,
+};
+
+use crate::error::{Context, Error, Result};
+
+/// Most descriptors in one message; the kernel's own limit is 253 (`SCM_MAX_FD`).
+pub const PASSED_MAX: usize = 64;
+
+/// A connected pair of sockets that keep message boundaries (`SOCK_SEQPACKET`), closed on exec.
+pub fn message_pair() -> Result<(OwnedFd, OwnedFd)> {
+    rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).context("make", || "socket pair".into())
+}
+
+/// Sends one message with descriptors (at most [`PASSED_MAX`]). `SIGPIPE` is never raised.
+pub fn send(socket: impl AsFd, message: &[u8], passed: &[BorrowedFd<'_>]) -> Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(PASSED_MAX))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    if !passed.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(passed)) {
+        return Err(Error::new("send", format!("{} descriptors", passed.len()), rustix::io::Errno::TOOBIG));
+    }
+    let sent = || rustix::net::sendmsg(&socket, &[IoSlice::new(message)], &mut ancillary, SendFlags::NOSIGNAL);
+    rustix::io::retry_on_intr(sent).context("send", || "message".into()).map(drop)
+}
+
+/// Receives one message into `buffer` and returns its length and its descriptors; length 0 without descriptors is the
+/// end: the other side is closed. A message that does not fit is an error (`EMSGSIZE`), never cut.
+pub fn receive(socket: impl AsFd, buffer: &mut [u8]) -> Result<(usize, Vec<OwnedFd>)> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(PASSED_MAX))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let received = loop {
+        match rustix::net::recvmsg(&socket, &mut [IoSliceMut::new(buffer)], &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
+            Err(rustix::io::Errno::INTR) => {}
+            other => break other.context("receive", || "message".into())?,
+        }
+    };
+    let mut passed = Vec::new();
+    for message in ancillary.drain() {
+        if let RecvAncillaryMessage::ScmRights(descriptors) = message {
+            passed.extend(descriptors);
+        }
+    }
+    if received.flags.contains(rustix::net::ReturnFlags::TRUNC) {
+        return Err(Error::new("receive", "message", rustix::io::Errno::MSGSIZE));
+    }
+    Ok((received.bytes, passed))
+}
+
+/// Marks every descriptor from `first` on to be closed on exec (Linux 5.11; older: one by one).
+pub fn close_on_exec_from(first: u32) -> Result<()> {
+    // SAFETY: close_range(2) with CLOSE_RANGE_CLOEXEC only sets a flag on descriptors of this process; it takes no
+    // pointers and closes nothing, so no owned descriptor is invalidated.
+    let done = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+    if done == 0 { Ok(()) } else { Err(Error::last("close on exec", format!("descriptors from {first}"))) }
+}
+
+/// Closes every descriptor of this process, standard ones included. What still owns one must not be dropped afterwards:
+/// callers run a loop that only an exit ends.
+pub fn close_all() -> Result<()> {
+    // SAFETY: close_range(2) takes no pointers. It does invalidate descriptors that are owned elsewhere; the caller's
+    // obligation, stated above, is that none of the owners is used or dropped again.
+    let done = unsafe { libc::syscall(libc::SYS_close_range, 0, u32::MAX, 0) };
+    if done == 0 { Ok(()) } else { Err(Error::last("close", "all descriptors")) }
+}
+
+/// Puts `source` in the place of standard input (0), output (1) or error (2).
+pub fn replace_standard(source: impl AsFd, number: Standard) -> Result<()> {
+    let source = source.as_fd();
+    match number {
+        Standard::Input => rustix::stdio::dup2_stdin(source),
+        Standard::Output => rustix::stdio::dup2_stdout(source),
+        Standard::Error => rustix::stdio::dup2_stderr(source),
+    }
+    .context("replace", || format!("descriptor {}", number as i32))
+}
+
+/// One of the three descriptors that every program expects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standard {
+    /// Descriptor 0.
+    Input = 0,
+    /// Descriptor 1.
+    Output = 1,
+    /// Descriptor 2.
+    Error = 2,
+}
+
+/// Takes a descriptor that this process was started with, by its number, out of the number's hands: from now on it is
+/// owned, and closed on exec.
+pub fn adopt(number: i32) -> Result<OwnedFd> {
+    // SAFETY: the borrow lasts for this one call, which duplicates the descriptor and fails with EBADF where the number
+    // is not open; nobody else closes it meanwhile because callers adopt before any thread exists.
+    let inherited = unsafe { BorrowedFd::borrow_raw(number) };
+    rustix::io::fcntl_dupfd_cloexec(inherited, 3).context("adopt", || format!("descriptor {number}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Seek, Write};
+
+    #[test]
+    fn a_descriptor_arrives_with_its_message() {
+        let (left, right) = message_pair().unwrap();
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(b"hello").unwrap();
+        send(&left, b"here", &[file.as_fd()]).unwrap();
+        let mut buffer = [0; 16];
+        let (length, mut passed) = receive(&right, &mut buffer).unwrap();
+        assert_eq!(&buffer[..length], b"here");
+        let mut copy = std::fs::File::from(passed.pop().unwrap());
+        copy.rewind().unwrap();
+        let mut text = String::new();
+        copy.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "hello");
+        drop(left);
+        assert_eq!(receive(&right, &mut buffer).unwrap().0, 0, "a closed peer reads as the end");
+    }
+
+    #[test]
+    fn a_message_that_does_not_fit_is_refused_and_not_cut() {
+        let (left, right) = message_pair().unwrap();
+        send(&left, b"too long", &[]).unwrap();
+        assert_eq!(receive(&right, &mut [0; 4]).map(drop).map_err(|error| error.errno), Err(rustix::io::Errno::MSGSIZE));
+    }
+}

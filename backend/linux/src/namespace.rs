@@ -1,0 +1,46 @@
+//! Namespaces: recognising them by inode, and leaving some.
+
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
+
+use rustix::fs::{Mode, OFlags};
+
+use crate::error::{Context, Error, Result};
+
+pub use libc::{CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER, CLONE_NEWUTS};
+
+/// Inode of a process's namespace of this kind (`mnt`, `pid`, …), which is its identity as long as it exists.
+/// `ENOENT` where the kernel has no such kind.
+pub fn inode(pid: i32, kind: &str) -> Result<u64> {
+    let path = format!("/proc/{pid}/ns/{kind}");
+    std::fs::metadata(&path).context("read", || path).map(|metadata| metadata.ino())
+}
+
+/// A descriptor of a process's namespace of this kind.
+pub fn open(pid: i32, kind: &str) -> Result<OwnedFd> {
+    let path = format!("/proc/{pid}/ns/{kind}");
+    rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).context("open", || path.clone())
+}
+
+/// Puts this process into a new cgroup namespace, whose root is the cgroup that it is in now.
+pub fn unshare_cgroup() -> Result<()> {
+    // SAFETY: unshare(2) takes flags only; CLONE_NEWCGROUP changes nothing that the process's memory or threads rely on.
+    let done = unsafe { libc::unshare(CLONE_NEWCGROUP) };
+    if done == 0 { Ok(()) } else { Err(Error::last("unshare", "cgroup namespace")) }
+}
+
+/// Puts this process into a mount namespace of its own, in which nothing that it mounts is seen by others.
+pub fn unshare_mounts() -> Result<()> {
+    // SAFETY: as above; CLONE_NEWNS implies CLONE_FS, which only matters to threads, and callers have one.
+    let done = unsafe { libc::unshare(CLONE_NEWNS) };
+    if done == 0 { Ok(()) } else { Err(Error::last("unshare", "mount namespace")) }
+}
+
+/// Writes the one line of a child's `uid_map` and `gid_map`: its ids from 0 on are the host's from `base` on.
+pub fn map_ids(pid: i32, base: u32, count: u32) -> Result<()> {
+    for file in ["uid_map", "gid_map"] {
+        let path = format!("/proc/{pid}/{file}");
+        std::fs::write(&path, format!("0 {base} {count}\n")).context("write", || path)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,327 @@
+//! Processes: making one in new namespaces, recognising one again, ending one.
+//!
+//! A pid alone names nobody for long. Whoever wants to act on a process opens a *pidfd* first and then checks that the
+//! process has the start time that was noted ([`open`]); from then on the descriptor cannot come to mean another one.
+
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+
+use rustix::process::{Pid, PidfdFlags, Signal, WaitIdOptions};
+
+use crate::error::{Context, Error, Result};
+
+/// `CLONE_INTO_CGROUP`: libc's constant is an `int` and overflows to 0, which would start the child in the wrong cgroup
+/// without any error.
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+const CLONE_PIDFD: u64 = 0x1000;
+
+/// Which side of a clone this is.
+#[derive(Debug)]
+pub enum Cloned {
+    /// The new process. Everything of the parent is there as a copy, at the same addresses.
+    Child,
+    /// The old one.
+    Parent {
+        /// The child's pid as this process sees it.
+        pid: i32,
+        /// A descriptor that means the child and nobody else.
+        pidfd: OwnedFd,
+    },
+}
+
+/// Makes a process by `clone3(2)` in the new namespaces of `flags` (`CLONE_NEW*`), on v2 straight into a cgroup.
+///
+/// Only a process with one thread may do so: locks that other threads hold would stay locked in the child forever. This
+/// is checked, and fails with `EDEADLK` where it is not so.
+pub fn clone(flags: u64, into_cgroup: Option<&OwnedFd>) -> Result<Cloned> {
+    require_one_thread()?;
+    let mut pidfd: i32 = -1;
+    // SAFETY: clone_args is a plain structure of integers, for which all zeroes is a valid value.
+    let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
+    arguments.flags = flags | CLONE_PIDFD;
+    arguments.pidfd = &raw mut pidfd as u64;
+    arguments.exit_signal = libc::SIGCHLD as u64;
+    if let Some(cgroup) = into_cgroup {
+        arguments.flags |= CLONE_INTO_CGROUP;
+        arguments.cgroup = cgroup.as_raw_fd() as u64;
+    }
+    // SAFETY: clone3(2) demands a valid clone_args of the given size, which lives on this stack, as does `pidfd`, which
+    // the kernel writes before it returns. Neither CLONE_VM nor a stack is given, so the child goes on with a copy of this
+    // stack as after fork(2); and there is one thread only, so no lock is held by a thread that the child lacks.
+    let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw mut arguments, size_of::<libc::clone_args>()) };
+    match pid {
+        -1 => Err(Error::last("clone", "process")),
+        0 => Ok(Cloned::Child),
+        pid => {
+            // SAFETY: the call succeeded with CLONE_PIDFD, so the kernel put a new descriptor there that nobody else owns.
+            let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+            Ok(Cloned::Parent { pid: pid as i32, pidfd })
+        }
+    }
+}
+
+/// Makes a process that is a copy of this one, by the plain old call: for where a filter of system calls answers
+/// `clone3` with `ENOSYS`. Returns the child's pid, or `None` in the child. The same condition as in [`clone`] holds.
+pub fn fork() -> Result<Option<i32>> {
+    require_one_thread()?;
+    // SAFETY: fork(2) is safe for a process with one thread, which was just checked: no lock is held by a thread that the
+    // child lacks.
+    match unsafe { nix::unistd::fork() }.context("fork", || "process".into())? {
+        nix::unistd::ForkResult::Child => Ok(None),
+        nix::unistd::ForkResult::Parent { child } => Ok(Some(child.as_raw())),
+    }
+}
+
+fn require_one_thread() -> Result<()> {
+    let threads = std::fs::read_dir("/proc/self/task").context("count", || "threads".into())?.count();
+    if threads == 1 { Ok(()) } else { Err(Error::new("clone", format!("process with {threads} threads"), rustix::io::Errno::DEADLK)) }
+}
+
+/// Ends this process at once: no destructors, no buffers of the parent flushed a second time.
+pub fn exit_now(code: i32) -> ! {
+    // SAFETY: _exit(2) takes an integer and does not return; skipping destructors is the point.
+    unsafe { libc::_exit(code) }
+}
+
+/// Field 22 of `/proc/<pid>/stat`: clock ticks between boot and the process's start. `ESRCH` where there is none.
+pub fn start_ticks(pid: i32) -> Result<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).map_err(|_| gone(pid))?;
+    parse_stat(&stat).map(|stat| stat.start_ticks).ok_or_else(|| gone(pid))
+}
+
+fn gone(pid: i32) -> Error {
+    Error::new("find", format!("process {pid}"), rustix::io::Errno::SRCH)
+}
+
+/// What `/proc/<pid>/stat` says of a process, as far as it is used here (`proc_pid_stat(5)`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stat {
+    /// Its name, at most 15 bytes; whatever the program chose.
+    pub command: String,
+    /// `R`, `S`, `D`, `Z`, `T`, ….
+    pub state: char,
+    /// Parent.
+    pub ppid: i32,
+    /// Processor time in user and kernel mode, in clock ticks.
+    pub cpu_ticks: u64,
+    /// Clock ticks between boot and its start.
+    pub start_ticks: u64,
+    /// Pages in memory.
+    pub rss_pages: u64,
+}
+
+/// Reads a line of `/proc/<pid>/stat`. The name may contain spaces and brackets, so the *last* `)` ends it.
+pub fn parse_stat(line: &str) -> Option<Stat> {
+    let (open, close) = (line.find('(')?, line.rfind(')')?);
+    let command = line.get(open + 1..close)?.to_owned();
+    let fields: Vec<&str> = line.get(close + 2..)?.split_ascii_whitespace().collect();
+    // Fields are counted from 3 (state) here: `fields[n - 3]` is field n of the manual page.
+    let number = |field: usize| fields.get(field - 3)?.parse::<u64>().ok();
+    Some(Stat {
+        command,
+        state: fields.first()?.chars().next()?,
+        ppid: fields.get(1)?.parse().ok()?,
+        cpu_ticks: number(14)? + number(15)?,
+        start_ticks: number(22)?,
+        rss_pages: number(24)?,
+    })
+}
+
+/// Whether the process that had this pid and start time still exists (a zombie does not count).
+pub fn is_alive(pid: i32, ticks: u64) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok();
+    stat.and_then(|line| parse_stat(&line)).is_some_and(|stat| stat.start_ticks == ticks && !matches!(stat.state, 'Z' | 'X'))
+}
+
+/// A pidfd of exactly the process that had this pid and start time; `ESRCH` where it is gone.
+pub fn open(pid: i32, ticks: u64) -> Result<OwnedFd> {
+    let named = Pid::from_raw(pid).ok_or_else(|| gone(pid))?;
+    let pidfd = rustix::process::pidfd_open(named, PidfdFlags::empty()).context("open", || format!("process {pid}"))?;
+    // Checked after opening: had the pid been given to another before, the start time would differ.
+    if start_ticks(pid)? == ticks { Ok(pidfd) } else { Err(gone(pid)) }
+}
+
+/// Sends a signal (1 to 64) to the process of a pidfd.
+pub fn signal(pidfd: impl AsFd, number: i32) -> Result<()> {
+    // SAFETY: pidfd_send_signal(2) takes a descriptor, which is borrowed for the call, a number that it checks itself, and a
+    // null siginfo, which it allows.
+    let done =
+        unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_fd().as_raw_fd(), number, std::ptr::null::<libc::siginfo_t>(), 0) };
+    if done == 0 { Ok(()) } else { Err(Error::last("signal", format!("process with {number}"))) }
+}
+
+/// How a child ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// By `exit` with this status.
+    Exited(u8),
+    /// By this signal.
+    Signaled(i32),
+}
+
+/// Waits until the child of a pidfd has ended, and reaps it.
+pub fn wait(pidfd: impl AsFd) -> Result<Ended> {
+    loop {
+        let waited = rustix::process::waitid(rustix::process::WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED);
+        let status = match waited {
+            Err(rustix::io::Errno::INTR) | Ok(None) => continue,
+            other => other.context("wait for", || "child".into())?,
+        };
+        let Some(status) = status else { continue };
+        if let Some(code) = status.exit_status() {
+            return Ok(Ended::Exited(code as u8));
+        }
+        return Ok(Ended::Signaled(status.terminating_signal().unwrap_or(libc::SIGKILL)));
+    }
+}
+
+/// Reaps one child that has ended already; `None` where none has. For the reaper that is PID 1 of a container.
+pub fn wait_any_now() -> Result<Option<(i32, Ended)>> {
+    use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+    loop {
+        match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::Exited(pid, code)) => return Ok(Some((pid.as_raw(), Ended::Exited(code as u8)))),
+            Ok(WaitStatus::Signaled(pid, signal, _)) => return Ok(Some((pid.as_raw(), Ended::Signaled(signal as i32)))),
+            Ok(WaitStatus::StillAlive) | Err(nix::errno::Errno::ECHILD) => return Ok(None),
+            Err(nix::errno::Errno::EINTR) | Ok(_) => {}
+            Err(errno) => return Err(errno).context("wait for", || "children".into()),
+        }
+    }
+}
+
+/// How children of this process are treated when they end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Children {
+    /// The kernel reaps them at once; nobody can wait for them.
+    Forgotten,
+    /// They stay until somebody waits for them: how every program starts.
+    Awaited,
+}
+
+/// Sets how children of this process are treated (`SIGCHLD`'s disposition, `sigaction(2)`).
+pub fn treat_children(children: Children) -> Result<()> {
+    use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+    let handler = match children {
+        Children::Forgotten => SigHandler::SigIgn,
+        Children::Awaited => SigHandler::SigDfl,
+    };
+    let action = SigAction::new(handler, SaFlags::empty(), SigSet::empty());
+    // SAFETY: sigaction(2) demands that a handler be safe to run at any time; none is installed, only ignored or default.
+    unsafe { sigaction(Signal::SIGCHLD, &action) }.context("set", || "SIGCHLD".into()).map(drop)
+}
+
+/// Puts every signal back to its default and unblocks all: what a new program expects (`execve(2)` keeps ignored ones).
+pub fn reset_signals() -> Result<()> {
+    use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction, sigprocmask};
+    let action = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+    for signal in Signal::iterator().filter(|signal| !matches!(signal, Signal::SIGKILL | Signal::SIGSTOP)) {
+        // SAFETY: as above: only the default disposition is installed, so no handler runs.
+        unsafe { sigaction(signal, &action) }.context("reset", || signal.to_string())?;
+    }
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).context("unblock", || "signals".into())
+}
+
+/// Kills this process when its parent goes away (`PR_SET_PDEATHSIG`), until the next exec.
+pub fn die_with_parent() -> Result<()> {
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).context("set", || "parent death signal".into())
+}
+
+/// Names this process, as `ps -o comm` shows it; at most 15 bytes.
+pub fn set_name(name: &std::ffi::CStr) -> Result<()> {
+    rustix::thread::set_name(name).context("name", || "process".into())
+}
+
+/// Whether other processes of the same user may look into this one (`PR_SET_DUMPABLE`): its memory, its descriptors, its
+/// executable.
+pub fn forbid_inspection() -> Result<()> {
+    // SAFETY: PR_SET_DUMPABLE takes plain integers.
+    let done = unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) };
+    if done == 0 { Ok(()) } else { Err(Error::last("forbid", "inspection")) }
+}
+
+/// Sets `no_new_privs`: from now on no exec can gain privileges, whatever set-uid bits the file has.
+pub fn forbid_new_privileges() -> Result<()> {
+    rustix::thread::set_no_new_privs(true).context("set", || "no_new_privs".into())
+}
+
+/// Leaves a joined session keyring behind for a new, empty one (`keyctl(2)`): keys of the host's session stay outside.
+/// A kernel without keyrings has nothing to leave behind.
+pub fn new_session_keyring() -> Result<()> {
+    // SAFETY: KEYCTL_JOIN_SESSION_KEYRING takes a name or null for an anonymous one, and no other pointers.
+    let done = unsafe { libc::syscall(libc::SYS_keyctl, libc::KEYCTL_JOIN_SESSION_KEYRING, std::ptr::null::<libc::c_char>()) };
+    if done >= 0 {
+        return Ok(());
+    }
+    match Error::last("join", "new session keyring") {
+        error if error.errno == rustix::io::Errno::NOSYS => Ok(()),
+        error => Err(error),
+    }
+}
+
+/// Sets supplementary groups, group and user of this process, in all their kinds. Afterwards there is no way back except
+/// by a capability that is still held.
+pub fn become_user(uid: u32, gid: u32, groups: &[u32]) -> Result<()> {
+    use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
+    let all: Vec<Gid> = groups.iter().copied().map(Gid::from_raw).collect();
+    setgroups(&all).context("set", || "supplementary groups".into())?;
+    let gid = Gid::from_raw(gid);
+    setresgid(gid, gid, gid).context("set", || format!("group {gid}"))?;
+    let uid = Uid::from_raw(uid);
+    setresuid(uid, uid, uid).context("set", || format!("user {uid}"))
+}
+
+/// Whether a process of this pid would notice the signal: it has a handler for it, or blocks it to fetch it itself.
+/// Read from `SigCgt` and `SigBlk` of `/proc/<pid>/status`. For PID 1 of a container a signal without either is dropped by
+/// the kernel (`pid_namespaces(7)`). Unknown counts as yes.
+pub fn notices(pid: i32, signal: i32) -> bool {
+    let Ok(status) = std::fs::read_to_string(format!("/proc/{pid}/status")) else { return true };
+    let mask = |key: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(key))?;
+        u64::from_str_radix(line.trim(), 16).ok()
+    };
+    match (mask("SigCgt:"), mask("SigBlk:")) {
+        (Some(caught), Some(blocked)) => (caught | blocked) >> (signal - 1) & 1 == 1,
+        _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_with_brackets_and_spaces_does_not_shift_the_fields() {
+        let line = "42 (a) b (c) S 1 42 42 0 -1 4194560 1 0 0 0 7 3 0 0 20 0 1 0 12345 1000 250 18446744073709551615 0";
+        let stat = parse_stat(line).unwrap();
+        assert_eq!((stat.command.as_str(), stat.state, stat.ppid), ("a) b (c", 'S', 1));
+        assert_eq!((stat.cpu_ticks, stat.start_ticks, stat.rss_pages), (10, 12345, 250));
+    }
+
+    #[test]
+    fn a_process_is_recognised_by_its_start_time() {
+        let me = std::process::id() as i32;
+        let ticks = start_ticks(me).unwrap();
+        assert!(is_alive(me, ticks));
+        assert!(!is_alive(me, ticks + 1));
+        assert!(open(me, ticks).is_ok());
+        assert_eq!(open(me, ticks + 1).map(drop).map_err(|error| error.errno), Err(rustix::io::Errno::SRCH));
+    }
+
+    #[test]
+    fn a_child_that_ended_tells_how() {
+        for (script, ended) in [("exit 3", Ended::Exited(3)), ("kill -9 $$", Ended::Signaled(9))] {
+            let child = std::process::Command::new("/bin/sh").args(["-c", script]).spawn().unwrap();
+            let pid = Pid::from_raw(child.id() as i32).unwrap();
+            let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty()).unwrap();
+            assert_eq!(wait(&pidfd).unwrap(), ended);
+        }
+    }
+
+    #[test]
+    fn cloning_with_threads_is_refused() {
+        let (stop, stopped) = std::sync::mpsc::channel::<()>();
+        let other = std::thread::spawn(move || stopped.recv());
+        assert_eq!(clone(0, None).map(drop).map_err(|error| error.errno), Err(rustix::io::Errno::DEADLK));
+        drop(stop);
+        let _ = other.join();
+    }
+}

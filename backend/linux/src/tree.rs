@@ -1,0 +1,135 @@
+//! Files and folders inside a tree that somebody hostile may have made: symbolic links lead nowhere but inside it.
+//!
+//! Every function takes the tree's root as a descriptor and a path *of the tree*. Paths are resolved by the kernel with
+//! `openat2(RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)` (Linux 5.6); what is made is made one folder at a time on
+//! descriptors, so that nobody can swap a component in between (CVE-2021-30465, CVE-2024-45310).
+
+use std::io::Read;
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+
+use crate::error::{Context, Error, Result};
+
+/// Opens `path` of the tree.
+pub fn open(root: impl AsFd, path: &str, flags: OFlags) -> Result<OwnedFd> {
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    loop {
+        match rustix::fs::openat2(&root, relative(path), flags | OFlags::CLOEXEC, Mode::empty(), resolve) {
+            // Something of the tree was renamed meanwhile; the kernel asks to try again.
+            Err(Errno::AGAIN) if !flags.contains(OFlags::NONBLOCK) => {}
+            other => return other.context("open", || path.to_owned()),
+        }
+    }
+}
+
+/// A path of the tree as openat2 takes it: never empty.
+fn relative(path: &str) -> &str {
+    match path.trim_matches('/') {
+        "" => ".",
+        trimmed => trimmed,
+    }
+}
+
+/// Opens the folder `path` of the tree (without reading rights: `O_PATH`), and makes what of it is missing with `mode`.
+pub fn make_folder(root: impl AsFd, path: &str, mode: u32) -> Result<OwnedFd> {
+    let folder = OFlags::PATH | OFlags::DIRECTORY;
+    match open(&root, path, folder) {
+        Err(error) if error.errno == Errno::NOENT => {}
+        other => return other,
+    }
+    let (parent, name) = split(path)?;
+    let parent = make_folder(&root, parent, mode)?;
+    match rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(mode)) {
+        Ok(()) | Err(Errno::EXIST) => open(&root, path, folder),
+        Err(errno) => Err(Error::new("make folder", path, errno)),
+    }
+}
+
+/// Opens the file `path` of the tree (`O_PATH`), and makes it, and the folders above it, where missing.
+pub fn make_file(root: impl AsFd, path: &str) -> Result<OwnedFd> {
+    match open(&root, path, OFlags::PATH) {
+        Err(error) if error.errno == Errno::NOENT => {}
+        other => return other,
+    }
+    let (parent, name) = split(path)?;
+    let parent = make_folder(&root, parent, 0o755)?;
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    match rustix::fs::openat(&parent, name, flags, Mode::from_raw_mode(0o644)) {
+        Ok(_) | Err(Errno::EXIST) => open(&root, path, OFlags::PATH),
+        Err(errno) => Err(Error::new("make file", path, errno)),
+    }
+}
+
+fn split(path: &str) -> Result<(&str, &str)> {
+    let path = path.trim_end_matches('/');
+    let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
+    // The callers' paths are checked long before; `..` here would make `name` mean another folder than `path`.
+    if matches!(name, "" | "." | "..") { Err(Error::new("make", path, Errno::INVAL)) } else { Ok((parent, name)) }
+}
+
+/// Reads a regular file of the tree, at most `bytes_max`; anything else (a pipe that never answers, a device, `/dev/zero`)
+/// is refused with `EINVAL`, a larger file with `EFBIG`.
+pub fn read_file(root: impl AsFd, path: &str, bytes_max: u64) -> Result<Vec<u8>> {
+    let file = open(root, path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY)?;
+    let stat = rustix::fs::fstat(&file).context("stat", || path.to_owned())?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return Err(Error::new("read", path, Errno::INVAL));
+    }
+    let mut content = Vec::new();
+    std::fs::File::from(file).take(bytes_max + 1).read_to_end(&mut content).context("read", || path.to_owned())?;
+    if content.len() as u64 > bytes_max { Err(Error::new("read", path, Errno::FBIG)) } else { Ok(content) }
+}
+
+/// Opens a folder of the host as the root of a tree.
+pub fn root(path: &std::path::Path) -> Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::open(path, flags, Mode::empty()).context("open", || path.display().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn a_link_to_the_hosts_root_stays_inside() {
+        let outside = tempfile::tempdir().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        symlink(outside.path(), folder.path().join("link")).unwrap();
+        symlink("../../../../..", folder.path().join("up")).unwrap();
+        let root = root(folder.path()).unwrap();
+        for path in ["/link/x", "/up/x", "link/../link/y"] {
+            drop(make_folder(&root, path, 0o755));
+        }
+        assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 0, "nothing was made outside");
+        assert!(folder.path().join("x").is_dir(), "`up` is the tree's own root");
+    }
+
+    #[test]
+    fn folders_and_files_are_made_once_and_found_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = root(folder.path()).unwrap();
+        for _ in 0..2 {
+            make_folder(&root, "/a/b/c", 0o755).unwrap();
+            make_file(&root, "/a/d/file").unwrap();
+        }
+        assert!(folder.path().join("a/b/c").is_dir() && folder.path().join("a/d/file").is_file());
+        assert_eq!(make_folder(&root, "/a/d/file", 0o755).map(drop).map_err(|error| error.errno), Err(Errno::NOTDIR));
+        assert!(make_folder(&root, "/n/..", 0o755).is_err());
+    }
+
+    #[test]
+    fn only_regular_files_of_bounded_size_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("small"), "hello").unwrap();
+        symlink("/dev/zero", folder.path().join("zero")).unwrap();
+        rustix::fs::mknodat(rustix::fs::CWD, folder.path().join("pipe"), FileType::Fifo, Mode::RUSR, 0).unwrap();
+        let root = root(folder.path()).unwrap();
+        assert_eq!(read_file(&root, "/small", 5).unwrap(), b"hello");
+        assert_eq!(read_file(&root, "/small", 4).map_err(|error| error.errno), Err(Errno::FBIG));
+        assert_eq!(read_file(&root, "/pipe", 9).map_err(|error| error.errno), Err(Errno::INVAL));
+        assert_eq!(read_file(&root, "/zero", 9).map_err(|error| error.errno), Err(Errno::NOENT), "the link leads into the tree");
+    }
+}

@@ -1,0 +1,170 @@
+//! The life of a monitor, from the spec to the exit.
+
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use belljar_linux::error::Context;
+use belljar_linux::process::{self, Ended as ProcessEnded};
+use belljar_linux::{Error, Result, kmsg};
+use belljar_model::Signal;
+use belljar_model::container::ProcessRef;
+use belljar_model::exit::{Cause, Exit, Failure, OutOfMemory, Victim};
+use belljar_model::plan::PlanRecord;
+use belljar_runtime::apply::{self, Outputs, Started};
+use belljar_runtime::cgroup::{Cgroup, Hierarchies};
+use belljar_runtime::plan::{self, Facts, Plan};
+use belljar_runtime::{Bundle, Spec};
+
+use crate::record::{self, Alive, Ended};
+use crate::{collect, log};
+
+/// Makes the container of the spec at `path`, stays until it has ended, and notes how. `poke` is dropped as soon as there is
+/// something to look at: that is how the server, if it is there, learns of it.
+pub(crate) fn run(path: &Path, poke: OwnedFd) {
+    let Ok((spec, bundle)) = read_spec(path) else { return };
+    let hierarchies = Hierarchies::probe();
+    match hierarchies.and_then(|hierarchies| Monitor::new(&spec, &bundle, hierarchies)) {
+        Ok(monitor) => monitor.run(poke),
+        Err(error) => {
+            let failure = Failure { step: error.operation.to_owned(), object: error.subject.clone(), cause: error.cause() };
+            note_never_started(&spec, &bundle, failure);
+        }
+    }
+}
+
+/// Whoever wrote the spec sees that nothing came of it: there is no record, and the monitor is gone.
+fn read_spec(path: &Path) -> Result<(Spec, Bundle)> {
+    let text = std::fs::read(path).context("read", || path.display().to_string())?;
+    let broken = || Error::new("read", path.display().to_string(), rustix::io::Errno::INVAL);
+    let spec: Spec = serde_json::from_slice(&text).map_err(|_| broken())?;
+    let bundle = spec.bundle().map_err(|_| broken())?;
+    Ok((spec, bundle))
+}
+
+fn note_never_started(spec: &Spec, bundle: &Bundle, failure: Failure) {
+    let exit = Exit { cause: Cause::NeverStarted(failure), out_of_memory: None, at_ms: now_ms() };
+    // Nothing more can be done where even this fails; the next look finds a start without a monitor, which is lost.
+    let _ = record::write_ended(bundle, &Ended { attempt: spec.attempt, exit });
+}
+
+struct Monitor<'a> {
+    spec: &'a Spec,
+    bundle: &'a Bundle,
+    hierarchies: Hierarchies,
+    cgroup: Cgroup,
+    log: log::Writer,
+}
+
+impl<'a> Monitor<'a> {
+    fn new(spec: &'a Spec, bundle: &'a Bundle, hierarchies: Hierarchies) -> Result<Self> {
+        let cgroup = Cgroup::at(&hierarchies, &spec.cgroup);
+        let log = log::Writer::open(&bundle.log())?;
+        Ok(Self { spec, bundle, hierarchies, cgroup, log })
+    }
+
+    fn run(mut self, poke: OwnedFd) {
+        let facts = Facts { hierarchies: self.hierarchies.clone() };
+        match plan::make(self.spec, &facts) {
+            Err(invalid) => {
+                let failure = Failure { step: "plan".to_owned(), object: invalid.field, cause: invalid.problem };
+                note_never_started(self.spec, self.bundle, failure);
+            }
+            Ok(plan) => {
+                if let Err(error) = self.make_and_watch(&plan, poke) {
+                    let failure = Failure { step: error.operation.to_owned(), object: error.subject.clone(), cause: error.cause() };
+                    note_never_started(self.spec, self.bundle, failure);
+                }
+            }
+        }
+    }
+
+    /// An error here means that the container never was; from its start on, everything is noted by itself.
+    fn make_and_watch(&mut self, plan: &Plan, poke: OwnedFd) -> Result<()> {
+        let (stdout, stdout_end) = pipe()?;
+        let (stderr, stderr_end) = pipe()?;
+        let (record, started) = apply::apply(plan, self.spec, Outputs { stdout: stdout_end, stderr: stderr_end });
+        record::write_plan(self.bundle, &record)?;
+        let Some(started) = started else {
+            self.note_failure(&record);
+            return Ok(());
+        };
+        if let Err(error) = self.note_alive(&started) {
+            // Nobody would ever find this container again.
+            let _ = process::signal(&started.pidfd, Signal::KILL.number());
+            let _ = process::wait(&started.pidfd);
+            apply::undo(plan);
+            return Err(error);
+        }
+        drop(poke);
+        if collect::until_end(&started.pidfd, stdout, stderr, &mut self.log).is_err() {
+            // Without a way to wait for output there is still a way to wait for the end.
+        }
+        self.note_end(&started);
+        Ok(())
+    }
+
+    fn note_failure(&self, record: &PlanRecord) {
+        if let Some(failure) = record.failure.clone() {
+            note_never_started(self.spec, self.bundle, failure);
+        }
+        self.clear_up();
+    }
+
+    fn note_alive(&self, started: &Started) -> Result<()> {
+        let me = std::process::id() as i32;
+        let monitor = ProcessRef { pid: me, start_ticks: process::start_ticks(me)? };
+        let init = ProcessRef { pid: started.pid, start_ticks: process::start_ticks(started.pid)? };
+        let alive = Alive { attempt: self.spec.attempt, monitor, init, started_at_ms: now_ms() };
+        record::write_alive(self.bundle, &alive)
+    }
+
+    /// Counters are read before the cgroup goes; the end is on disk before the monitor, by whose end others learn of it.
+    fn note_end(&self, started: &Started) {
+        let cause = match process::wait(&started.pidfd) {
+            Ok(ProcessEnded::Exited(code)) => Cause::Exited { code },
+            Ok(ProcessEnded::Signaled(number)) => Cause::Signaled { signal: Signal::from_number(number).unwrap_or(Signal::KILL) },
+            Err(error) => Cause::Lost { why: error.to_string() },
+        };
+        let exit = Exit { cause, out_of_memory: self.out_of_memory(), at_ms: now_ms() };
+        // A full disk must not make the end unknown while it can still be told: tried again while there is a monitor to try.
+        for pause_ms in [0, 100, 1_000, 10_000] {
+            std::thread::sleep(std::time::Duration::from_millis(pause_ms));
+            if record::write_ended(self.bundle, &Ended { attempt: self.spec.attempt, exit: exit.clone() }).is_ok() {
+                break;
+            }
+        }
+        self.clear_up();
+        let _ = std::fs::remove_file(self.bundle.alive());
+    }
+
+    /// What is left is found by the supervisor's next look.
+    fn clear_up(&self) {
+        let _ = self.cgroup.kill_all();
+        let _ = self.cgroup.remove();
+    }
+
+    fn out_of_memory(&self) -> Option<OutOfMemory> {
+        let kills = self.cgroup.figure("memory", "memory_oom_kills").filter(|kills| *kills > 0)?;
+        // The log of the kernel may be closed to us; then the process stays unknown.
+        let victim = kmsg::last_kill(&self.cgroup.kernel_path()).ok().flatten();
+        Some(OutOfMemory {
+            kills,
+            limit_bytes: self.cgroup.figure("memory", "memory_bytes_max"),
+            peak_bytes: self.cgroup.figure("memory", "memory_bytes_peak"),
+            victim: victim.map(|kill| Victim { pid: kill.pid, command: kill.command }),
+        })
+    }
+}
+
+fn pipe() -> Result<(OwnedFd, OwnedFd)> {
+    rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).context("make", || "pipe".into())
+}
+
+pub(crate) fn now_usec() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as i64)
+}
+
+fn now_ms() -> i64 {
+    now_usec() / 1000
+}

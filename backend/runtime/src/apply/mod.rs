@@ -1,0 +1,126 @@
+//! Carries a plan out: a loop outside ([`outside`]), a loop inside ([`inside`]), and the socket between them.
+//!
+//! ```text
+//! outside ──▶ inside   mounts as descriptors, at most 60 a message; the last message says `go`
+//! inside ──▶ outside   one report a step: number, time, and where it failed the cause
+//!                      one report `exec` right before it; then the socket's end says that it succeeded
+//! ```
+
+mod init;
+mod init_layer;
+mod inside;
+mod outside;
+mod overlay;
+
+pub use outside::{Outputs, Started, apply, undo};
+
+use belljar_linux::Result;
+use belljar_linux::fd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// Most descriptors in one message, below the limit of [`fd::PASSED_MAX`].
+const BATCH: usize = 60;
+/// Longest cause that is reported, in bytes.
+const CAUSE_BYTES_MAX: usize = 1024;
+
+/// What the first process says about one step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Report {
+    /// Number of the step in the plan.
+    index: usize,
+    /// How long it took, in nanoseconds.
+    took_nsec: u64,
+    /// What became of it.
+    outcome: Word,
+}
+
+/// What became of a step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Word {
+    /// Done.
+    Done,
+    /// Failed, and why.
+    Failed(String),
+    /// The exec begins: if nothing follows, it succeeded.
+    Begun,
+}
+
+impl Report {
+    fn encode(&self) -> Vec<u8> {
+        let (word, cause) = match &self.outcome {
+            Word::Done => (0u8, ""),
+            Word::Failed(cause) => (1, cause.as_str()),
+            Word::Begun => (2, ""),
+        };
+        let mut message = Vec::with_capacity(13 + cause.len());
+        message.extend((self.index as u32).to_le_bytes());
+        message.extend(self.took_nsec.to_le_bytes());
+        message.push(word);
+        message.extend(cause.bytes().take(CAUSE_BYTES_MAX));
+        message
+    }
+
+    fn decode(message: &[u8]) -> Option<Self> {
+        let (index, rest) = message.split_first_chunk::<4>()?;
+        let (took, rest) = rest.split_first_chunk::<8>()?;
+        let (word, cause) = rest.split_first()?;
+        let outcome = match word {
+            0 => Word::Done,
+            1 => Word::Failed(String::from_utf8_lossy(cause).into_owned()),
+            2 => Word::Begun,
+            _ => return None,
+        };
+        Some(Self { index: u32::from_le_bytes(*index) as usize, took_nsec: u64::from_le_bytes(*took), outcome })
+    }
+}
+
+/// Hands mounts to the first process and lets it go.
+fn hand_over(socket: impl AsFd, mounts: &[OwnedFd]) -> Result<()> {
+    for batch in mounts.chunks(BATCH) {
+        let borrowed: Vec<BorrowedFd<'_>> = batch.iter().map(AsFd::as_fd).collect();
+        fd::send(&socket, b"more", &borrowed)?;
+    }
+    fd::send(&socket, b"go", &[])
+}
+
+/// Takes what is handed over; `None` where the monitor gave up first.
+fn take_over(socket: impl AsFd) -> Result<Option<Vec<OwnedFd>>> {
+    let mut mounts = Vec::new();
+    let mut word = [0; 8];
+    loop {
+        let (length, passed) = fd::receive(&socket, &mut word)?;
+        mounts.extend(passed);
+        match &word[..length] {
+            b"more" => {}
+            b"go" => return Ok(Some(mounts)),
+            _ => return Ok(None),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reports_survive_the_way() {
+        for outcome in [Word::Done, Word::Begun, Word::Failed("EPERM: operation not permitted".into())] {
+            let report = Report { index: 7, took_nsec: 1_234_567, outcome };
+            assert_eq!(Report::decode(&report.encode()), Some(report));
+        }
+        assert_eq!(Report::decode(b"short"), None);
+    }
+
+    #[test]
+    fn more_mounts_than_fit_a_message_arrive_in_order() {
+        let (left, right) = fd::message_pair().unwrap();
+        let files: Vec<OwnedFd> = (0..130).map(|_| tempfile::tempfile().unwrap().into()).collect();
+        let inode = |file: &OwnedFd| rustix::fs::fstat(file).unwrap().st_ino;
+        let expected: Vec<u64> = files.iter().map(inode).collect();
+        hand_over(&left, &files).unwrap();
+        let taken = take_over(&right).unwrap().unwrap();
+        assert_eq!(taken.iter().map(inode).collect::<Vec<_>>(), expected);
+        drop(left);
+        assert!(take_over(&right).unwrap().is_none(), "a monitor that gave up is the end");
+    }
+}

@@ -1,0 +1,128 @@
+//! Overlays with owners mapped, made so that the host's table of mounts never has a line for them.
+//!
+//! Since Linux 6.13 overlayfs takes its layers as descriptors, also of detached mounts. Before that it wants paths in the
+//! caller's own mount namespace: then the monitor makes itself one, hangs the mapped layers there, and hands their paths over.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use belljar_linux::error::{Context, Error};
+use belljar_linux::mount::{self, Attributes, Value};
+use belljar_linux::{Result, namespace, tree};
+use rustix::io::Errno;
+
+use crate::stack::{OverlayMount, Presence};
+
+/// Options of every overlay. Redirects and metadata-only copies follow names that a layer itself contains, which must not
+/// be trusted; the index is of no use without NFS export.
+const OPTIONS: [(&str, &str); 3] = [("redirect_dir", "nofollow"), ("metacopy", "off"), ("index", "off")];
+
+/// Makes the overlay, detached. With `user_namespace`, owners are shifted into it.
+pub(super) fn make(wanted: &OverlayMount, user_namespace: Option<BorrowedFd<'_>>) -> Result<OwnedFd> {
+    for folder in [&wanted.upper, &wanted.work] {
+        make_folder(folder)?;
+    }
+    let lower = open_lower(wanted)?;
+    // Upper and work folder must lie on the same mount, so the folder of the container that has both is taken once.
+    let (base, upper_name, work_name) = common_folder(wanted)?;
+    let base = take(mount::open_path(&base)?.as_fd(), user_namespace)?;
+    let lower = lower.iter().map(|folder| take(folder.as_fd(), user_namespace)).collect::<Result<Vec<_>>>()?;
+    match by_descriptor(&base, (&upper_name, &work_name), &lower) {
+        Err(error) if error.errno == Errno::INVAL && !takes_descriptors() => by_path(&base, (&upper_name, &work_name), &lower),
+        made => made,
+    }
+}
+
+fn make_folder(path: &Path) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    match std::fs::create_dir(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        made => {
+            made.context("make folder", || path.display().to_string())?;
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).context("set mode of", || path.display().to_string())
+        }
+    }
+}
+
+fn open_lower(wanted: &OverlayMount) -> Result<Vec<OwnedFd>> {
+    let mut opened = Vec::new();
+    for lower in &wanted.lower {
+        let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC;
+        // A layer that was asked for may hold `usr` as a link to somewhere else: then it has no folder of that name.
+        let flags = if lower.presence == Presence::Optional { flags | rustix::fs::OFlags::NOFOLLOW } else { flags };
+        match rustix::fs::open(&lower.path, flags, rustix::fs::Mode::empty()) {
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) if lower.presence == Presence::Optional => {}
+            other => opened.push(other.context("open", || lower.path.display().to_string())?),
+        }
+    }
+    Ok(opened)
+}
+
+/// The folder that has both `upper` and `work` below it, and the two as seen from there.
+fn common_folder(wanted: &OverlayMount) -> Result<(PathBuf, PathBuf, PathBuf)> {
+    let base = wanted.upper.ancestors().find(|folder| wanted.work.starts_with(folder));
+    let below = |path: &Path, base: &Path| path.strip_prefix(base).map(Path::to_owned).ok();
+    base.and_then(|base| Some((base.to_owned(), below(&wanted.upper, base)?, below(&wanted.work, base)?)))
+        .ok_or_else(|| Error::new("mount", "overlay whose upper and work folder lie apart", Errno::XDEV))
+}
+
+fn take(folder: BorrowedFd<'_>, user_namespace: Option<BorrowedFd<'_>>) -> Result<OwnedFd> {
+    let taken = mount::clone_opened(folder)?;
+    if let Some(user_namespace) = user_namespace {
+        mount::map_ids(&taken, user_namespace)?;
+    }
+    Ok(taken)
+}
+
+fn by_descriptor(base: &OwnedFd, (upper, work): (&Path, &Path), lower: &[OwnedFd]) -> Result<OwnedFd> {
+    let upper = tree::open(base, &upper.display().to_string(), rustix::fs::OFlags::PATH)?;
+    let work = tree::open(base, &work.display().to_string(), rustix::fs::OFlags::PATH)?;
+    let mut options: Vec<(&str, Value<'_>)> = OPTIONS.iter().map(|(key, value)| (*key, Value::Text(value))).collect();
+    options.extend(lower.iter().map(|folder| ("lowerdir+", Value::Descriptor(folder))));
+    options.extend([("upperdir", Value::Descriptor(&upper)), ("workdir", Value::Descriptor(&work))]);
+    mount::new_filesystem("overlay", &options, Attributes::MOUNT_ATTR_NODEV)
+}
+
+/// Whether overlayfs of this kernel takes layers as descriptors.
+fn takes_descriptors() -> bool {
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).filter_map(|part| part.parse::<u32>().ok());
+    (numbers.next(), numbers.next()) >= (Some(6), Some(13))
+}
+
+/// Hangs the layers below a tmpfs in a mount namespace of the monitor's own, under names short enough that all of them
+/// fit the one page that older kernels read.
+fn by_path(base: &OwnedFd, (upper, work): (&Path, &Path), lower: &[OwnedFd]) -> Result<OwnedFd> {
+    let desk = desk()?;
+    let place = |name: String, taken: &OwnedFd| -> Result<String> {
+        let target = tree::make_folder(&desk, &name, 0o700)?;
+        mount::attach(taken, &target)?;
+        Ok(format!("{DESK}/{name}"))
+    };
+    let serial = std::fs::read_dir(DESK).context("list", || DESK.into())?.count();
+    let base = place(format!("{serial}u"), base)?;
+    let names = lower.iter().enumerate().map(|(index, taken)| place(format!("{serial}l{index}"), taken)).collect::<Result<Vec<_>>>()?;
+    let (upper, work) = (format!("{base}/{}", upper.display()), format!("{base}/{}", work.display()));
+    let lower = names.join(":");
+    let mut options: Vec<(&str, Value<'_>)> = OPTIONS.iter().map(|(key, value)| (*key, Value::Text(value))).collect();
+    options.extend([("lowerdir", Value::Text(&lower)), ("upperdir", Value::Text(&upper)), ("workdir", Value::Text(&work))]);
+    mount::new_filesystem("overlay", &options, Attributes::MOUNT_ATTR_NODEV)
+}
+
+/// Where layers are hung, in the monitor's own mount namespace only. The folder exists on every Linux.
+const DESK: &str = "/dev/shm";
+
+/// Whether this process has made its desk.
+static HAS_DESK: AtomicBool = AtomicBool::new(false);
+
+/// An empty tmpfs at [`DESK`], seen by this process alone; the same one for every overlay of a container.
+fn desk() -> Result<OwnedFd> {
+    if !HAS_DESK.swap(true, Ordering::Relaxed) {
+        namespace::unshare_mounts()?;
+        mount::make_all_private()?;
+        let tmpfs = mount::new_filesystem("tmpfs", &[("mode", Value::Text("700"))], mount::no_attributes())?;
+        mount::attach(&tmpfs, tree::root(Path::new(DESK))?)?;
+    }
+    tree::root(Path::new(DESK))
+}

@@ -1,0 +1,199 @@
+//! The order of things. [`make`] is pure: the same spec and the same facts give the same steps, on any machine.
+//!
+//! ```text
+//! monitor (the host's namespaces)              first process (its own)
+//! ───────────────────────────────              ───────────────────────
+//! fill init layer, make cgroup, set limits
+//! clone ─────────────────────────────────────▶ waits
+//! map ids (so that the namespace has a root)     ·
+//! overlays and binds, detached, owners mapped    ·
+//! hand over ─────────────────────────────────▶ join cgroup first: all that follows is counted there
+//! reads what each step took                    new root, file systems, masks while the host's are still visible
+//!   ·                                          pivot: from here on there is nothing but the container
+//!   ·                                          names, loopback, outputs
+//!   ·                                          privileges go, in the order in which each is last needed
+//! end of the socket: the exec succeeded  ◀──── exec
+//! ```
+
+use std::path::PathBuf;
+
+use belljar_linux::mount::Attributes;
+use belljar_model::plan::{Outcome, Place, StepRecord};
+use belljar_model::{Failure, Invalid, Mount};
+
+use crate::cgroup::{Cgroup, Hierarchies, limits};
+use crate::seccomp;
+use crate::spec::Spec;
+use crate::stack;
+use crate::step::{Access, First, Joining, Missing, Owners, Step};
+
+/// What of the host decides about the steps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Facts {
+    /// Its cgroup hierarchies, as they are now.
+    pub hierarchies: Hierarchies,
+}
+
+/// Steps in order, and the cgroup that they make.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// Those of the monitor first, then those of the first process.
+    pub steps: Vec<Step>,
+}
+
+/// How many ids a container has.
+pub const IDS: u32 = 65_536;
+
+/// Size of `/dev` and of `/dev/shm`, in bytes, as in Docker.
+const DEV_SIZE: &str = "65536k";
+
+/// The standard devices (`runtime-spec`, *Default Devices*), with their numbers.
+const DEVICES: [(&str, (u32, u32)); 6] =
+    [("null", (1, 3)), ("zero", (1, 5)), ("full", (1, 7)), ("random", (1, 8)), ("urandom", (1, 9)), ("tty", (5, 0))];
+
+/// The steps that make a container. Refuses a limit that this host cannot enforce, by its field.
+pub fn make(spec: &Spec, facts: &Facts) -> Result<Plan, Invalid> {
+    let owners = if spec.uid_base.is_some() { Owners::Mapped } else { Owners::AsTheyAre };
+    let mut steps = cgroup_steps(spec, facts)?;
+    steps
+        .insert(0, Step::FillInitLayer { layer: spec.root.spanning.first().cloned().unwrap_or_default(), hostname: spec.hostname.clone() });
+    let cgroup = Cgroup::at(&facts.hierarchies, &spec.cgroup);
+    let has_unified = cgroup.parts().iter().any(|part| part.version == belljar_model::cgroup::Version::V2);
+    let user = spec.uid_base.map(|_| "user");
+    let namespaces = user.into_iter().chain(["mnt", "pid", "net", "uts", "ipc"]).collect();
+    steps.push(Step::Clone { namespaces, cgroup: if has_unified { Joining::AtBirth } else { Joining::Later } });
+    if let Some(base) = spec.uid_base {
+        steps.push(Step::MapIds { base, count: IDS });
+    }
+    let (taken, attached) = root_steps(spec, owners);
+    steps.extend(taken);
+    steps.push(Step::HandOver { mounts: attached.len() });
+
+    steps.push(Step::JoinCgroup { files: joining_files(&cgroup) });
+    steps.push(Step::UnshareCgroup);
+    steps.push(Step::NewSession);
+    steps.push(Step::MakeMountsPrivate);
+    steps.extend(tree_steps(spec, attached));
+    steps.push(Step::Pivot);
+    steps.push(Step::SetHostname(spec.hostname.clone()));
+    steps.push(Step::BringLoopbackUp);
+    steps.push(Step::ConnectOutputs);
+    steps.extend(privilege_steps(spec));
+    Ok(Plan { steps })
+}
+
+fn cgroup_steps(spec: &Spec, facts: &Facts) -> Result<Vec<Step>, Invalid> {
+    let folders = facts.hierarchies.all().iter().map(|hierarchy| hierarchy.point.join(&spec.cgroup)).collect();
+    let made = Step::MakeCgroup { name: spec.cgroup.clone(), folders };
+    let limited = limits::writes(&spec.limits, &facts.hierarchies, &spec.cgroup)?.into_iter().map(Step::Limit);
+    Ok(std::iter::once(made).chain(limited).collect())
+}
+
+fn joining_files(cgroup: &Cgroup) -> Vec<PathBuf> {
+    let later = |part: &&crate::cgroup::Part| part.version == belljar_model::cgroup::Version::V1;
+    cgroup.parts().iter().filter(later).map(crate::cgroup::Part::joining_file).collect()
+}
+
+/// What the monitor makes and the first process hangs: overlays first, the root's before all, then binds in order.
+fn root_steps(spec: &Spec, owners: Owners) -> (Vec<Step>, Vec<(String, Missing)>) {
+    let (mut taken, mut attached) = (Vec::new(), Vec::new());
+    for mount in stack::mounts(spec) {
+        attached.push((format!("/{}", mount.at), Missing::Folder));
+        taken.push(Step::Overlay { mount, owners });
+    }
+    for mount in &spec.mounts {
+        if let Mount::Bind { source, target, readonly } = mount {
+            attached.push((target.clone(), Missing::Alike));
+            let access = if *readonly { Access::ReadOnly } else { Access::ReadWrite };
+            taken.push(Step::TakeBind { source: source.into(), target: target.clone(), access, owners });
+        }
+    }
+    (taken, attached)
+}
+
+/// The new root and everything in it, while the host's `/proc`, `/sys` and `/dev` are still there: the kernel lets a
+/// user namespace mount its own `proc` and `sysfs` only beside ones that hide nothing.
+fn tree_steps(spec: &Spec, attached: Vec<(String, Missing)>) -> Vec<Step> {
+    let (nosuid, noexec, nodev) = (Attributes::MOUNT_ATTR_NOSUID, Attributes::MOUNT_ATTR_NOEXEC, Attributes::MOUNT_ATTR_NODEV);
+    let none = nosuid | noexec | nodev;
+    let mount = |kind, target: &str, options: &[(&'static str, &str)], attributes| Step::Mount {
+        kind,
+        target: target.to_owned(),
+        options: options.iter().map(|(key, value)| (*key, (*value).to_owned())).collect(),
+        attributes,
+    };
+    let mut attached = attached.into_iter().enumerate();
+    let mut steps = Vec::new();
+    if attached.next().is_some() {
+        steps.push(Step::AttachRoot { staging: spec.folders.run_dir.join("containers").join(&spec.id) });
+    }
+    if spec.uid_base.is_some() {
+        steps.push(Step::BecomeNamespaceRoot);
+    }
+    let grafted = stack::mounts(spec).len() - 1;
+    let attach = |(mount, (target, missing))| Step::Attach { target, mount, missing };
+    steps.extend(attached.by_ref().take(grafted).map(attach));
+    steps.extend([
+        mount("proc", "/proc", &[], none),
+        mount("sysfs", "/sys", &[], none | Attributes::MOUNT_ATTR_RDONLY),
+        mount("tmpfs", "/dev", &[("mode", "755"), ("size", DEV_SIZE)], nosuid | Attributes::MOUNT_ATTR_STRICTATIME),
+        mount("devpts", "/dev/pts", &[("newinstance", ""), ("ptmxmode", "0666"), ("mode", "0620"), ("gid", "5")], nosuid | noexec),
+        mount("tmpfs", "/dev/shm", &[("mode", "1777"), ("size", DEV_SIZE)], none),
+        mount("mqueue", "/dev/mqueue", &[], none),
+    ]);
+    steps.extend(DEVICES.map(|(name, device)| Step::BindDevice { name, device }));
+    steps.push(Step::LinkDevices);
+    steps.extend(attached.map(attach));
+    for tmpfs in &spec.mounts {
+        if let Mount::Tmpfs { target, size_bytes } = tmpfs {
+            let size = size_bytes.unwrap_or(belljar_model::mount::TMPFS_SIZE_BYTES_DEFAULT).to_string();
+            steps.push(mount("tmpfs", target, &[("mode", "1777"), ("size", &size)], nosuid | nodev));
+        }
+    }
+    steps.extend(spec.readonly_paths.iter().cloned().map(Step::MakeReadOnly));
+    steps.extend(spec.masked_paths.iter().cloned().map(Step::Mask));
+    steps
+}
+
+/// Each privilege goes when it was last needed: dropping from the bounding set needs `SETPCAP`, changing the user needs
+/// `SETUID`; the filter comes last, so that it need not allow what we still do.
+fn privilege_steps(spec: &Spec) -> Vec<Step> {
+    let process = &spec.process;
+    let mut steps = vec![
+        Step::BoundCapabilities { keep: process.capabilities.clone() },
+        Step::BecomeUser(process.user.clone()),
+        Step::LimitCapabilities,
+        Step::EnterWorkdir(process.workdir.clone()),
+    ];
+    if process.no_new_privileges {
+        steps.push(Step::ForbidNewPrivileges);
+    }
+    steps.push(Step::CloseDescriptors);
+    if process.seccomp {
+        steps.push(Step::LoadSeccomp { denials: seccomp::default_denials().len() });
+    }
+    let program = process.arguments.first().cloned().unwrap_or_default();
+    steps.push(Step::Exec { program, first: if spec.init { First::Init } else { First::Program } });
+    steps
+}
+
+impl Plan {
+    /// Number of the first step that the first process takes.
+    pub fn inside_begins(&self) -> usize {
+        self.steps.iter().position(|step| step.place() == Place::Inside).unwrap_or(self.steps.len())
+    }
+
+    /// The plan before anything was done.
+    pub fn records(&self) -> Vec<StepRecord> {
+        let record = |step: &Step| StepRecord { text: step.to_string(), place: step.place(), outcome: Outcome::Pending, took_usec: None };
+        self.steps.iter().map(record).collect()
+    }
+
+    /// The failure of a step of this plan.
+    pub fn failure(&self, index: usize, cause: String) -> Failure {
+        match self.steps.get(index) {
+            Some(step) => Failure { step: step.verb().to_owned(), object: step.object(), cause },
+            None => Failure { step: "plan".to_owned(), object: format!("step {index}"), cause },
+        }
+    }
+}

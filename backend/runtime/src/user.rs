@@ -1,0 +1,140 @@
+//! Users and groups by the container's own `/etc/passwd` and `/etc/group`, read inside it, as files that somebody hostile
+//! may have made (CVE-2024-9341): regular, bounded, line by line.
+
+use std::os::fd::AsFd;
+
+use belljar_linux::error::Error;
+use belljar_linux::tree;
+use belljar_model::UserSpec;
+use belljar_model::user::NameOrId;
+use rustix::io::Errno;
+
+/// Largest file that is read, in bytes.
+pub const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// Who a program runs as.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// User id inside.
+    pub uid: u32,
+    /// Group id inside.
+    pub gid: u32,
+    /// Supplementary groups.
+    pub groups: Vec<u32>,
+    /// Home folder.
+    pub home: String,
+}
+
+/// Looks a user up in the tree at `root`. A number needs no entry; a name without one is `ENOENT`, named in the subject.
+pub fn look_up(root: impl AsFd, user: Option<&UserSpec>) -> Result<Identity, Error> {
+    let passwd = lines(&root, "/etc/passwd")?;
+    let group_file = lines(&root, "/etc/group")?;
+    let root_user = NameOrId::Id(0);
+    let wanted = user.map_or(&root_user, |user| &user.user);
+    let entry = passwd.iter().filter_map(|line| Passwd::parse(line)).find(|entry| match wanted {
+        NameOrId::Name(name) => entry.name == name,
+        NameOrId::Id(id) => entry.uid == *id,
+    });
+    let uid = match (wanted, &entry) {
+        (NameOrId::Id(id), _) => *id,
+        (NameOrId::Name(_), Some(entry)) => entry.uid,
+        (NameOrId::Name(name), None) => return Err(Error::new("look up", format!("user {name} in /etc/passwd"), Errno::NOENT)),
+    };
+    let gid = match user.and_then(|user| user.group.as_ref()) {
+        Some(NameOrId::Id(id)) => *id,
+        Some(NameOrId::Name(name)) => {
+            let missing = || Error::new("look up", format!("group {name} in /etc/group"), Errno::NOENT);
+            group_file.iter().filter_map(|line| Group::parse(line)).find(|group| group.name == name).ok_or_else(missing)?.gid
+        }
+        None => entry.as_ref().map_or(0, |entry| entry.gid),
+    };
+    // As `initgroups(3)`: groups that list the user, unless a group was asked for by itself.
+    let own_groups = user.is_none_or(|user| user.group.is_none());
+    let member = |group: &Group<'_>| entry.as_ref().is_some_and(|entry| group.members.split(',').any(|member| member == entry.name));
+    let groups = group_file.iter().filter_map(|line| Group::parse(line)).filter(|group| own_groups && member(group)).map(|group| group.gid);
+    let mut groups: Vec<u32> = groups.filter(|other| *other != gid).collect();
+    groups.truncate(64);
+    let home = entry.map(|entry| entry.home).filter(|home| home.starts_with('/')).unwrap_or("/");
+    Ok(Identity { uid, gid, groups, home: home.to_owned() })
+}
+
+fn lines(root: impl AsFd, path: &str) -> Result<Vec<String>, Error> {
+    match tree::read_file(root, path, FILE_BYTES_MAX) {
+        Ok(content) => Ok(String::from_utf8_lossy(&content).lines().map(str::to_owned).collect()),
+        // An image without users has only numbers.
+        Err(error) if matches!(error.errno, Errno::NOENT | Errno::NOTDIR) => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
+
+struct Passwd<'a> {
+    name: &'a str,
+    uid: u32,
+    gid: u32,
+    home: &'a str,
+}
+
+impl<'a> Passwd<'a> {
+    fn parse(line: &'a str) -> Option<Self> {
+        let fields: Vec<&str> = line.split(':').collect();
+        let (uid, gid) = (id(fields.get(2)?)?, id(fields.get(3)?)?);
+        Some(Self { name: fields[0], uid, gid, home: fields.get(5)? })
+    }
+}
+
+struct Group<'a> {
+    name: &'a str,
+    gid: u32,
+    members: &'a str,
+}
+
+impl<'a> Group<'a> {
+    fn parse(line: &'a str) -> Option<Self> {
+        let fields: Vec<&str> = line.split(':').collect();
+        Some(Self { name: fields[0], gid: id(fields.get(2)?)?, members: fields.get(3).copied().unwrap_or_default() })
+    }
+}
+
+/// An id that exists inside a container; anything else in the file is not an entry (CVE-2024-40635).
+fn id(text: &str) -> Option<u32> {
+    text.parse().ok().filter(|id| *id <= belljar_model::user::ID_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tree(passwd: &str, group: &str) -> (tempfile::TempDir, std::os::fd::OwnedFd) {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("etc")).unwrap();
+        std::fs::write(folder.path().join("etc/passwd"), passwd).unwrap();
+        std::fs::write(folder.path().join("etc/group"), group).unwrap();
+        let root = tree::root(folder.path()).unwrap();
+        (folder, root)
+    }
+
+    #[test]
+    fn names_numbers_and_groups_are_found_as_people_expect() {
+        let passwd = "root:x:0:0:root:/root:/bin/sh\nweb:x:33:34::/srv/web:/bin/sh\n0:x:1000:1000::/:\nbad:x:4294967296:1::/:\n";
+        let (_folder, root) = tree(passwd, "web:x:34:\nmedia:x:44:web,other\nstaff:x:50:other\n");
+        let look = |text: Option<&str>| look_up(&root, text.map(|text| text.parse().unwrap()).as_ref());
+        let web = Identity { uid: 33, gid: 34, groups: vec![44], home: "/srv/web".into() };
+        assert_eq!(look(Some("web")), Ok(web));
+        assert_eq!(look(None).map(|identity| (identity.uid, identity.home)), Ok((0, "/root".into())));
+        let zero = look(Some("0")).unwrap();
+        assert_eq!(zero.uid, 0, "digits are a number even where a user is called so");
+        assert_eq!(look(Some("web:staff")).map(|identity| (identity.gid, identity.groups)), Ok((50, vec![])));
+        assert_eq!(look(Some("1234:99")).map(|identity| (identity.uid, identity.gid)), Ok((1234, 99)));
+        for missing in ["nobody", "web:nogroup", "bad"] {
+            assert_eq!(look(Some(missing)).map(drop).map_err(|error| error.errno), Err(Errno::NOENT), "{missing}");
+        }
+    }
+
+    #[test]
+    fn a_passwd_that_is_no_file_is_an_error_and_no_hang() {
+        let (folder, root) = tree("", "");
+        std::fs::remove_file(folder.path().join("etc/passwd")).unwrap();
+        std::os::unix::fs::symlink("/etc", folder.path().join("etc/passwd")).unwrap();
+        assert!(look_up(&root, None).is_err());
+    }
+}
