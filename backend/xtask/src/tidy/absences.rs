@@ -35,14 +35,14 @@ const ABSENCES: [Absence; 6] = [
 
 /// How a statement of SQL begins, and what else it then holds.
 const SQL: [(&str, &str); 8] = [
-    ("select ", " from "),
-    ("insert into ", ""),
-    ("update ", " set "),
-    ("delete from ", ""),
-    ("create table ", ""),
-    ("create index ", ""),
-    ("drop table ", ""),
-    ("pragma ", ""),
+    ("select", " from "),
+    ("insert into", ""),
+    ("update", " set "),
+    ("delete from", ""),
+    ("create table", ""),
+    ("create index", ""),
+    ("drop table", ""),
+    ("pragma", ""),
 ];
 
 /// The only crate with SQL.
@@ -96,7 +96,9 @@ impl Tokens<'_> {
 
     fn check_literal(&mut self, literal: &str, line: usize) {
         let text = literal.trim_start_matches(['r', 'b', 'c', '#']).trim_start_matches('"').trim_start().to_ascii_lowercase();
-        let is_sql = SQL.iter().any(|(start, then)| text.starts_with(start) && text.contains(then));
+        let is_sql = SQL
+            .iter()
+            .any(|(start, then)| text.strip_prefix(start).is_some_and(|rest| rest.starts_with([' ', '\n']) && text.contains(then)));
         if is_sql && self.source.crate_folder() != SQL_CRATE {
             self.find(line, format!("SQL in {}: only {SQL_CRATE} speaks to the database", self.source.crate_folder()));
         }
