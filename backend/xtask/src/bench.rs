@@ -40,14 +40,14 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
     let mut table = Table::default();
     memory::server(&mut table, &server, "server, idle");
 
-    let bench = starts::Bench::prepare(&server)?;
-    starts::measure(&mut table, &bench, options.starts, "alone")?;
+    let mut bench = starts::Bench::prepare(&server)?;
+    starts::measure(&mut table, &mut bench, options.starts, "alone")?;
     for number in 0..options.others {
         server.create(&json!({"image": "host", "name": format!("other-{number}"), "command": ["sleep", "1d"]}));
     }
     memory::server(&mut table, &server, &format!("server, {} running", options.others));
     memory::monitors(&mut table, &server);
-    starts::measure(&mut table, &bench, options.starts, &format!("{} others", options.others))?;
+    starts::measure(&mut table, &mut bench, options.starts, &format!("{} others", options.others))?;
 
     pages::measure(&mut table, &server, options.listed);
     print!("{table}");

@@ -1,9 +1,14 @@
 //! Other runtimes, started by their own command line from the same root file system.
+//!
+//! Each is started by a shell that waits for the next line, so that the measured time is that of the runtime, and the
+//! shell stands in a mount namespace of its own: crun refuses a host that has controllers on both versions of cgroups,
+//! and there the second version can be put out of its sight without touching the host.
 
 use std::error::Error;
-use std::fs::{self, File};
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
@@ -11,28 +16,42 @@ use belljar_testbed::DEADLINE;
 use serde_json::{Value, json};
 
 use super::rootfs;
-use crate::command::{find, output, run};
+use crate::command::{find, output};
 
-/// An installed runtime, and a bundle for it.
+/// Where hybrid hosts mount version 2 of cgroups (systemd's layout).
+const UNIFIED: &str = "/sys/fs/cgroup/unified";
+
+/// How long a first start may take before another way is tried.
+const TRIAL_LIMIT: Duration = Duration::from_secs(3);
+
+/// An installed runtime, a bundle for it, and the shell that starts it.
 pub(crate) struct Peer {
     name: &'static str,
     bundle: PathBuf,
+    shell: Shell,
 }
 
 impl Peer {
-    /// The runtime where it is installed and can describe a container, with a bundle in `folder`; says so where not.
-    pub(crate) fn find(name: &'static str, folder: &Path, ready: &Path) -> Option<Self> {
+    /// The runtime where it is installed and starts our program, with a bundle in `folder`; says so where not.
+    pub(crate) fn find(name: &'static str, folder: &Path, ready: &Path, begun: &Receiver<Instant>) -> Option<Self> {
         if find(name).is_none() {
             println!("not compared: {name} is not installed");
             return None;
         }
-        match bundle(name, folder, ready) {
-            Ok(bundle) => Some(Self { name, bundle }),
-            Err(error) => {
-                println!("not compared: {name}: {error}");
-                None
+        for preparation in [":", &format!("umount {UNIFIED}")] {
+            let prepared = Self::prepare(name, folder, ready, preparation);
+            match prepared.and_then(|mut peer| peer.run("trial", begun, TRIAL_LIMIT).map(|_| peer)) {
+                Ok(peer) => return Some(peer),
+                Err(error) => println!("{name} (after {preparation:?}): {error}"),
             }
         }
+        None
+    }
+
+    fn prepare(name: &'static str, folder: &Path, ready: &Path, preparation: &str) -> Result<Self, Box<dyn Error>> {
+        let bundle = bundle(name, folder, ready)?;
+        let shell = Shell::start(&bundle, preparation)?;
+        Ok(Self { name, bundle, shell })
     }
 
     /// Its name.
@@ -40,42 +59,97 @@ impl Peer {
         self.name
     }
 
-    fn id(number: u32) -> String {
-        format!("belljar-bench-{}-{number}", std::process::id())
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(self.name);
-        command.args(arguments).current_dir(&self.bundle).stdin(Stdio::null());
-        command
-    }
-
     /// From the call of `run` until the program says that it runs; then the container is removed.
-    pub(crate) fn start(&self, number: u32, begun: &Receiver<Instant>) -> Result<Duration, Box<dyn Error>> {
-        let id = Self::id(number);
-        let log = File::create(self.bundle.join("output"))?;
+    pub(crate) fn start(&mut self, number: u32, begun: &Receiver<Instant>) -> Result<Duration, Box<dyn Error>> {
+        self.run(&number.to_string(), begun, DEADLINE)
+    }
+
+    fn run(&mut self, number: &str, begun: &Receiver<Instant>, limit: Duration) -> Result<Duration, Box<dyn Error>> {
+        let (name, id) = (self.name, format!("belljar-bench-{}-{number}", std::process::id()));
         let asked = Instant::now();
-        let mut child = self.command(&["run", &id]).stdout(log.try_clone()?).stderr(log).spawn()?;
-        let ran = begun.recv_timeout(DEADLINE);
-        run(&mut self.command(&["delete", "--force", &id]))?;
-        child.wait()?;
+        self.shell.say(&format!("{name} run {id} < /dev/null > output 2>&1 &"))?;
+        let ran = begun.recv_timeout(limit);
+        self.shell.say(&format!("{name} delete --force {id} > /dev/null 2>&1; wait; echo removed"))?;
+        self.shell.hear("removed")?;
         let said = || fs::read_to_string(self.bundle.join("output")).unwrap_or_default();
-        Ok(ran.map_err(|_| format!("{} run did not start the program: {}", self.name, said()))? - asked)
+        Ok(ran.map_err(|_| format!("it did not start the program: {}", said().trim()))? - asked)
+    }
+}
+
+/// A shell in a mount namespace of its own, which does line by line what it is told.
+struct Shell {
+    child: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+}
+
+impl Shell {
+    fn start(folder: &Path, preparation: &str) -> Result<Self, Box<dyn Error>> {
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--propagation", "private", "sh"]).current_dir(folder);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let input = child.stdin.take().ok_or("the shell has no input")?;
+        let output = BufReader::new(child.stdout.take().ok_or("the shell has no output")?);
+        let mut shell = Self { child, input, output };
+        shell.say(&format!("{preparation}; echo prepared"))?;
+        shell.hear("prepared")?;
+        Ok(shell)
+    }
+
+    fn say(&mut self, line: &str) -> Result<(), Box<dyn Error>> {
+        Ok(writeln!(self.input, "{line}")?)
+    }
+
+    fn hear(&mut self, word: &str) -> Result<(), Box<dyn Error>> {
+        let mut line = String::new();
+        self.output.read_line(&mut line)?;
+        if line.trim() == word { Ok(()) } else { Err(format!("the shell said {line:?}").into()) }
+    }
+}
+
+impl Drop for Shell {
+    fn drop(&mut self) {
+        let _gone = writeln!(self.input, "exit");
+        let _reaped = self.child.wait();
     }
 }
 
 /// The runtime's own default description of a container, with our program, root file system and pipe.
 fn bundle(name: &str, folder: &Path, ready: &Path) -> Result<PathBuf, Box<dyn Error>> {
     let bundle = folder.join(name);
-    fs::create_dir_all(&bundle)?;
-    output(Command::new(name).arg("spec").current_dir(&bundle))?;
     let path = bundle.join("config.json");
+    fs::create_dir_all(&bundle)?;
+    if !path.exists() {
+        output(Command::new(name).arg("spec").current_dir(&bundle))?;
+    }
     let mut spec: Value = serde_json::from_str(&fs::read_to_string(&path)?)?;
     spec["process"]["args"] = json!(rootfs::COMMAND);
     spec["process"]["terminal"] = json!(false);
     spec["root"] = json!({"path": folder.join("rootfs"), "readonly": false});
-    let mount = json!({"destination": "/ready", "type": "bind", "source": ready, "options": ["bind"]});
-    spec["mounts"].as_array_mut().ok_or("its description has no mounts")?.push(mount);
+    let mounts = spec["mounts"].as_array_mut().ok_or("its description has no mounts")?;
+    mounts.retain(|mount| mount["destination"] != "/ready");
+    mounts.push(json!({"destination": "/ready", "type": "bind", "source": ready, "options": ["bind"]}));
     fs::write(&path, spec.to_string())?;
     Ok(bundle)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::starts::listen;
+    use super::*;
+
+    #[test]
+    fn a_runtime_that_is_installed_starts_our_program() {
+        let is_root = output(Command::new("id").arg("-u")).expect("id runs").trim() == "0";
+        if !is_root || find("crun").is_none() {
+            return belljar_testbed::skip("root and crun");
+        }
+        let folder = tempfile::tempdir_in("/var/tmp").expect("a folder can be made");
+        rootfs::make(folder.path()).expect("a root file system can be made");
+        let ready = folder.path().join("ready");
+        fs::create_dir(&ready).expect("a folder can be made");
+        let begun = listen(&ready.join("pipe")).expect("a pipe can be made");
+        let mut peer = Peer::find("crun", folder.path(), &ready, &begun).expect("it starts our program");
+        assert!(peer.start(1, &begun).expect("it starts again") < DEADLINE);
+    }
 }

@@ -37,7 +37,7 @@ impl<'a> Bench<'a> {
         server.api().with("content-type", "application/x-tar").post("/api/v1/images/import?name=bench", archive).expect(201);
         let ready = server.scratch("ready");
         let begun = listen(&ready.join("pipe"))?;
-        let peers = ["crun", "runc"].into_iter().filter_map(|name| Peer::find(name, &folder, &ready)).collect();
+        let peers = ["crun", "runc"].into_iter().filter_map(|name| Peer::find(name, &folder, &ready, &begun)).collect();
         Ok(Self { server, ready, begun, peers })
     }
 
@@ -56,7 +56,7 @@ impl<'a> Bench<'a> {
 }
 
 /// A pipe at `path` that anybody may write to; each line's arrival is sent as a time.
-fn listen(path: &Path) -> Result<Receiver<Instant>, Box<dyn Error>> {
+pub(crate) fn listen(path: &Path) -> Result<Receiver<Instant>, Box<dyn Error>> {
     output(&mut command("mkfifo", &[&path.to_string_lossy()]))?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o666))?;
     // For writing too, so that it never ends when the last writer goes (`fifo(7)`).
@@ -70,7 +70,7 @@ fn listen(path: &Path) -> Result<Receiver<Instant>, Box<dyn Error>> {
 }
 
 /// Starts `count` containers of each kind, one at a time and in turns, so that a slow minute of the machine is everybody's.
-pub(crate) fn measure(table: &mut Table, bench: &Bench<'_>, count: u32, load: &str) -> Result<(), Box<dyn Error>> {
+pub(crate) fn measure(table: &mut Table, bench: &mut Bench<'_>, count: u32, load: &str) -> Result<(), Box<dyn Error>> {
     let (mut ran, mut answered, mut host) = (Vec::new(), Vec::new(), Vec::new());
     let mut peers: Vec<Vec<Duration>> = bench.peers.iter().map(|_| Vec::new()).collect();
     for number in 0..count {
@@ -78,7 +78,7 @@ pub(crate) fn measure(table: &mut Table, bench: &Bench<'_>, count: u32, load: &s
         ran.push(program);
         answered.push(answer);
         host.push(bench.start("host", number)?.0);
-        for (peer, times) in bench.peers.iter().zip(&mut peers) {
+        for (peer, times) in bench.peers.iter_mut().zip(&mut peers) {
             times.push(peer.start(number, &bench.begun)?);
         }
     }
