@@ -36,6 +36,8 @@ impl<'a> Value<'a> {
 /// left any in the context's log.
 pub fn new_filesystem(kind: &str, options: &[(&str, Value<'_>)], attributes: Attributes) -> Result<OwnedFd> {
     let context = rustix::mount::fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC).context("mount", || kind.to_owned())?;
+    // What tables of mounts show as the device; without it they say `none`.
+    rustix::mount::fsconfig_set_string(&context, "source", kind).context("name", || kind.to_owned())?;
     let failed = |what: String, errno: Errno| Error::new("mount", with_kernels_words(&context, what), errno);
     for (key, value) in options {
         let set = match value {

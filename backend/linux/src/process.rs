@@ -269,6 +269,21 @@ pub fn become_user(uid: u32, gid: u32, groups: &[u32]) -> Result<()> {
     setresuid(uid, uid, uid).context("set", || format!("user {uid}"))
 }
 
+/// Does `work` with other ids for files (`setfsuid(2)`), and with the capabilities for files, which the kernel takes away
+/// when those ids leave 0. For a file system that is to act as somebody who owns its files: a mount with mapped owners
+/// has none for the host's root.
+pub fn with_file_ids<T>(id: u32, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    use nix::unistd::{Gid, Uid, setfsgid, setfsuid};
+    let before = rustix::thread::capabilities(None).context("read", || "capabilities".into())?;
+    let (old_uid, old_gid) = (setfsuid(Uid::from_raw(id)), setfsgid(Gid::from_raw(id)));
+    let raised = rustix::thread::set_capabilities(None, before).context("keep", || "capabilities".into());
+    let done = raised.and_then(|()| work());
+    setfsgid(old_gid);
+    setfsuid(old_uid);
+    rustix::thread::set_capabilities(None, before).context("restore", || "capabilities".into())?;
+    done
+}
+
 /// Whether a process of this pid would notice the signal: it has a handler for it, or blocks it to fetch it itself.
 /// Read from `SigCgt` and `SigBlk` of `/proc/<pid>/status`. For PID 1 of a container a signal without either is dropped by
 /// the kernel (`pid_namespaces(7)`). Unknown counts as yes.

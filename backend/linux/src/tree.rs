@@ -5,7 +5,7 @@
 //! descriptors, so that nobody can swap a component in between (CVE-2021-30465, CVE-2024-45310).
 
 use std::io::Read;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
@@ -34,15 +34,19 @@ fn relative(path: &str) -> &str {
 
 /// Opens the folder `path` of the tree (without reading rights: `O_PATH`), and makes what of it is missing with `mode`.
 pub fn make_folder(root: impl AsFd, path: &str, mode: u32) -> Result<OwnedFd> {
+    make_folder_below(root.as_fd(), path, mode)
+}
+
+fn make_folder_below(root: BorrowedFd<'_>, path: &str, mode: u32) -> Result<OwnedFd> {
     let folder = OFlags::PATH | OFlags::DIRECTORY;
-    match open(&root, path, folder) {
+    match open(root, path, folder) {
         Err(error) if error.errno == Errno::NOENT => {}
         other => return other,
     }
     let (parent, name) = split(path)?;
-    let parent = make_folder(&root, parent, mode)?;
+    let parent = make_folder_below(root, parent, mode)?;
     match rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(mode)) {
-        Ok(()) | Err(Errno::EXIST) => open(&root, path, folder),
+        Ok(()) | Err(Errno::EXIST) => open(root, path, folder),
         Err(errno) => Err(Error::new("make folder", path, errno)),
     }
 }

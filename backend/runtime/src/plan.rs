@@ -53,7 +53,7 @@ const DEVICES: [(&str, (u32, u32)); 6] =
 
 /// The steps that make a container. Refuses a limit that this host cannot enforce, by its field.
 pub fn make(spec: &Spec, facts: &Facts) -> Result<Plan, Invalid> {
-    let owners = if spec.uid_base.is_some() { Owners::Mapped } else { Owners::AsTheyAre };
+    let owners = spec.uid_base.map_or(Owners::AsTheyAre, Owners::Mapped);
     let mut steps = cgroup_steps(spec, facts)?;
     steps
         .insert(0, Step::FillInitLayer { layer: spec.root.spanning.first().cloned().unwrap_or_default(), hostname: spec.hostname.clone() });

@@ -167,8 +167,8 @@ pub enum Joining {
 /// How the owners of files are shown in the container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Owners {
-    /// Shifted into its user namespace: 0 on disk is 0 inside.
-    Mapped,
+    /// Shifted into its user namespace: 0 on disk is 0 inside, and this id outside.
+    Mapped(u32),
     /// As they are.
     AsTheyAre,
 }
@@ -299,7 +299,7 @@ impl Step {
 
 fn note(owners: Owners) -> &'static str {
     match owners {
-        Owners::Mapped => ", owners mapped",
+        Owners::Mapped(_) => ", owners mapped",
         Owners::AsTheyAre => "",
     }
 }

@@ -108,8 +108,14 @@ impl<'a> Outside<'a> {
             Step::Clone { namespaces, cgroup } => self.clone(namespaces, *cgroup),
             Step::MapIds { base, count } => self.map_ids(*base, *count),
             Step::Overlay { mount, owners } => {
-                let user_namespace = self.user_namespace.as_ref().filter(|_| *owners == Owners::Mapped);
-                self.mounts.push(overlay::make(mount, user_namespace.map(AsFd::as_fd))?);
+                overlay::prepare(mount)?;
+                let made = match (owners, &self.user_namespace) {
+                    (Owners::Mapped(base), Some(user_namespace)) => {
+                        process::with_file_ids(*base, || overlay::make(mount, Some(user_namespace.as_fd())))?
+                    }
+                    _ => overlay::make(mount, None)?,
+                };
+                self.mounts.push(made);
                 Ok(())
             }
             Step::TakeBind { source, access, owners, .. } => self.take_bind(source, *access, *owners),
@@ -162,7 +168,7 @@ impl<'a> Outside<'a> {
     fn take_bind(&mut self, source: &Path, access: Access, owners: Owners) -> Result<()> {
         // What is mounted below comes along, as people expect of a bind; owners are shifted on the mount itself.
         let taken = mount::clone_tree(source, Depth::All)?;
-        if let Some(user_namespace) = self.user_namespace.as_ref().filter(|_| owners == Owners::Mapped) {
+        if let Some(user_namespace) = self.user_namespace.as_ref().filter(|_| owners != Owners::AsTheyAre) {
             mount::map_ids(&taken, user_namespace).map_err(|error| explain_mapping(source, error))?;
         }
         let read_only = if access == Access::ReadOnly { Attributes::MOUNT_ATTR_RDONLY } else { mount::no_attributes() };

@@ -18,11 +18,14 @@ use crate::stack::{OverlayMount, Presence};
 /// be trusted; the index is of no use without NFS export.
 const OPTIONS: [(&str, &str); 3] = [("redirect_dir", "nofollow"), ("metacopy", "off"), ("index", "off")];
 
-/// Makes the overlay, detached. With `user_namespace`, owners are shifted into it.
+/// Makes the folders that the overlay writes to, as the host's root, who owns them on disk.
+pub(super) fn prepare(wanted: &OverlayMount) -> Result<()> {
+    [&wanted.upper, &wanted.work].into_iter().try_for_each(|folder| make_folder(folder))
+}
+
+/// Makes the overlay, detached. With `user_namespace`, owners are shifted into it, and the caller must act as that
+/// namespace's root: overlayfs goes on with the rights of who made it, and the host's root owns nothing on such a mount.
 pub(super) fn make(wanted: &OverlayMount, user_namespace: Option<BorrowedFd<'_>>) -> Result<OwnedFd> {
-    for folder in [&wanted.upper, &wanted.work] {
-        make_folder(folder)?;
-    }
     let lower = open_lower(wanted)?;
     // Upper and work folder must lie on the same mount, so the folder of the container that has both is taken once.
     let (base, upper_name, work_name) = common_folder(wanted)?;
