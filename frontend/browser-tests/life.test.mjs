@@ -15,16 +15,19 @@ async function create(page, name, command) {
 
 /** Presses a button by its words on the container's page. */
 async function press(page, word) {
-  await page.getByRole("button", { name: word, exact: true }).first().click();
+  await page.locator("#head").getByRole("button", { name: word, exact: true }).click();
 }
 
-/** Opens the confirmation of a delete, and confirms it. */
+/** Waits until the page says that its container is in this state. */
+async function said(page, state) {
+  await page.locator("#head .chip", { hasText: state }).waitFor();
+}
+
+/** Follows the link to the question whether to delete, and says yes. */
 async function remove(page, name) {
   await page.goto(`/containers/${name}`);
-  const asks = page.locator("summary, a, button").filter({ hasText: /^\s*delete/i }).first();
-  await asks.click();
-  const form = page.locator(`form[action*="/delete"]:visible`).last();
-  await form.getByRole("button").first().click();
+  await page.locator("#head").getByRole("link", { name: /^Delete/ }).click();
+  await page.getByRole("button", { name: /delete/i }).click();
   await page.waitForURL(/\/containers(\?.*)?$/);
 }
 
@@ -36,14 +39,13 @@ async function events(page, name) {
 
 pageTest("a container is created, watched, stopped and deleted, and its events are told", things, {}, async (page, complaints) => {
   await create(page, "watched", "sh -c 'while :; do :; done'");
-  await page.getByText("running", { exact: false }).first().waitFor();
+  await said(page, "running");
 
-  const figures = page.locator("main");
-  const first = await figures.innerText();
-  await page.waitForFunction((before) => document.querySelector("main").innerText !== before, first);
+  const figures = await page.locator("#usage").innerText();
+  await page.waitForFunction((before) => document.querySelector("#usage").innerText !== before, figures);
 
   await press(page, "Stop");
-  await page.getByText("stopped", { exact: false }).first().waitFor();
+  await said(page, "stopped");
   await remove(page, "watched");
   assert.equal(await page.locator("table", { hasText: "watched" }).count(), 0, "it is no longer listed");
 
@@ -56,7 +58,7 @@ pageTest("every button works without JavaScript", things, { javaScriptEnabled: f
   await create(page, "plain", "sleep 1d");
   const state = async (word) => {
     await page.goto("/containers/plain");
-    await page.getByText(word, { exact: false }).first().waitFor();
+    await said(page, word);
   };
   await state("running");
   for (const [word, then] of [["Pause", "paused"], ["Resume", "running"], ["Restart", "running"], ["Kill", "stopped"], ["Start", "running"], ["Stop", "stopped"]]) {
@@ -85,6 +87,6 @@ pageTest("the list follows what happens without a reload", things, {}, async (pa
   await things.server.create({ name: "arrives", command: ["sleep", "1d"] });
   await page.locator("table").getByText("arrives").first().waitFor();
   await things.server.api("POST", "/containers/arrives/kill");
-  await page.locator("tr, tbody", { hasText: "arrives" }).getByText("stopped").first().waitFor();
+  await page.locator("tr", { hasText: "arrives" }).locator("td.state", { hasText: "stopped" }).waitFor();
   assert.equal(await page.evaluate(() => window.loadedOnce), true, "the page was not loaded again");
 });

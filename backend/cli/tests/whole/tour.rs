@@ -12,7 +12,7 @@
 //! anything within the line. The commands run by `sh`, with `belljar` on `PATH`, in a mount namespace of their own in
 //! which the server under test stands where the README says that it is.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::Path;
 use std::process::Command;
 
@@ -78,12 +78,38 @@ fn script(steps: &[Step], server: &Server, outputs: &Path) -> String {
     script
 }
 
+/// The folder on the host that the README's commands make and remove; it is one for all, so blocks take turns.
+const FOLDER: &str = "/srv/belljar-tour";
+
+/// The turn of one block, until it is dropped.
+struct Turn(File);
+
+impl Turn {
+    fn wait() -> Self {
+        let lock = File::create(std::env::temp_dir().join("belljar-tour.lock")).unwrap();
+        lock.lock().unwrap();
+        Self(lock)
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let _removed_by_its_last_command = fs::remove_dir_all(FOLDER);
+        let _unlocked_when_closed = self.0.unlock();
+    }
+}
+
+fn readme() -> String {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap();
+    fs::read_to_string(root.join("README.md")).unwrap()
+}
+
 fn run(name: &str) {
-    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap().join("README.md");
-    let readme = fs::read_to_string(readme).unwrap();
+    let readme = readme();
     let mine: String = blocks(&readme).into_iter().filter(|(block, _)| block == name).map(|(_, commands)| commands).collect();
     assert!(!mine.is_empty(), "the README has a block `tour: {name}`");
     let Some(server) = crate::server() else { return };
+    let _turn = mine.contains(FOLDER).then(Turn::wait);
     let (work, outputs) = (server.scratch("tour"), server.scratch("outputs"));
     let path = format!("{}:{}", Path::new(crate::EXECUTABLE).parent().unwrap().display(), std::env::var("PATH").unwrap());
     let steps = steps(&mine);
@@ -127,10 +153,20 @@ fn the_tour_of_ten_at_once_is_as_the_readme_says() {
 }
 
 #[test]
+fn the_tour_with_curl_is_as_the_readme_says() {
+    run("curl");
+}
+
+#[test]
+fn the_tour_with_curl_is_as_the_readme_says() {
+    run("curl");
+}
+
+#[test]
 fn every_block_of_the_tour_is_run_by_a_test() {
     let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap().join("README.md")).unwrap();
     for (name, _) in blocks(&readme) {
-        assert!(["names", "memory", "overlay", "database", "ten"].contains(&name.as_str()), "tour: {name} has no test");
+        assert!(["names", "memory", "overlay", "database", "ten", "curl"].contains(&name.as_str()), "tour: {name} has no test");
     }
 }
 

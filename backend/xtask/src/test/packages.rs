@@ -4,11 +4,12 @@ use super::counts::Counts;
 use crate::command::{self, command, find, output, succeeds};
 
 /// A program, the Debian package that brings it, and what needs it.
-const NEEDED: [(&str, &str, &str); 5] = [
+const NEEDED: [(&str, &str, &str); 6] = [
     ("chromium", "chromium", "the browser tests"),
     ("node", "nodejs", "the browser tests"),
     ("npm", "npm", "the browser tests"),
     ("curl", "curl", "the tour of the README"),
+    ("sqlite3", "sqlite3", "the tour of the README"),
     ("unshare", "util-linux", "the tour of the README"),
 ];
 
