@@ -160,6 +160,7 @@ fn tree_steps(spec: &Spec, attached: Vec<(String, Missing)>) -> Vec<Step> {
 fn privilege_steps(spec: &Spec) -> Vec<Step> {
     let process = &spec.process;
     let mut steps = vec![
+        Step::MakeWorkdir(process.workdir.clone()),
         Step::BoundCapabilities { keep: process.capabilities.clone() },
         Step::BecomeUser(process.user.clone()),
         Step::LimitCapabilities,
@@ -195,5 +196,93 @@ impl Plan {
             Some(step) => Failure { step: step.verb().to_owned(), object: step.object(), cause },
             None => Failure { step: "plan".to_owned(), object: format!("step {index}"), cause },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use belljar_model::cgroup::Version;
+    use belljar_model::image::ImageLayer;
+    use belljar_model::{Config, Container, ContainerId, State, Wanted};
+
+    use super::*;
+    use crate::cgroup::Hierarchy;
+    use crate::spec::{Folders, Instance};
+
+    fn facts(version: Version) -> Facts {
+        let hierarchy = |controllers: &[&str], point: &str| Hierarchy {
+            version,
+            point: point.into(),
+            controllers: controllers.iter().map(|name| (*name).to_owned()).collect(),
+        };
+        let list = match version {
+            Version::V1 => vec![hierarchy(&["cpu"], "/cg/cpu"), hierarchy(&["memory"], "/cg/memory"), hierarchy(&["pids"], "/cg/pids")],
+            Version::V2 => vec![hierarchy(&["cpu", "memory", "pids"], "/cg")],
+        };
+        Facts { hierarchies: Hierarchies::of_list(list) }
+    }
+
+    fn spec(config: &str, uid_base: Option<u32>) -> Spec {
+        let config: Config = serde_json::from_str(config).unwrap();
+        let id = ContainerId::from_bytes([0xab; 32]);
+        let (state, wanted) = (State::Creating, Wanted::Running);
+        let none = (None, None, None, None);
+        let (started_at_ms, init, monitor, exit) = none;
+        let container =
+            Container { id, config, state, wanted, uid_base, created_at_ms: 0, started_at_ms, init, monitor, exit, restarts: 0 };
+        let layer = |path: &str, at: &str| ImageLayer { path: path.into(), at: at.into(), label: String::new() };
+        let image = [layer("/data/images/host/1", ""), layer("/usr", "usr")];
+        let folders = Folders { data_dir: "/data".into(), run_dir: "/run/belljar".into() };
+        Spec::for_container(&container, &image, &Instance { name: "belljar".into(), folders }, 1)
+    }
+
+    fn printed(config: &str, uid_base: Option<u32>, version: Version) -> String {
+        let plan = make(&spec(config, uid_base), &facts(version)).unwrap();
+        let line = |step: &Step| format!("{:8} {step}", format!("{:?}", step.place()).to_lowercase());
+        plan.steps.iter().map(line).collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn a_plain_container_on_v2() {
+        insta::assert_snapshot!(printed(r#"{"name":"web","image":"host","command":["sh"]}"#, Some(536_870_912), Version::V2));
+    }
+
+    #[test]
+    fn everything_that_can_be_asked_on_v1() {
+        let config = r#"{"name":"db","image":"host","command":["postgres"],"user":"postgres","workdir":"/var/lib/db","init":true,
+            "limits":{"memory_bytes":67108864,"memory_swap_bytes":0,"cpus":0.5,"pids":64},
+            "mounts":[{"type":"bind","source":"/srv/db","target":"/data"},{"type":"bind","source":"/srv/c","target":"/c","readonly":true},
+                      {"type":"layer","source":"/srv/conf"},{"type":"tmpfs","target":"/tmp","size_bytes":4096}]}"#;
+        insta::assert_snapshot!(printed(config, Some(536_870_912), Version::V1));
+    }
+
+    #[test]
+    fn without_a_user_namespace_nothing_is_mapped() {
+        let plan = printed(r#"{"name":"web","image":"host","command":["sh"]}"#, None, Version::V2);
+        assert!(!plan.contains("owners mapped") && !plan.contains("user namespace") && !plan.contains("map user"), "{plan}");
+    }
+
+    #[test]
+    fn what_takes_privileges_away_comes_after_what_needs_them() {
+        let steps = make(&spec(r#"{"name":"web","image":"host","command":["sh"]}"#, Some(1 << 29)), &facts(Version::V2)).unwrap().steps;
+        let position = |verb: &str, object: &str| {
+            let found = steps.iter().position(|step| step.verb() == verb && step.object().contains(object));
+            found.unwrap_or_else(|| panic!("no step {verb} {object}"))
+        };
+        let order = [
+            position("join", "cgroups"),
+            position("unshare", "cgroup"),
+            position("attach", "new root"),
+            position("mount", "/proc"),
+            position("mask", "/proc/kcore"),
+            position("pivot", "root"),
+            position("drop", "capabilities"),
+            position("become", "user 0:0"),
+            position("forbid", "privileges"),
+            position("load", "seccomp"),
+            position("exec", "sh"),
+        ];
+        assert!(order.is_sorted(), "{order:?}");
+        assert_eq!(order[10], steps.len() - 1, "the exec is the last step");
     }
 }

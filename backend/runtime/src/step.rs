@@ -135,6 +135,8 @@ pub enum Step {
     BecomeUser(Option<UserSpec>),
     /// Reduces the capabilities in force to those that stay.
     LimitCapabilities,
+    /// Makes the working folder where it is missing, while it may.
+    MakeWorkdir(String),
     /// Goes to the working folder.
     EnterWorkdir(String),
     /// No exec can gain privileges.
@@ -220,7 +222,7 @@ impl Step {
     pub fn verb(&self) -> &'static str {
         match self {
             Step::FillInitLayer { .. } => "fill",
-            Step::MakeCgroup { .. } => "make",
+            Step::MakeCgroup { .. } | Step::MakeWorkdir(_) => "make",
             Step::Limit(_) | Step::SetHostname(_) => "set",
             Step::Clone { .. } => "clone",
             Step::MapIds { .. } => "map",
@@ -279,6 +281,7 @@ impl Step {
             Step::Mount { kind, target, .. } => format!("{kind} at {target}"),
             Step::BindDevice { name, .. } => format!("/dev/{name}"),
             Step::LinkDevices => "ptmx, fd, stdin, stdout, stderr in /dev".into(),
+            Step::MakeWorkdir(path) => format!("working folder {path}"),
             Step::Mask(path) | Step::MakeReadOnly(path) | Step::EnterWorkdir(path) => path.clone(),
             Step::Pivot => "root to merged".into(),
             Step::SetHostname(name) => format!("hostname {name}"),

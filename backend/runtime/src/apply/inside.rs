@@ -111,6 +111,7 @@ impl Inside<'_> {
             Step::BoundCapabilities { keep } => self.bound_capabilities(keep),
             Step::BecomeUser(user) => self.become_user(user.as_ref()),
             Step::LimitCapabilities => capability::keep_only(self.keep),
+            Step::MakeWorkdir(path) => tree::make_folder(self.root()?, path, 0o755).map(drop),
             Step::EnterWorkdir(path) => self.enter_workdir(path),
             Step::ForbidNewPrivileges => process::forbid_new_privileges(),
             Step::CloseDescriptors => fd::close_on_exec_from(3),
@@ -245,7 +246,7 @@ impl Inside<'_> {
     }
 
     fn become_user(&mut self, user: Option<&belljar_model::UserSpec>) -> Result<()> {
-        let identity = user::look_up(tree::root(std::path::Path::new("/"))?, user)?;
+        let identity = user::look_up(self.root()?, user)?;
         // A program may reopen its outputs by name (`/dev/stdout`), so they belong to who it runs as.
         for output in [rustix::stdio::stdout(), rustix::stdio::stderr()] {
             let (owner, group) = (rustix::fs::Uid::from_raw(identity.uid), rustix::fs::Gid::from_raw(identity.gid));
@@ -256,10 +257,9 @@ impl Inside<'_> {
         Ok(())
     }
 
-    /// Made where missing, as root of the container would; then entered with the user's own rights, and checked to lie
-    /// inside (CVE-2024-21626).
+    /// Entered with the user's own rights, and checked to lie inside (CVE-2024-21626).
     fn enter_workdir(&self, path: &str) -> Result<()> {
-        let folder = tree::make_folder(tree::root(std::path::Path::new("/"))?, path, 0o755)?;
+        let folder = tree::open(self.root()?, path, OFlags::PATH | OFlags::DIRECTORY)?;
         rustix::process::fchdir(&folder).context("enter", || path.to_owned())?;
         let inside = std::env::current_dir().is_ok_and(|now| now.is_absolute());
         if inside { Ok(()) } else { Err(Error::new("enter", path, Errno::XDEV)) }

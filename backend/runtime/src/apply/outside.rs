@@ -74,6 +74,8 @@ struct Outside<'a> {
     socket: Option<OwnedFd>,
     user_namespace: Option<OwnedFd>,
     mounts: Vec<OwnedFd>,
+    /// What the step that is being taken has to say beside its time.
+    note: Option<String>,
 }
 
 impl<'a> Outside<'a> {
@@ -87,6 +89,7 @@ impl<'a> Outside<'a> {
             socket: None,
             user_namespace: None,
             mounts: Vec::new(),
+            note: None,
         }
     }
 
@@ -169,7 +172,11 @@ impl<'a> Outside<'a> {
         // What is mounted below comes along, as people expect of a bind; owners are shifted on the mount itself.
         let taken = mount::clone_tree(source, Depth::All)?;
         if let Some(user_namespace) = self.user_namespace.as_ref().filter(|_| owners != Owners::AsTheyAre) {
-            mount::map_ids(&taken, user_namespace).map_err(|error| explain_mapping(source, error))?;
+            match mount::map_ids(&taken, user_namespace) {
+                // The next safest: its files belong to nobody inside, and the step says so.
+                Err(error) if error.errno == Errno::INVAL => self.note = Some(cannot_map(source)),
+                mapped => mapped?,
+            }
         }
         let read_only = if access == Access::ReadOnly { Attributes::MOUNT_ATTR_RDONLY } else { mount::no_attributes() };
         mount::set_attributes(&taken, read_only | Attributes::MOUNT_ATTR_NODEV | Attributes::MOUNT_ATTR_NOSUID, Depth::All)?;
@@ -214,6 +221,7 @@ impl<'a> Outside<'a> {
         if let Some(step) = self.record.steps.get_mut(index) {
             step.outcome = Outcome::Done;
             step.took_usec = Some(took_nsec / 1000);
+            step.text.extend(self.note.take());
         }
     }
 
@@ -242,9 +250,9 @@ fn no_child() -> Error {
     Error::new("find", "first process", Errno::CHILD)
 }
 
-fn explain_mapping(source: &Path, error: Error) -> Error {
+fn cannot_map(source: &Path) -> String {
     let filesystem = mount::filesystem_of(source).unwrap_or_else(|_| "unknown".to_owned());
-    Error { subject: format!("{}: its file system, {filesystem}, cannot show owners mapped", source.display()), ..error }
+    format!(": its file system, {filesystem}, cannot map owners, so they stay as they are and read as nobody")
 }
 
 fn make_cgroup(folder: impl AsRef<Path>) -> Result<()> {
