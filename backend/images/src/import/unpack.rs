@@ -294,8 +294,8 @@ fn written(operation: &'static str, member: &Member) -> impl FnOnce(Errno) -> Im
 
 fn not_a_folder(member: &Member, path: &[u8], errno: Errno) -> ImportError {
     match errno {
-        Errno::LOOP => member.refuse(format!("its folder {:?} passes through a symbolic link of the archive", shown(path))),
-        Errno::NOTDIR => member.refuse(format!("its folder {:?} is not a folder in the archive", shown(path))),
+        // Which of the two it is depends on whether the link is the last part: the kernel's word is not worth telling.
+        Errno::LOOP | Errno::NOTDIR => member.refuse(format!("its folder {:?} is, or lies behind, a symbolic link or a file", shown(path))),
         errno => written("open the folder of", member)(errno),
     }
 }

@@ -1,0 +1,271 @@
+//! Tar archives byte by byte, a place to import them, and a canary outside of it that must not notice.
+#![allow(dead_code, reason = "each test executable uses a part of it")]
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use belljar_images::{Images, ImportError, ImportLimits, Imported};
+
+const BLOCK: usize = 512;
+
+/// One header with its body, as bytes.
+#[derive(Clone)]
+pub(crate) struct Entry {
+    header: [u8; BLOCK],
+    body: Vec<u8>,
+    /// Extension headers that go before it.
+    before: Vec<u8>,
+}
+
+fn octal(field: &mut [u8], number: u64) {
+    let text = format!("{number:0width$o}\0", width = field.len() - 1);
+    field.copy_from_slice(text.as_bytes());
+}
+
+impl Entry {
+    /// An entry of any kind; its owner is whoever runs the test, so that nobody needs to be root.
+    pub(crate) fn new(flag: u8, name: impl AsRef<[u8]>, body: impl AsRef<[u8]>) -> Self {
+        let (name, body) = (name.as_ref(), body.as_ref().to_vec());
+        let mut header = [0; BLOCK];
+        header[..name.len().min(100)].copy_from_slice(&name[..name.len().min(100)]);
+        octal(&mut header[100..108], 0o644);
+        octal(&mut header[108..116], rustix::process::geteuid().as_raw().into());
+        octal(&mut header[116..124], rustix::process::getegid().as_raw().into());
+        octal(&mut header[124..136], body.len() as u64);
+        octal(&mut header[136..148], 1_000_000_000);
+        header[156] = flag;
+        header[257..265].copy_from_slice(b"ustar\x0000");
+        Self { header, body, before: Vec::new() }
+    }
+
+    /// Overwrites bytes of the header; the checksum is made right afterwards.
+    pub(crate) fn raw(mut self, start: usize, bytes: &[u8]) -> Self {
+        self.header[start..start + bytes.len()].copy_from_slice(bytes);
+        self
+    }
+
+    pub(crate) fn mode(mut self, mode: u32) -> Self {
+        octal(&mut self.header[100..108], mode.into());
+        self
+    }
+
+    pub(crate) fn owner(mut self, uid: u64, gid: u64) -> Self {
+        octal(&mut self.header[108..116], uid);
+        octal(&mut self.header[116..124], gid);
+        self
+    }
+
+    /// The size that the header claims, whatever the body has.
+    pub(crate) fn claims(mut self, size: u64) -> Self {
+        octal(&mut self.header[124..136], size);
+        self
+    }
+
+    /// With PAX records before it.
+    pub(crate) fn pax(self, records: &[(&str, &[u8])]) -> Self {
+        let body: Vec<u8> = records.iter().flat_map(|(key, value)| record(key, value)).collect();
+        self.after(Entry::new(b'x', "PaxHeaders/x", body))
+    }
+
+    /// With another entry's bytes directly before it.
+    pub(crate) fn after(mut self, other: Entry) -> Self {
+        self.before.extend(other.bytes());
+        self
+    }
+
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        let mut header = self.header;
+        header[148..156].fill(b' ');
+        let sum: u64 = header.iter().map(|byte| u64::from(*byte)).sum();
+        header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+        let mut bytes = [&self.before, &header[..], &self.body].concat();
+        bytes.resize(bytes.len().next_multiple_of(BLOCK), 0);
+        bytes
+    }
+}
+
+/// `length key=value\n`, with the length right.
+pub(crate) fn record(key: &str, value: &[u8]) -> Vec<u8> {
+    let rest = key.len() + value.len() + 3;
+    let mut length = rest + 1;
+    while length != rest + length.to_string().len() {
+        length += 1;
+    }
+    [length.to_string().as_bytes(), b" ", key.as_bytes(), b"=", value, b"\n"].concat()
+}
+
+pub(crate) fn file(name: impl AsRef<[u8]>, content: impl AsRef<[u8]>) -> Entry {
+    Entry::new(b'0', name, content)
+}
+
+pub(crate) fn folder(name: impl AsRef<[u8]>) -> Entry {
+    Entry::new(b'5', name, "").mode(0o755)
+}
+
+fn link(flag: u8, name: impl AsRef<[u8]>, target: impl AsRef<[u8]>) -> Entry {
+    let target = target.as_ref();
+    assert!(target.len() <= 100, "a longer target needs an extension header");
+    Entry::new(flag, name, "").raw(157, target)
+}
+
+pub(crate) fn soft_link(name: impl AsRef<[u8]>, target: impl AsRef<[u8]>) -> Entry {
+    link(b'2', name, target)
+}
+
+pub(crate) fn hard_link(name: impl AsRef<[u8]>, target: impl AsRef<[u8]>) -> Entry {
+    link(b'1', name, target)
+}
+
+/// A whole archive: entries and the two zero blocks.
+pub(crate) fn tar(entries: &[Entry]) -> Vec<u8> {
+    let mut bytes: Vec<u8> = entries.iter().flat_map(Entry::bytes).collect();
+    bytes.resize(bytes.len() + 2 * BLOCK, 0);
+    bytes
+}
+
+/// A folder of images, and beside it what must not change.
+pub(crate) struct Bed {
+    folder: tempfile::TempDir,
+    pub(crate) images: Images,
+    before: BTreeMap<PathBuf, String>,
+}
+
+impl Bed {
+    pub(crate) fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let outside = folder.path().join("outside");
+        std::fs::create_dir_all(outside.join("folder")).unwrap();
+        for name in ["canary", "folder/canary"] {
+            std::fs::write(outside.join(name), "alive").unwrap();
+            std::fs::set_permissions(outside.join(name), std::fs::Permissions::from_mode(0o640)).unwrap();
+        }
+        symlink("canary", outside.join("link")).unwrap();
+        let old = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
+        for name in ["canary", "folder/canary", "folder", "."] {
+            std::fs::File::open(outside.join(name)).unwrap().set_modified(old).unwrap();
+        }
+        let images = Images::open(folder.path().join("images")).unwrap();
+        let before = snapshot(&outside);
+        Self { folder, images, before }
+    }
+
+    /// The folder that must not change.
+    pub(crate) fn outside(&self) -> String {
+        self.folder.path().join("outside").display().to_string()
+    }
+
+    pub(crate) fn path(&self, path: &str) -> PathBuf {
+        self.folder.path().join(path)
+    }
+
+    /// Imports, and checks what must hold whatever came of it: nothing outside changed, nothing is half-done, and after
+    /// a failure nothing is there at all.
+    pub(crate) fn import_with(&self, archive: impl Read, limits: &ImportLimits) -> Result<Imported, ImportError> {
+        let layers_before = self.names("images/layers");
+        let imported = self.images.import(archive, limits);
+        assert_eq!(snapshot(&self.path("outside")), self.before, "what lies outside has changed");
+        assert_eq!(self.names("images/tmp"), Vec::<String>::new(), "something half-done is left");
+        assert_eq!(self.names("."), ["images", "outside"], "something was written beside");
+        match &imported {
+            Ok(imported) => assert!(self.names("images/layers").contains(&imported.digest.hex())),
+            Err(_) => assert_eq!(self.names("images/layers"), layers_before, "a failed import left a layer"),
+        }
+        imported
+    }
+
+    pub(crate) fn import(&self, archive: &[u8]) -> Result<Imported, ImportError> {
+        self.import_with(archive, &ImportLimits::default())
+    }
+
+    fn names(&self, path: &str) -> Vec<String> {
+        let entries = std::fs::read_dir(self.path(path)).unwrap();
+        let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    /// Imports what must be taken, and returns the layer's folder.
+    pub(crate) fn layer(&self, archive: &[u8]) -> PathBuf {
+        let imported = self.import(archive).unwrap_or_else(|error| panic!("it was refused: {error}: {error:?}"));
+        self.path("images/layers").join(imported.digest.hex())
+    }
+
+    /// Imports entries that must be taken, and lists what became of them: `path: kind mode content-or-target`.
+    pub(crate) fn lands(&self, entries: &[Entry]) -> Vec<String> {
+        let layer = self.layer(&tar(entries));
+        let mut found = Vec::new();
+        for (path, _) in snapshot(&layer) {
+            let metadata = path.symlink_metadata().unwrap();
+            let mode = metadata.mode() & 0o7777;
+            let name = path.strip_prefix(&layer).unwrap().display().to_string();
+            found.push(match metadata.file_type() {
+                kind if kind.is_symlink() => format!("{name} -> {}", std::fs::read_link(&path).unwrap().display()),
+                kind if kind.is_dir() => format!("{name}/ {mode:o}"),
+                kind if kind.is_file() => format!("{name} {mode:o} {}", String::from_utf8_lossy(&std::fs::read(&path).unwrap())),
+                _ => format!("{name}| {mode:o}"),
+            });
+        }
+        found
+    }
+
+    /// Imports entries that must fail, and checks that the error holds `words` and blames the archive.
+    #[track_caller]
+    pub(crate) fn refuses(&self, entries: &[Entry], words: &str) {
+        self.refuses_bytes(&tar(entries), words);
+    }
+
+    #[track_caller]
+    pub(crate) fn refuses_bytes(&self, archive: &[u8], words: &str) {
+        match self.import(archive) {
+            Ok(imported) => panic!("it was taken: {imported:?}"),
+            Err(error) => {
+                assert!(error.to_string().contains(words), "{error} ({error:?}) does not say {words:?}");
+                assert!(error.is_invalid(), "{error} blames somebody else");
+            }
+        }
+    }
+}
+
+/// Everything about a folder and what is in it that a write could change.
+fn snapshot(folder: &Path) -> BTreeMap<PathBuf, String> {
+    let mut found = BTreeMap::new();
+    let mut ahead = vec![folder.to_owned()];
+    while let Some(path) = ahead.pop() {
+        for entry in std::fs::read_dir(&path).unwrap().map(Result::unwrap) {
+            if entry.file_type().unwrap().is_dir() {
+                ahead.push(entry.path());
+            }
+            found.insert(entry.path(), String::new());
+        }
+    }
+    for (path, state) in &mut found {
+        let metadata = path.symlink_metadata().unwrap();
+        let content = if metadata.is_file() { std::fs::read(path).unwrap() } else { Vec::new() };
+        *state = format!(
+            "{} {:o} {}:{} {}.{} {} {:?} {:?}",
+            metadata.ino(),
+            metadata.mode(),
+            metadata.uid(),
+            metadata.gid(),
+            metadata.mtime(),
+            metadata.mtime_nsec(),
+            metadata.nlink(),
+            std::fs::read_link(path).ok().map(|target| target.as_os_str().as_bytes().to_vec()),
+            content
+        );
+    }
+    found
+}
+
+/// Whether the test runs as root; where not, says that it is skipped.
+pub(crate) fn root_or_skip() -> bool {
+    let is_root = rustix::process::geteuid().is_root();
+    if !is_root {
+        println!("skipped: needs root");
+    }
+    is_root
+}
