@@ -31,10 +31,8 @@ pub(super) fn make(wanted: &OverlayMount, user_namespace: Option<BorrowedFd<'_>>
     let (base, upper_name, work_name) = common_folder(wanted)?;
     let base = take(mount::open_path(&base)?.as_fd(), user_namespace)?;
     let lower = lower.iter().map(|folder| take(folder.as_fd(), user_namespace)).collect::<Result<Vec<_>>>()?;
-    match by_descriptor(&base, (&upper_name, &work_name), &lower) {
-        Err(error) if error.errno == Errno::INVAL && !takes_descriptors() => by_path(&base, (&upper_name, &work_name), &lower),
-        made => made,
-    }
+    let (upper, work) = (upper_name.as_path(), work_name.as_path());
+    if takes_descriptors() { by_descriptor(&base, (upper, work), &lower) } else { by_path(&base, (upper, work), &lower) }
 }
 
 fn make_folder(path: &Path) -> Result<()> {
@@ -87,7 +85,8 @@ fn by_descriptor(base: &OwnedFd, (upper, work): (&Path, &Path), lower: &[OwnedFd
     mount::new_filesystem("overlay", &options, Attributes::MOUNT_ATTR_NODEV)
 }
 
-/// Whether overlayfs of this kernel takes layers as descriptors.
+/// Whether overlayfs of this kernel takes layers as descriptors. Asked by version: older ones refuse with different errors,
+/// some of which also mean that a layer itself is wrong.
 fn takes_descriptors() -> bool {
     let release = rustix::system::uname().release().to_string_lossy().into_owned();
     let mut numbers = release.split(|c: char| !c.is_ascii_digit()).filter_map(|part| part.parse::<u32>().ok());
