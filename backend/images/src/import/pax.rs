@@ -28,8 +28,8 @@ const XATTR_PREFIX: &[u8] = b"SCHILY.xattr.";
 pub(super) fn parse(mut block: &[u8]) -> Result<Records, &'static str> {
     let mut records = Records::default();
     while !block.is_empty() {
-        let (key, value, rest) = record(block)?;
-        records.take(key, value)?;
+        let (record, rest) = next(block)?;
+        records.take(record.key, record.value)?;
         block = rest;
     }
     Ok(records)
@@ -82,8 +82,13 @@ fn optional<T>(given: bool, parse: impl FnOnce() -> Result<T, &'static str>) -> 
     if given { parse().map(Some) } else { Ok(None) }
 }
 
-/// Key and value of the first record, and what follows it.
-fn record(block: &[u8]) -> Result<(&[u8], &[u8], &[u8]), &'static str> {
+struct Record<'a> {
+    key: &'a [u8],
+    value: &'a [u8],
+}
+
+/// The first record, and what follows it.
+fn next(block: &[u8]) -> Result<(Record<'_>, &[u8]), &'static str> {
     const MALFORMED: &str = "a PAX record is malformed";
     /// Digits of the largest length that an extension header can hold, and some.
     const DIGITS_MAX: usize = 10;
@@ -94,7 +99,7 @@ fn record(block: &[u8]) -> Result<(&[u8], &[u8], &[u8]), &'static str> {
     }
     let body = &block[space + 1..length - 1];
     let equals = body.iter().position(|byte| *byte == b'=').filter(|at| *at > 0).ok_or(MALFORMED)?;
-    Ok((&body[..equals], &body[equals + 1..], &block[length..]))
+    Ok((Record { key: &body[..equals], value: &body[equals + 1..] }, &block[length..]))
 }
 
 /// Digits, and nothing else.
