@@ -1,6 +1,7 @@
 //! The host and this server, on the wire.
 
 use belljar_model::cgroup::Version;
+use belljar_model::host;
 use serde::{Deserialize, Serialize};
 
 /// What containers run on.
@@ -20,10 +21,10 @@ pub struct Host {
     pub cgroup_mode: String,
     /// Controllers in use, with the kind of hierarchy that each lives in.
     pub controllers: Vec<HostController>,
-    /// Whether user namespaces can be made.
-    pub user_namespaces: bool,
-    /// Whether mounts can be idmapped.
-    pub idmapped_mounts: bool,
+    /// Whether a container can have a user namespace of its own.
+    pub user_namespaces: Support,
+    /// Whether the file systems below the data folder can be mounted with other owners.
+    pub idmapped_mounts: Support,
     /// Folder of everything that is kept.
     pub data_dir: String,
     /// Folder of what lives until the next boot.
@@ -41,6 +42,46 @@ pub struct HostController {
     pub name: String,
     /// `v1` or `v2`.
     pub version: Version,
+}
+
+/// Whether the kernel can do something.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Support {
+    /// Whether it can.
+    pub supported: bool,
+    /// Why not, as one sentence.
+    pub because: Option<String>,
+}
+
+impl From<host::Support> for Support {
+    fn from(support: host::Support) -> Self {
+        match support {
+            host::Support::Yes => Self { supported: true, because: None },
+            host::Support::No(because) => Self { supported: false, because: Some(because) },
+        }
+    }
+}
+
+impl Host {
+    /// The host as looked up, and this version of Belljar.
+    pub fn with_version(host: host::Host, version: &str) -> Self {
+        let controller = |host::HostController { name, version }| HostController { name, version };
+        Self {
+            hostname: host.hostname,
+            kernel: host.kernel,
+            memory_bytes: host.memory_bytes,
+            cpus: host.cpus,
+            pids: host.pids,
+            cgroup_mode: host.cgroup_mode,
+            controllers: host.controllers.into_iter().map(controller).collect(),
+            user_namespaces: host.user_namespaces.into(),
+            idmapped_mounts: host.idmapped_mounts.into(),
+            data_dir: host.data_dir,
+            run_dir: host.run_dir,
+            instance: host.instance,
+            version: version.to_owned(),
+        }
+    }
 }
 
 /// The answer of `/healthz`.

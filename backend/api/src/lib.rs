@@ -34,3 +34,47 @@ pub const ROOT: &str = "/api/v1";
 
 /// The API as an OpenAPI 3.1 document, served at `/api/v1/openapi.json`.
 pub const OPENAPI: &str = include_str!("openapi.json");
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde::Serialize;
+    use serde_json::Value;
+
+    use super::*;
+
+    fn names(object: &Value) -> BTreeSet<String> {
+        object.as_object().expect("an object").keys().cloned().collect()
+    }
+
+    fn properties(schema: &str) -> BTreeSet<String> {
+        let document: Value = serde_json::from_str(OPENAPI).expect("JSON");
+        names(&document["components"]["schemas"][schema]["properties"])
+    }
+
+    #[track_caller]
+    fn described(schema: &str, document: &impl Serialize) {
+        assert_eq!(names(&serde_json::to_value(document).expect("JSON")), properties(schema), "{schema}");
+    }
+
+    #[test]
+    fn the_openapi_document_names_every_field_of_a_container() {
+        let mut container = Container::at(&container::tests::full(), 0);
+        container.usage = Some(belljar_model::usage::Usage::default().into());
+        described("Usage", &container.usage);
+        described("Limits", &container.limits);
+        described("Exit", &container.exit);
+        described("OutOfMemory", &container.exit.as_ref().expect("an exit").out_of_memory);
+        described("Container", &container);
+    }
+
+    #[test]
+    fn the_openapi_document_names_every_field_of_a_create_request() {
+        let body = r#"{"image":"host","name":"db","command":["a"],"env":{"a":"b"},"user":"1","workdir":"/","hostname":"db","limits":{},
+            "mounts":[{"type":"tmpfs","target":"/t"}],"restart":"no","init":true,"stop_signal":"INT","stop_grace_ms":1,"labels":{"a":"b"},
+            "start":true}"#;
+        // Every field of the type has a value here, or it would be missing when written again.
+        described("CreateRequest", &document::parse::<CreateRequest>(body.as_bytes()).expect("readable"));
+    }
+}

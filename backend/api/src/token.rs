@@ -1,5 +1,6 @@
 //! Tokens on the wire: what a script shows instead of a password.
 
+use belljar_model::token as model;
 use serde::{Deserialize, Serialize};
 
 use crate::time;
@@ -32,4 +33,11 @@ pub struct Token {
     /// When it was last used; `null` where never.
     #[serde(rename = "last_used_at", with = "time::millis_option")]
     pub last_used_at_ms: Option<i64>,
+}
+
+impl From<model::Token> for Token {
+    fn from(token: model::Token) -> Self {
+        let model::Token { name, created_at_ms, last_used_at_ms } = token;
+        Self { name, created_at_ms, last_used_at_ms }
+    }
 }

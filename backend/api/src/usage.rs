@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use belljar_model::usage as model;
+use belljar_model::{process, usage as model};
 use serde::{Deserialize, Serialize};
 
 use crate::time;
@@ -72,7 +72,14 @@ pub struct Process {
     /// The kernel's letter for what it does: `R` runs, `S` sleeps, … (`proc_pid_stat(5)`).
     pub state: String,
     /// Memory that it has in RAM, in bytes.
-    pub rss_bytes: u64,
+    pub rss_bytes: Option<u64>,
     /// Processor time, in microseconds.
-    pub cpu_usec: u64,
+    pub cpu_usec: Option<u64>,
+}
+
+impl From<process::Process> for Process {
+    fn from(process: process::Process) -> Self {
+        let process::Process { pid, pid_inside, ppid, uid_inside, command, state, rss_bytes, cpu_usec } = process;
+        Self { pid, pid_inside, ppid, uid_inside, command, state: state.to_string(), rss_bytes, cpu_usec }
+    }
 }

@@ -1,0 +1,207 @@
+//! Connections: a TCP port for browsers, a Unix socket for root and the group `belljar`.
+//!
+//! Every connection carries who is at its other end ([`Peer`]) into each of its requests. A connection costs memory, so
+//! both ways in have a number that they hold at most, each its own: a crowd on the port cannot lock root out of the
+//! socket.
+
+use std::future::Future;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use nix::unistd::{Gid, Group, Uid, User};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener, UnixStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+use crate::{Error, Settings};
+
+/// Most connections at one time, on the port and on the socket each.
+const CONNECTIONS_MAX: usize = 512;
+/// Longest time that a client may take to send the head of a request, and that a connection is kept without one.
+const HEAD_LIMIT: Duration = Duration::from_secs(60);
+/// Most bytes of a request's head, and most that a connection buffers.
+const BUFFER_BYTES_MAX: usize = 64 << 10;
+/// Most header lines of a request.
+const HEADERS_MAX: usize = 64;
+/// Longest time that answers under way may still take when the server ends.
+pub(crate) const DRAIN_LIMIT: Duration = Duration::from_secs(5);
+/// Pause after a connection could not be accepted because something ran out: file descriptors, memory.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Members may use the socket without a login.
+const GROUP: &str = "belljar";
+
+/// Who is at the other end of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Peer {
+    /// Somebody on the network.
+    Network(IpAddr),
+    /// Root, the server's own user or a member of the group, on the socket.
+    Trusted,
+    /// Somebody else on the socket.
+    Stranger,
+}
+
+/// Both ways in.
+pub(crate) struct Listeners {
+    tcp: TcpListener,
+    address: SocketAddr,
+    socket: UnixListener,
+    socket_path: PathBuf,
+}
+
+impl Listeners {
+    /// Listens on the port and on the socket.
+    pub(crate) async fn bind(settings: &Settings) -> Result<Self, Error> {
+        let address = settings.listen;
+        let listen_failed = |source| Error::Listen { address, source };
+        let tcp = TcpListener::bind(address).await.map_err(listen_failed)?;
+        let address = tcp.local_addr().map_err(listen_failed)?;
+        let socket = bind_socket(&settings.socket).await?;
+        Ok(Self { tcp, address, socket, socket_path: settings.socket.clone() })
+    }
+
+    /// The port's address, with the number that was taken.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Answers until `end` is ready, then cancels `ending`, which every stream listens to, and waits for answers.
+    pub(crate) async fn run(self, router: Router, ending: CancellationToken, end: impl Future<Output = ()> + Send) {
+        let graceful = GracefulShutdown::new();
+        let (on_port, on_socket) = (Door::new(&router, &graceful), Door::new(&router, &graceful));
+        tokio::select! {
+            () = end => {}
+            () = accept_tcp(&self.tcp, on_port) => {}
+            () = accept_socket(&self.socket, on_socket) => {}
+        }
+        drop((self.tcp, self.socket));
+        ending.cancel();
+        if tokio::time::timeout(DRAIN_LIMIT, graceful.shutdown()).await.is_err() {
+            tracing::warn!(limit_s = DRAIN_LIMIT.as_secs(), "some answers were cut off");
+        }
+        if let Err(error) = std::fs::remove_file(&self.socket_path) {
+            tracing::warn!(path = %self.socket_path.display(), %error, "could not remove the socket");
+        }
+    }
+}
+
+/// Makes the socket, in place of one that nobody listens on any more.
+async fn bind_socket(path: &Path) -> Result<UnixListener, Error> {
+    let socket_failed = |source| Error::Socket { path: path.to_owned(), source };
+    match UnixStream::connect(path).await {
+        Ok(_) => return Err(Error::AlreadyRuns { path: path.to_owned() }),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path).map_err(socket_failed)?,
+        Err(_) => {}
+    }
+    let listener = UnixListener::bind(path).map_err(socket_failed)?;
+    // Who connects before the mode is set is still asked for who he is (SO_PEERCRED).
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660)).map_err(socket_failed)?;
+    if let Some(group) = group() {
+        chown(path, None, Some(group.gid.as_raw())).map_err(socket_failed)?;
+    }
+    Ok(listener)
+}
+
+fn group() -> Option<Group> {
+    Group::from_name(GROUP).ok().flatten()
+}
+
+/// One way in: what every connection through it is given.
+struct Door<'a> {
+    router: Router,
+    graceful: &'a GracefulShutdown,
+    places: Arc<Semaphore>,
+}
+
+impl<'a> Door<'a> {
+    fn new(router: &Router, graceful: &'a GracefulShutdown) -> Self {
+        Self { router: router.clone(), graceful, places: Arc::new(Semaphore::new(CONNECTIONS_MAX)) }
+    }
+
+    /// Waits until one more connection has a place.
+    async fn place(&self) -> Option<OwnedSemaphorePermit> {
+        self.places.clone().acquire_owned().await.ok()
+    }
+
+    /// Answers the requests of one connection in a task of its own.
+    fn welcome(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, peer: Peer, place: Option<OwnedSemaphorePermit>) {
+        let router = self.router.clone();
+        let service = service_fn(move |request: hyper::Request<Incoming>| {
+            let mut request: Request = request.map(Body::new);
+            request.extensions_mut().insert(peer);
+            router.clone().oneshot(request)
+        });
+        let mut http = http1::Builder::new();
+        http.timer(TokioTimer::new()).header_read_timeout(HEAD_LIMIT).max_buf_size(BUFFER_BYTES_MAX).max_headers(HEADERS_MAX);
+        let connection = self.graceful.watch(http.serve_connection(TokioIo::new(stream), service));
+        tokio::spawn(async move {
+            // A connection that breaks is the client's affair; what matters to us was logged by a handler.
+            let _ = connection.await;
+            drop(place);
+        });
+    }
+}
+
+async fn accept_tcp(listener: &TcpListener, door: Door<'_>) {
+    loop {
+        let place = door.place().await;
+        let Some((stream, address)) = accepted(listener.accept().await).await else { continue };
+        // An answer is one write; waiting for more to send would only delay it.
+        let _ = stream.set_nodelay(true);
+        door.welcome(stream, Peer::Network(address.ip().to_canonical()), place);
+    }
+}
+
+async fn accept_socket(listener: &UnixListener, door: Door<'_>) {
+    loop {
+        let place = door.place().await;
+        let Some((stream, _)) = accepted(listener.accept().await).await else { continue };
+        let peer = peer_of(&stream);
+        door.welcome(stream, peer, place);
+    }
+}
+
+/// A connection, or a short pause: where file descriptors ran out, the next call would fail as well.
+async fn accepted<T>(result: io::Result<T>) -> Option<T> {
+    match result {
+        Ok(connection) => Some(connection),
+        Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) => None,
+        Err(error) => {
+            tracing::warn!(%error, "could not accept a connection");
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+            None
+        }
+    }
+}
+
+/// Who connected to the socket, as the kernel says (`SO_PEERCRED`, unix(7)).
+fn peer_of(stream: &UnixStream) -> Peer {
+    let Ok(credentials) = stream.peer_cred() else { return Peer::Stranger };
+    let uid = Uid::from_raw(credentials.uid());
+    if uid.is_root() || uid == Uid::effective() || is_member(uid, Gid::from_raw(credentials.gid())) {
+        Peer::Trusted
+    } else {
+        Peer::Stranger
+    }
+}
+
+fn is_member(uid: Uid, gid: Gid) -> bool {
+    let Some(group) = group() else { return false };
+    let is_named = || User::from_uid(uid).ok().flatten().is_some_and(|user| group.mem.contains(&user.name));
+    group.gid == gid || is_named()
+}

@@ -1,0 +1,69 @@
+//! The pages: a request in, a view of `belljar_frontend` filled from the supervisor, HTML out.
+//!
+//! A form is a POST that is answered by 303 and a notice on the next page, or by the same page with the message at its
+//! field. Nothing here needs JavaScript.
+
+mod container;
+mod containers;
+mod create;
+mod entry;
+mod images;
+pub(crate) mod problem;
+mod settings;
+mod surroundings;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::response::{Redirect, Response};
+use axum::routing::{get, post};
+use belljar_api::query::Nothing;
+use belljar_frontend::host::HostPage;
+
+pub(crate) use container::LINES_SHOWN;
+
+use crate::VERSION;
+use crate::app::App;
+use crate::extract::Query;
+use crate::fault::Answer;
+use crate::pages::surroundings::Surroundings;
+
+/// Every page, and every form of one.
+pub(crate) fn router() -> Router<Arc<App>> {
+    Router::new()
+        .route("/", get(|| async { Redirect::to("/containers") }))
+        .route("/login", get(entry::login).post(entry::log_in))
+        .route("/setup", get(entry::setup).post(entry::set_up))
+        .route("/logout", post(entry::log_out))
+        .route("/containers", get(containers::list).post(create::submit))
+        .route("/containers/new", get(create::form))
+        .route("/containers/{container}", get(container::overview))
+        .route("/containers/{container}/namespaces", get(container::namespaces))
+        .route("/containers/{container}/cgroup", get(container::cgroup))
+        .route("/containers/{container}/overlay", get(container::overlay))
+        .route("/containers/{container}/logs", get(container::logs))
+        .route("/containers/{container}/events", get(container::events))
+        .route("/containers/{container}/plan", get(container::plan))
+        .route("/containers/{container}/start", post(containers::start))
+        .route("/containers/{container}/stop", post(containers::stop))
+        .route("/containers/{container}/kill", post(containers::kill))
+        .route("/containers/{container}/pause", post(containers::pause))
+        .route("/containers/{container}/resume", post(containers::resume))
+        .route("/containers/{container}/restart", post(containers::restart))
+        .route("/containers/{container}/delete", get(container::delete).post(containers::delete))
+        .route("/images", get(images::list))
+        .route("/images/import", post(images::import).layer(DefaultBodyLimit::disable()))
+        .route("/images/{image}/delete", post(images::delete))
+        .route("/events", get(containers::events))
+        .route("/host", get(host))
+        .route("/settings", get(settings::show))
+        .route("/settings/tokens", post(settings::create_token))
+        .route("/settings/tokens/delete", post(settings::delete_token))
+        .route("/settings/password", post(settings::change_password))
+}
+
+async fn host(State(app): State<Arc<App>>, around: Surroundings, Query(Nothing {}): Query<Nothing>) -> Answer<Response> {
+    let alive = app.supervisor.containers().iter().filter(|container| container.state.is_alive()).count();
+    around.page(&HostPage { frame: around.frame(), host: &app.supervisor.host(), alive, version: VERSION })
+}

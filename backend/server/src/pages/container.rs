@@ -1,0 +1,131 @@
+//! The pages of one container.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::Response;
+use belljar_api::query::{Files, Nothing};
+use belljar_frontend::container as view;
+use belljar_model::log::Stream;
+use belljar_model::mount::absolute_path;
+use belljar_supervisor::LogQuery;
+use serde::Deserialize;
+
+use crate::app::{App, Found};
+use crate::extract::Query;
+use crate::fault::Answer;
+use crate::pages::containers::{Before, events_page};
+use crate::pages::surroundings::Surroundings;
+
+/// Lines of a log where no number is asked for.
+pub(crate) const LINES_SHOWN: usize = 100;
+/// Most lines of a log on a page.
+const LINES_SHOWN_MAX: usize = 10_000;
+
+pub(super) async fn overview(
+    State(app): State<Arc<App>>,
+    Found(container): Found,
+    around: Surroundings,
+    Query(Nothing {}): Query<Nothing>,
+) -> Answer<Response> {
+    let (usage, processes) = if container.state.is_alive() {
+        (Some(app.supervisor.usage(&container.id).await?), app.supervisor.processes(&container.id).await?)
+    } else {
+        (None, Vec::new())
+    };
+    around.page(&view::Overview { frame: around.frame(), container: &container, usage: usage.as_ref(), processes: &processes })
+}
+
+pub(super) async fn namespaces(
+    State(app): State<Arc<App>>,
+    Found(container): Found,
+    around: Surroundings,
+    Query(Nothing {}): Query<Nothing>,
+) -> Answer<Response> {
+    let namespaces = app.supervisor.namespaces(&container.id).await?;
+    around.page(&view::Namespaces { frame: around.frame(), container: &container, namespaces: &namespaces })
+}
+
+pub(super) async fn cgroup(
+    State(app): State<Arc<App>>,
+    Found(container): Found,
+    around: Surroundings,
+    Query(Nothing {}): Query<Nothing>,
+) -> Answer<Response> {
+    let cgroup = match container.state.is_alive() {
+        true => Some(app.supervisor.cgroup(&container.id).await?),
+        false => None,
+    };
+    around.page(&view::CgroupPage { frame: around.frame(), container: &container, cgroup: cgroup.as_ref() })
+}
+
+pub(super) async fn overlay(
+    State(app): State<Arc<App>>,
+    Found(container): Found,
+    around: Surroundings,
+    Query(Files { path }): Query<Files>,
+) -> Answer<Response> {
+    absolute_path("path", &path)?;
+    let stack = app.supervisor.stack(&container.id).await?;
+    let entries = app.supervisor.entries(&container.id, &path).await?;
+    // The tree is worth a page of its own where the changes are too many to list.
+    let changes = app.supervisor.changes(&container.id).await.map_err(|error| crate::fault::chain(&error));
+    let changes = match &changes {
+        Ok(changes) => view::Changes::Known(changes),
+        Err(because) => view::Changes::Unknown(because),
+    };
+    around.page(&view::Overlay { frame: around.frame(), container: &container, stack: &stack, path: &path, entries: &entries, changes })
+}
+
+/// The query of a log's page: its filter, as the form sends it.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Filter {
+    tail: Option<u32>,
+    /// Empty for both.
+    stream: String,
+}
+
+impl Filter {
+    fn read(&self) -> view::Filter {
+        let tail = self.tail.and_then(|tail| usize::try_from(tail).ok()).unwrap_or(LINES_SHOWN).min(LINES_SHOWN_MAX);
+        let stream = [Stream::Stdout, Stream::Stderr].into_iter().find(|stream| stream.as_str() == self.stream);
+        view::Filter { tail, stream }
+    }
+}
+
+pub(super) async fn logs(
+    State(app): State<Arc<App>>,
+    Found(container): Found,
+    around: Surroundings,
+    Query(filter): Query<Filter>,
+) -> Answer<Response> {
+    let filter = filter.read();
+    let query = LogQuery { since_usec: None, tail: Some(filter.tail), stream: filter.stream };
+    let lines = app.supervisor.logs(&container.id, query).await?;
+    around.page(&view::Logs { frame: around.frame(), container: &container, filter, lines: &lines })
+}
+
+pub(super) async fn events(
+    State(app): State<Arc<App>>,
+    Found(container): Found,
+    around: Surroundings,
+    Query(before): Query<Before>,
+) -> Answer<Response> {
+    let (events, older) = events_page(&app.supervisor, Some(&container), before).await?;
+    around.page(&view::Events { frame: around.frame(), container: &container, events: &events, older })
+}
+
+pub(super) async fn plan(
+    State(app): State<Arc<App>>,
+    Found(container): Found,
+    around: Surroundings,
+    Query(Nothing {}): Query<Nothing>,
+) -> Answer<Response> {
+    let plan = app.supervisor.plan(&container.id).await?;
+    around.page(&view::Plan { frame: around.frame(), container: &container, plan: &plan })
+}
+
+pub(super) async fn delete(Found(container): Found, around: Surroundings, Query(Nothing {}): Query<Nothing>) -> Answer<Response> {
+    around.page(&view::Delete { frame: around.frame(), container: &container })
+}

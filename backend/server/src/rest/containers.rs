@@ -1,0 +1,109 @@
+//! Containers: create, list, inspect, delete, and what can be asked of one.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use belljar_api::problem::Kind;
+use belljar_api::query::{self, Nothing};
+use belljar_api::{Container, CreateRequest};
+use belljar_model::container::STOP_GRACE_MS_MAX;
+use belljar_model::machine::{Force, Request};
+use belljar_model::{Invalid, container as model};
+use belljar_supervisor::{StartNow, Supervisor};
+
+use crate::app::{App, Found};
+use crate::extract::{Document, Query};
+use crate::fault::{Answer, Fault};
+use crate::{name, now_ms};
+
+/// Creates what was asked for, under a name that is made up where none was given. Pages do it in the same way.
+pub(crate) async fn create_container(supervisor: &Supervisor, request: CreateRequest) -> Answer<model::Container> {
+    let start = if request.start { StartNow::Yes } else { StartNow::No };
+    let made_up = name::make_up(|name| supervisor.find(name).is_ok()).map_err(|error| Fault::internal(&error))?;
+    let config = request.into_config(|| made_up)?;
+    Ok(supervisor.create(config, start).await?)
+}
+
+pub(super) async fn create(
+    State(app): State<Arc<App>>,
+    Query(Nothing {}): Query<Nothing>,
+    Document(request): Document<CreateRequest>,
+) -> Answer<Response> {
+    let container = create_container(&app.supervisor, request).await?;
+    let location = format!("{}/containers/{}", belljar_api::ROOT, container.id);
+    let body = Json(Container::at(&container, now_ms()));
+    Ok((StatusCode::CREATED, [(header::LOCATION, location)], body).into_response())
+}
+
+pub(super) async fn list(State(app): State<Arc<App>>, Query(query): Query<query::List>) -> Json<Vec<Container>> {
+    let now_ms = now_ms();
+    let mut usages = app.supervisor.usages();
+    let containers = app.supervisor.containers();
+    let asked = containers.iter().filter(|container| query.state.is_none_or(|state| state == container.state));
+    let with_usage = |container: &model::Container| {
+        let usage = usages.remove(&container.id).map(Into::into);
+        Container { usage, ..Container::at(container, now_ms) }
+    };
+    Json(asked.map(with_usage).collect())
+}
+
+pub(super) async fn inspect(Found(container): Found, Query(Nothing {}): Query<Nothing>) -> Json<Container> {
+    Json(Container::at(&container, now_ms()))
+}
+
+pub(super) async fn delete(State(app): State<Arc<App>>, Found(container): Found, Query(query): Query<query::Delete>) -> Answer<StatusCode> {
+    let force = if query.force.is_on() { Force::Yes } else { Force::No };
+    ask(&app, &container, Request::Delete(force)).await
+}
+
+pub(super) async fn start(State(app): State<Arc<App>>, Found(container): Found, Query(Nothing {}): Query<Nothing>) -> Answer<StatusCode> {
+    ask(&app, &container, Request::Start).await
+}
+
+pub(super) async fn stop(State(app): State<Arc<App>>, Found(container): Found, Query(query): Query<query::Stop>) -> Answer<StatusCode> {
+    ask_within(&app, &container, Request::Stop, query).await
+}
+
+pub(super) async fn restart(State(app): State<Arc<App>>, Found(container): Found, Query(query): Query<query::Stop>) -> Answer<StatusCode> {
+    ask_within(&app, &container, Request::Restart, query).await
+}
+
+pub(super) async fn kill(State(app): State<Arc<App>>, Found(container): Found, Query(query): Query<query::Kill>) -> Answer<StatusCode> {
+    ask(&app, &container, Request::Kill(query.signal()?)).await
+}
+
+pub(super) async fn pause(State(app): State<Arc<App>>, Found(container): Found, Query(Nothing {}): Query<Nothing>) -> Answer<StatusCode> {
+    ask(&app, &container, Request::Pause).await
+}
+
+pub(super) async fn resume(State(app): State<Arc<App>>, Found(container): Found, Query(Nothing {}): Query<Nothing>) -> Answer<StatusCode> {
+    ask(&app, &container, Request::Resume).await
+}
+
+async fn ask(app: &App, container: &model::Container, request: Request) -> Answer<StatusCode> {
+    app.supervisor.ask(&container.id, request).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn ask_within(app: &App, container: &model::Container, request: Request, query: query::Stop) -> Answer<StatusCode> {
+    let Some(grace_ms) = query.grace_ms else { return ask(app, container, request).await };
+    if grace_ms > STOP_GRACE_MS_MAX {
+        return Err(Invalid::new("grace_ms", format!("must be at most {STOP_GRACE_MS_MAX}")).into());
+    }
+    app.supervisor.ask_within(&container.id, request, grace_ms).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn wait(
+    State(app): State<Arc<App>>,
+    Found(container): Found,
+    Query(Nothing {}): Query<Nothing>,
+) -> Answer<Json<Container>> {
+    tokio::select! {
+        ended = app.supervisor.wait(&container.id) => Ok(Json(Container::at(&ended?, now_ms()))),
+        () = app.ending.cancelled() => Err(Fault::new(Kind::Unavailable, "Belljar ends; the container keeps running")),
+    }
+}

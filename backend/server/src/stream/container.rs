@@ -1,0 +1,128 @@
+//! One container, live: its head, and below it what the tab shows.
+
+use belljar_frontend::{container as view, events};
+use belljar_model::{Container, ContainerId};
+use belljar_supervisor::{LogFollow, LogQuery, Notice, Supervisor};
+
+use super::{Part, Parts, events_table, unrendered};
+use crate::fault::Answer;
+use crate::now_ms;
+use crate::pages::LINES_SHOWN;
+
+/// What lies below the head.
+pub(super) enum Body {
+    /// What it uses.
+    Usage,
+    /// Its log, as far as it is followed: not while it rests, where nothing is written.
+    Logs(Option<LogFollow>),
+    /// Its events.
+    Events,
+}
+
+impl Body {
+    /// A log that is not followed yet.
+    pub(super) fn logs() -> Self {
+        Body::Logs(None)
+    }
+}
+
+/// The parts of one container's page.
+pub(super) struct Live {
+    id: ContainerId,
+    body: Body,
+    /// When the newest line that was sent had been written, in Unix microseconds.
+    line_usec: Option<i64>,
+}
+
+impl Live {
+    pub(super) fn new(container: Container, body: Body) -> Self {
+        Self { id: container.id, body, line_usec: None }
+    }
+
+    pub(super) async fn first(&mut self, supervisor: &Supervisor, parts: &mut Parts) -> Answer<()> {
+        let Ok(container) = supervisor.find(self.id.as_str()) else {
+            parts.push_back(Part::Gone(view::HEADER_ID.to_owned()));
+            return Ok(());
+        };
+        parts.push_back(head(&container)?);
+        match &mut self.body {
+            Body::Usage => parts.push_back(usage(supervisor, &container).await?),
+            Body::Events => parts.push_back(Part::Html(events_table(supervisor, Some(self.id.clone())).await?)),
+            Body::Logs(follow) => {
+                let query = LogQuery { since_usec: None, tail: Some(LINES_SHOWN), stream: None };
+                let lines = supervisor.logs(&self.id, query).await?;
+                self.line_usec = lines.last().map(|line| line.at_usec);
+                parts.push_back(Part::Html(view::log(&lines).map_err(unrendered)?));
+                *follow = follow_on(supervisor, &container, self.line_usec).await?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) async fn follow(&mut self, supervisor: &Supervisor, notice: Notice, parts: &mut Parts) -> Answer<()> {
+        match notice {
+            Notice::Removed(id) if id == self.id => parts.push_back(Part::Gone(view::HEADER_ID.to_owned())),
+            Notice::Container(id) if id == self.id => {
+                let Ok(container) = supervisor.find(id.as_str()) else { return Ok(()) };
+                parts.push_back(head(&container)?);
+                match &mut self.body {
+                    Body::Usage => parts.push_back(usage(supervisor, &container).await?),
+                    Body::Logs(follow @ None) => *follow = follow_on(supervisor, &container, self.line_usec).await?,
+                    Body::Logs(Some(_)) | Body::Events => {}
+                }
+            }
+            Notice::Sampled if matches!(self.body, Body::Usage) => {
+                let Ok(container) = supervisor.find(self.id.as_str()) else { return Ok(()) };
+                if container.state.is_alive() {
+                    let usages = supervisor.usages();
+                    let html = view::usage(&container, usages.get(&self.id)).map_err(unrendered)?;
+                    parts.push_back(Part::Html(html));
+                }
+            }
+            Notice::Event(event) if matches!(self.body, Body::Events) && event.container.as_ref() == Some(&self.id) => {
+                parts.push_back(Part::Html(events::row(&event, now_ms()).map_err(unrendered)?));
+            }
+            Notice::Removed(_) | Notice::Container(_) | Notice::Sampled | Notice::Event(_) => {}
+        }
+        Ok(())
+    }
+
+    /// The next lines of the log. Never ready while it is not followed. Cancel safe, as [`LogFollow::next`] is.
+    pub(super) async fn lines(&mut self) -> Answer<Part> {
+        loop {
+            let Body::Logs(follow @ Some(_)) = &mut self.body else { return std::future::pending().await };
+            let next = match follow {
+                Some(follow) => follow.next().await?,
+                None => None,
+            };
+            let Some(lines) = next else {
+                *follow = None;
+                continue;
+            };
+            self.line_usec = lines.last().map(|line| line.at_usec).or(self.line_usec);
+            let html = lines.iter().map(view::log_line).collect::<Result<String, _>>().map_err(unrendered)?;
+            return Ok(Part::Html(html));
+        }
+    }
+}
+
+fn head(container: &Container) -> Answer<Part> {
+    view::header(container, now_ms()).map(Part::Html).map_err(unrendered)
+}
+
+async fn usage(supervisor: &Supervisor, container: &Container) -> Answer<Part> {
+    let usage = match container.state.is_alive() {
+        true => Some(supervisor.usage(&container.id).await?),
+        false => None,
+    };
+    view::usage(container, usage.as_ref()).map(Part::Html).map_err(unrendered)
+}
+
+/// The log from the line after the newest that was sent.
+async fn follow_on(supervisor: &Supervisor, container: &Container, line_usec: Option<i64>) -> Answer<Option<LogFollow>> {
+    if !container.state.is_alive() {
+        return Ok(None);
+    }
+    let query = LogQuery { since_usec: line_usec.map(|at_usec| at_usec + 1), tail: None, stream: None };
+    Ok(Some(supervisor.follow_logs(&container.id, query).await?))
+}

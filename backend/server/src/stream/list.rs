@@ -1,0 +1,73 @@
+//! The list of containers, live: rows on a change, figures with every measurement.
+
+use std::collections::HashMap;
+
+use belljar_frontend::containers;
+use belljar_model::ContainerId;
+use belljar_supervisor::{Notice, Supervisor};
+
+use super::{Part, Parts, unrendered};
+use crate::fault::Answer;
+use crate::now_ms;
+
+/// What the page was sent last of each container's figures: what has not moved is not sent again.
+#[derive(Default)]
+pub(super) struct List {
+    figures: HashMap<ContainerId, String>,
+}
+
+impl List {
+    pub(super) fn first(&mut self, supervisor: &Supervisor, parts: &mut Parts) -> Answer<()> {
+        self.figures.clear();
+        let (all, usages) = (supervisor.containers(), supervisor.usages());
+        let rows = containers::list(&all, &usages, now_ms()).map_err(unrendered)?;
+        let summary = containers::summary(&all).map_err(unrendered)?;
+        parts.push_back(Part::Html(rows + &summary));
+        Ok(())
+    }
+
+    pub(super) fn follow(&mut self, supervisor: &Supervisor, notice: Notice, parts: &mut Parts) -> Answer<()> {
+        match notice {
+            Notice::Container(id) => self.change(supervisor, &id, parts),
+            Notice::Removed(id) => {
+                self.figures.remove(&id);
+                parts.push_back(Part::Gone(containers::row_id(&id)));
+                parts.push_back(summary(supervisor)?);
+                Ok(())
+            }
+            Notice::Sampled => self.measure(supervisor, parts),
+            Notice::Event(_) => Ok(()),
+        }
+    }
+
+    fn change(&mut self, supervisor: &Supervisor, id: &ContainerId, parts: &mut Parts) -> Answer<()> {
+        // One that is gone by now has its own notice on the way.
+        let Ok(container) = supervisor.find(id.as_str()) else { return Ok(()) };
+        self.figures.remove(id);
+        let usages = supervisor.usages();
+        let row = containers::row(&container, usages.get(id), now_ms()).map_err(unrendered)?;
+        parts.push_back(Part::Html(row));
+        parts.push_back(summary(supervisor)?);
+        Ok(())
+    }
+
+    fn measure(&mut self, supervisor: &Supervisor, parts: &mut Parts) -> Answer<()> {
+        let (now_ms, usages) = (now_ms(), supervisor.usages());
+        let mut moved = String::new();
+        for container in supervisor.containers().iter().filter(|container| container.state.is_alive()) {
+            let figures = containers::figures(container, usages.get(&container.id), now_ms).map_err(unrendered)?;
+            if self.figures.get(&container.id) != Some(&figures) {
+                moved.push_str(&figures);
+                self.figures.insert(container.id.clone(), figures);
+            }
+        }
+        if !moved.is_empty() {
+            parts.push_back(Part::Html(moved));
+        }
+        Ok(())
+    }
+}
+
+fn summary(supervisor: &Supervisor) -> Answer<Part> {
+    containers::summary(&supervisor.containers()).map(Part::Html).map_err(unrendered)
+}

@@ -1,0 +1,110 @@
+//! An image archive on its way in: from the network through a short pipe into the importer, never whole in memory.
+//!
+//! ```text
+//! chunks of the body ──► pump ──► [8 chunks] ──► reader ──► Supervisor::import_image
+//! ```
+//!
+//! The pipe ends where it is told to end, and nowhere else: when a body breaks off, or the request is given up, half an
+//! archive must not look like a whole one.
+
+use std::io;
+
+use axum::body::Bytes;
+use belljar_model::{Image, ImageName};
+use belljar_supervisor::Supervisor;
+use futures_util::stream::unfold;
+use futures_util::{Stream, StreamExt};
+use tokio::sync::mpsc;
+use tokio_util::io::StreamReader;
+
+use crate::fault::Answer;
+
+/// Chunks between the network and the importer.
+const CHUNKS_MAX: usize = 8;
+/// Most bytes that are still read, and thrown away, after the importer has refused: a client that is cut off while it
+/// sends may never see why.
+const DRAINED_BYTES_MAX: usize = 16 << 20;
+
+/// What goes through the pipe.
+enum Piece {
+    Chunk(Bytes),
+    End,
+}
+
+/// Imports the archive that `chunks` carry.
+pub(crate) async fn import<C, E>(supervisor: &Supervisor, name: ImageName, chunks: C) -> Answer<Image>
+where
+    C: Stream<Item = Result<Bytes, E>> + Unpin,
+{
+    let (sender, receiver) = mpsc::channel(CHUNKS_MAX);
+    let archive = StreamReader::new(Box::pin(pieces(receiver)));
+    let (image, ()) = tokio::join!(supervisor.import_image(name, archive), pump(chunks, sender));
+    Ok(image?)
+}
+
+/// The other end of the pipe.
+fn pieces(receiver: mpsc::Receiver<Piece>) -> impl Stream<Item = io::Result<Bytes>> + Send {
+    unfold(receiver, |mut receiver| async move {
+        match receiver.recv().await {
+            Some(Piece::Chunk(bytes)) => Some((Ok(bytes), receiver)),
+            Some(Piece::End) => None,
+            None => Some((Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the upload ended before the archive did")), receiver)),
+        }
+    })
+}
+
+async fn pump<C, E>(mut chunks: C, sender: mpsc::Sender<Piece>)
+where
+    C: Stream<Item = Result<Bytes, E>> + Unpin,
+{
+    while let Some(chunk) = chunks.next().await {
+        let Ok(chunk) = chunk else { return };
+        if sender.send(Piece::Chunk(chunk)).await.is_err() {
+            return drain(chunks).await;
+        }
+    }
+    // Where nobody reads any more, nobody needs to know.
+    let _ = sender.send(Piece::End).await;
+}
+
+async fn drain<C: Stream<Item = Result<Bytes, E>> + Unpin, E>(mut chunks: C) {
+    let mut left = DRAINED_BYTES_MAX;
+    while let Some(Ok(chunk)) = chunks.next().await {
+        let Some(rest) = left.checked_sub(chunk.len()) else { return };
+        left = rest;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::AsyncReadExt;
+
+    async fn read_through(chunks: Vec<Result<Bytes, io::Error>>) -> io::Result<Vec<u8>> {
+        let (sender, receiver) = mpsc::channel(1);
+        let mut reader = StreamReader::new(Box::pin(pieces(receiver)));
+        let mut read = Vec::new();
+        let (result, ()) = tokio::join!(reader.read_to_end(&mut read), pump(futures_util::stream::iter(chunks), sender));
+        result.map(|_| read)
+    }
+
+    #[tokio::test]
+    async fn an_archive_arrives_in_order() {
+        let chunks = (0..100u8).map(|byte| Ok(Bytes::from(vec![byte; 3]))).collect();
+        assert_eq!(read_through(chunks).await.expect("whole").len(), 300);
+    }
+
+    #[tokio::test]
+    async fn a_body_that_breaks_off_is_not_the_end_of_an_archive() {
+        let broken = vec![Ok(Bytes::from_static(b"half")), Err(io::Error::other("the connection was reset"))];
+        assert_eq!(read_through(broken).await.map_err(|error| error.kind()), Err(io::ErrorKind::UnexpectedEof));
+    }
+
+    #[tokio::test]
+    async fn what_the_importer_no_longer_wants_is_read_away() {
+        let (sender, receiver) = mpsc::channel(1);
+        drop(receiver);
+        let chunks = futures_util::stream::iter((0..10).map(|_| Ok::<_, io::Error>(Bytes::from_static(b"x"))));
+        pump(chunks, sender).await;
+    }
+}
