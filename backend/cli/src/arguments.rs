@@ -241,7 +241,7 @@ pub(crate) struct LogsArguments {
     /// Go on with what the container writes from now on
     #[arg(short, long)]
     pub(crate) follow: bool,
-    /// Only the last LINES
+    /// Only the last LINES; the server sends 10000 at most, which is what `all` and no number mean
     #[arg(short = 'n', long, value_name = "LINES", value_parser = tail)]
     pub(crate) tail: Option<Tail>,
     /// Only what was written since: a time as in `2026-11-23T21:00:00Z`, or an age as in `90s`, `10m`, `2h`

@@ -29,7 +29,7 @@ const MONITOR: &str = "monitor";
 fn main() -> ExitCode {
     // Before the command line is read: what is allocated here stays in the memory of every monitor.
     if std::env::args_os().nth(1).is_some_and(|word| word == MONITOR) {
-        return belljar_monitor::main();
+        return monitor();
     }
     let line = CommandLine::parse();
     match line.command {
@@ -43,6 +43,16 @@ fn serve(arguments: &arguments::ServeArguments, place: &arguments::Place) -> Exi
         Ok(()) => ExitCode::SUCCESS,
         Err(refusal) => {
             complain(&format!("cannot serve: {}", sentence(&refusal)));
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+fn monitor() -> ExitCode {
+    match belljar_monitor::spawner::serve() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&format!("cannot make monitors: {}", sentence(&error)));
             ExitCode::from(FAILED)
         }
     }

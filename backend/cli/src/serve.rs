@@ -15,6 +15,7 @@ mod refusal;
 
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
 
 use belljar_monitor::Spawner;
 use belljar_server::{Banner, Server};
@@ -32,13 +33,16 @@ const WORKERS_MAX: usize = 4;
 /// Name of the database in the data folder.
 const DATABASE_NAME: &str = "belljar.db";
 
+/// This executable, whatever became of its path: also after an upgrade has replaced it.
+const OWN_EXECUTABLE: &str = "/proc/self/exe";
+
 /// Serves until it is told to end.
 pub(crate) fn serve(arguments: &ServeArguments, place: &Place) -> Result<(), Refusal> {
     log_to_standard_error(arguments.log);
     kernel::check()?;
     let _held = take_folders(arguments, place)?;
     check_port(arguments.listen)?;
-    let spawner = Spawner::launch().map_err(Refusal::part("start the helper that makes monitors"))?;
+    let spawner = Spawner::launch(Path::new(OWN_EXECUTABLE)).map_err(Refusal::part("start the helper that makes monitors"))?;
     let workers = std::thread::available_parallelism().map_or(1, usize::from).min(WORKERS_MAX);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build();
     let runtime = runtime.map_err(Refusal::part("start threads"))?;
@@ -148,7 +152,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("an address");
         let refusal = check_port(address).expect_err("it is in use").to_string();
-        assert!(refusal.contains(&format!("the port {} of 127.0.0.1 is in use", address.port())), "{refusal}");
+        assert!(refusal.contains(&format!("{address} is in use")), "{refusal}");
         assert!(refusal.contains("--listen"), "{refusal}");
     }
 

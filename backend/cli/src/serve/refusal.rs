@@ -56,7 +56,7 @@ pub(crate) enum Refusal {
         filesystem: String,
     },
     /// Somebody else listens there.
-    #[error("the port {} of {} is in use: stop who uses it (`ss -ltnp sport = :{}`), or choose another with --listen", address.port(), address.ip(), address.port())]
+    #[error("{address} is in use: end who listens there (`ss -ltnp sport = :{}` names it), or choose another port with --listen", address.port())]
     PortInUse {
         /// The address.
         address: SocketAddr,

@@ -158,11 +158,6 @@ fn the_tour_with_curl_is_as_the_readme_says() {
 }
 
 #[test]
-fn the_tour_with_curl_is_as_the_readme_says() {
-    run("curl");
-}
-
-#[test]
 fn every_block_of_the_tour_is_run_by_a_test() {
     let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap().join("README.md")).unwrap();
     for (name, _) in blocks(&readme) {
