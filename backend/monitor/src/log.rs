@@ -20,8 +20,10 @@ pub const LINE_BYTES_MAX: usize = 16 << 10;
 /// Most lines that one question is answered with.
 pub const LINES_MAX: usize = 100_000;
 
-const CURRENT: &str = "container.log";
-const PREVIOUS: &str = "container.log.1";
+/// Name of the file that is written to.
+pub const CURRENT: &str = "container.log";
+/// Name of the file that it was before; older lines are gone.
+pub const PREVIOUS: &str = "container.log.1";
 
 /// Appends to a container's log.
 pub(crate) struct Writer {
@@ -106,7 +108,7 @@ fn wanted(line: &LogLine, query: &Query) -> bool {
 }
 
 /// Reads one line of the file; `None` for one that was cut off.
-fn parse(line: &[u8]) -> Option<LogLine> {
+pub fn parse(line: &[u8]) -> Option<LogLine> {
     let mut fields = line.splitn(4, |byte| *byte == b' ');
     let mut field = || fields.next();
     let at_usec = std::str::from_utf8(field()?).ok()?.parse().ok()?;

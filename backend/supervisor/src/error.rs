@@ -140,3 +140,15 @@ impl Error {
         Error::Failed { operation, object: object.into(), source: source.into() }
     }
 }
+
+/// An error and what is under it, in one line for the log.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}

@@ -3,23 +3,53 @@
 //! This crate must never know HTTP, a page, SQL or a system call's number: it decides, and lets others do. It is the one
 //! place where [`Container::state`] changes. Start reading at [`Supervisor`], the only thing that a server calls.
 
+mod clock;
+pub mod crash;
 mod error;
+mod host;
+mod image;
+mod inspect;
+mod launch;
+mod logs;
+mod reconcile;
+mod registry;
+mod sample;
+mod shared;
+mod task;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
 use belljar_model::cgroup::Cgroup;
-use belljar_model::log::{LogLine, Stream};
+use belljar_model::log::LogLine;
+use belljar_model::machine::Request;
 use belljar_model::namespace::Namespace;
 use belljar_model::overlay::{Change, Entry, Stack};
 use belljar_model::plan::PlanRecord;
 use belljar_model::usage::Usage;
-use belljar_model::{Config, Container, ContainerId, Event, Host, Image, ImageName, Process, machine};
+use belljar_model::{Config, Container, ContainerId, Event, Host, Image, ImageName, Invalid, Mount, Process, State, Wanted};
+use belljar_monitor::Spawner;
+use belljar_runtime::cgroup::Hierarchies;
+use belljar_runtime::spec::Folders;
+use belljar_runtime::{Instance, overlay};
 use belljar_store::{EventQuery, Store};
 use tokio::io::AsyncRead;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, oneshot};
 
 pub use error::{Error, ErrorKind};
+pub use logs::{LINES_AT_ONCE_MAX, LogFollow, LogQuery};
+pub use registry::CONTAINERS_MAX;
+
+use launch::Launch;
+use registry::Registry;
+use shared::Shared;
+use task::{Beginning, Command, Task};
 
 /// Where an instance of Belljar lives. Several can run side by side on one host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,148 +102,252 @@ pub enum Notice {
     Sampled,
 }
 
-/// Which lines of a container's log.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct LogQuery {
-    /// Only lines that were read at this time or later, in Unix microseconds.
-    pub since_usec: Option<i64>,
-    /// Only the last so many of them.
-    pub tail: Option<usize>,
-    /// Only this output.
-    pub stream: Option<Stream>,
-}
-
-/// A log that is read on as it grows; made by [`Supervisor::follow_logs`].
-pub struct LogFollow {}
-
-impl LogFollow {
-    /// The next lines, at least one; `None` when the container has ended and everything was read. Cancel safe.
-    pub async fn next(&mut self) -> Result<Option<Vec<LogLine>>, Error> {
-        unimplemented!()
-    }
-}
-
 /// The supervisor of one instance. Cheap to clone; all clones are the same.
 #[derive(Clone)]
-pub struct Supervisor {}
+pub struct Supervisor {
+    shared: Arc<Shared>,
+}
 
-#[expect(unused_variables, reason = "the surface first, so that the layers above can be written beside it")]
 impl Supervisor {
+    /// Looks at everything of the instance, makes the database say what is so, removes what belongs to nothing, and takes
+    /// every container over. Nobody else may use the folders.
+    pub async fn open(settings: Settings, store: Store, spawner: Spawner) -> Result<Supervisor, Error> {
+        let hierarchies = Hierarchies::probe().map_err(|error| Error::failed("find", "the cgroup hierarchies", error))?;
+        Self::open_with(settings, store, Box::new(spawner), hierarchies).await
+    }
+
+    async fn open_with(settings: Settings, store: Store, launcher: Box<dyn Launch>, hierarchies: Hierarchies) -> Result<Supervisor, Error> {
+        let Settings { instance, data_dir, run_dir } = settings;
+        hierarchies.prepare(&instance).map_err(|error| Error::failed("prepare the cgroup", instance.clone(), error))?;
+        let images = image::open(&data_dir.join("images"), &store).await?;
+        let home = Instance { name: instance, folders: Folders { data_dir, run_dir } };
+        let host = host::look(&home, &hierarchies).map_err(|error| Error::failed("look at", "the host", error))?;
+        let (registry, samples) = (Registry::default(), sample::Samples::default());
+        let (notices, _) = broadcast::channel(shared::NOTICES_MAX);
+        let shared = Arc::new(Shared { home, store, launcher, hierarchies, host, images, registry, samples, notices });
+        reconcile::all(&shared).await?;
+        image::sweep(&shared).await;
+        tokio::spawn(sample::run(Arc::downgrade(&shared)));
+        Ok(Supervisor { shared })
+    }
+
+    /// Lets go of every container, after what is under way is done. They keep running.
+    pub async fn close(&self) {
+        for task in self.shared.registry.drain() {
+            // A task that panicked has been reported by the runtime.
+            drop(task.await);
+        }
+    }
+
     /// Every container, the newest first.
     pub fn containers(&self) -> Vec<Container> {
-        unimplemented!()
+        self.shared.registry.snapshots()
     }
 
     /// The container with this id, name, or beginning (four digits or more) of an id that fits no other.
     pub fn find(&self, key: &str) -> Result<Container, Error> {
-        unimplemented!()
+        self.shared.registry.find(key)
     }
 
     /// Creates a container and starts it where asked. A program that could not begin is no error here: the container is
-    /// there, `stopped`, and its exit says which step failed.
+    /// there, `stopped`, and its exit says which step failed. It is done even when whoever asked goes away meanwhile.
     pub async fn create(&self, config: Config, start: StartNow) -> Result<Container, Error> {
-        unimplemented!()
+        config.check()?;
+        config.limits.check(&self.capacity())?;
+        check_sources(&config.mounts)?;
+        let image = config.image.clone();
+        let container = new_container(config)?;
+        let (reply, answer) = oneshot::channel();
+        let shared = Arc::clone(&self.shared);
+        let spawn = move |container| Task::spawn(shared, container, 0, Beginning::Create { start, reply });
+        self.shared.images.with(&image, || self.shared.registry.admit(container, spawn))?;
+        answer.await.unwrap_or_else(|_| Err(unanswered()))
     }
 
     /// Asks something of a container, and waits until it is done.
-    pub async fn ask(&self, id: &ContainerId, request: machine::Request) -> Result<Answer, Error> {
-        unimplemented!()
+    pub async fn ask(&self, id: &ContainerId, request: Request) -> Result<Answer, Error> {
+        self.send(id, request, None).await
     }
 
     /// As [`Supervisor::ask`], with another time between stop signal and kill than the container's own. It matters to
     /// `Stop` and `Restart` only.
-    pub async fn ask_within(&self, id: &ContainerId, request: machine::Request, grace_ms: u64) -> Result<Answer, Error> {
-        unimplemented!()
+    pub async fn ask_within(&self, id: &ContainerId, request: Request, grace_ms: u64) -> Result<Answer, Error> {
+        self.send(id, request, Some(Duration::from_millis(grace_ms))).await
+    }
+
+    async fn send(&self, id: &ContainerId, request: Request, grace: Option<Duration>) -> Result<Answer, Error> {
+        let commands = self.shared.registry.commands(id)?;
+        let (reply, answer) = oneshot::channel();
+        // A container that is deleted while others ask something of it answers nobody any more.
+        let gone = || match self.shared.registry.snapshot(id) {
+            Ok(_) => unanswered(),
+            Err(not_found) => not_found,
+        };
+        commands.send(Command { request, grace, reply }).await.map_err(|_| gone())?;
+        answer.await.unwrap_or_else(|_| Err(gone()))
     }
 
     /// Waits until the container is not alive, and returns it as it is then.
     pub async fn wait(&self, id: &ContainerId) -> Result<Container, Error> {
-        unimplemented!()
+        let mut snapshot = self.shared.registry.follow(id)?;
+        let ended = snapshot.wait_for(|container| !container.state.is_alive() && container.state != State::Creating).await;
+        ended.map(|container| container.clone()).map_err(|_| registry::not_found(id.short()))
     }
 
     /// What the container uses, read now. All figures are unknown where it is not alive.
     pub async fn usage(&self, id: &ContainerId) -> Result<Usage, Error> {
-        unimplemented!()
+        let container = self.shared.registry.snapshot(id)?;
+        Ok(sample::read(&self.shared, &container))
     }
 
     /// What every container that is alive used at the last measurement: every second while somebody watches
     /// ([`Supervisor::watch`]), else every ten.
     pub fn usages(&self) -> HashMap<ContainerId, Usage> {
-        unimplemented!()
+        self.shared.samples.all()
     }
 
     /// The container's namespaces beside the host's; empty where it is not alive.
     pub async fn namespaces(&self, id: &ContainerId) -> Result<Vec<Namespace>, Error> {
-        unimplemented!()
+        let container = self.shared.registry.snapshot(id)?;
+        Ok(inspect::namespaces_of(&self.shared, &container))
     }
 
     /// The container's cgroup, read now; without controllers where it is not alive.
     pub async fn cgroup(&self, id: &ContainerId) -> Result<Cgroup, Error> {
-        unimplemented!()
+        let container = self.shared.registry.snapshot(id)?;
+        let mode = self.shared.hierarchies.mode();
+        if !container.state.is_alive() {
+            return Ok(Cgroup { mode: mode.to_owned(), controllers: Vec::new() });
+        }
+        Ok(self.shared.cgroup(id).view(mode))
     }
 
     /// The layers of the container's root.
     pub async fn stack(&self, id: &ContainerId) -> Result<Stack, Error> {
-        unimplemented!()
+        inspect::stack_of(&self.shared, &self.shared.registry.snapshot(id)?)
     }
 
     /// What is in one folder of the container's root, whether it is alive or not.
     pub async fn entries(&self, id: &ContainerId, path: &str) -> Result<Vec<Entry>, Error> {
-        unimplemented!()
+        let (stack, path) = (self.stack(id).await?, path.to_owned());
+        blocking(move || overlay::entries(&stack, &path)).await.map_err(inspect::overlay_error)
     }
 
     /// What the container changed in its root, whether it is alive or not.
     pub async fn changes(&self, id: &ContainerId) -> Result<Vec<Change>, Error> {
-        unimplemented!()
+        let stack = self.stack(id).await?;
+        blocking(move || overlay::changes(&stack)).await.map_err(inspect::overlay_error)
     }
 
     /// The plan that made the container when it was last started; empty where it never was.
     pub async fn plan(&self, id: &ContainerId) -> Result<PlanRecord, Error> {
-        unimplemented!()
+        self.shared.registry.snapshot(id)?;
+        Ok(belljar_monitor::record::plan(&self.shared.bundle(id)).unwrap_or_default())
     }
 
     /// The processes in the container; none where it is not alive.
     pub async fn processes(&self, id: &ContainerId) -> Result<Vec<Process>, Error> {
-        unimplemented!()
+        let container = self.shared.registry.snapshot(id)?;
+        Ok(inspect::processes_of(&self.shared, &container))
     }
 
     /// Lines of the container's log, oldest first.
     pub async fn logs(&self, id: &ContainerId, query: LogQuery) -> Result<Vec<LogLine>, Error> {
-        unimplemented!()
+        self.shared.registry.snapshot(id)?;
+        let folder = self.shared.bundle(id).log();
+        blocking(move || logs::read(&folder, query)).await
     }
 
     /// The same lines as [`Supervisor::logs`], and then what is written while the container is alive.
     pub async fn follow_logs(&self, id: &ContainerId, query: LogQuery) -> Result<LogFollow, Error> {
-        unimplemented!()
+        let snapshot = self.shared.registry.follow(id)?;
+        let folder = self.shared.bundle(id).log();
+        blocking(move || LogFollow::open(folder, query, snapshot)).await
     }
 
     /// What happened, newest first.
     pub async fn events(&self, query: EventQuery) -> Result<Vec<Event>, Error> {
-        unimplemented!()
+        Ok(self.shared.store.events(&query).await?)
     }
 
     /// Notices from now on. Whoever lags behind (`RecvError::Lagged`) looks at everything again.
     pub fn watch(&self) -> broadcast::Receiver<Notice> {
-        unimplemented!()
+        let receiver = self.shared.notices.subscribe();
+        self.shared.samples.wake.notify_one();
+        receiver
     }
 
     /// Every image, `host` first, then by name.
     pub fn images(&self) -> Vec<Image> {
-        unimplemented!()
+        self.shared.images.all()
     }
 
     /// Brings a root file system archive in under a name that is not taken.
     pub async fn import_image(&self, name: ImageName, archive: impl AsyncRead + Send + Unpin + 'static) -> Result<Image, Error> {
-        unimplemented!()
+        image::import(Arc::clone(&self.shared), name, archive).await
     }
 
     /// Deletes an image that no container is made of.
     pub async fn delete_image(&self, name: &ImageName) -> Result<(), Error> {
-        unimplemented!()
+        image::delete(Arc::clone(&self.shared), name.clone()).await
     }
 
     /// The machine, as it was when the supervisor was opened.
     pub fn host(&self) -> Host {
-        unimplemented!()
+        self.shared.host.clone()
+    }
+
+    fn capacity(&self) -> belljar_model::limits::HostCapacity {
+        let Host { memory_bytes, cpus, pids, .. } = self.shared.host;
+        belljar_model::limits::HostCapacity { memory_bytes, cpus, pids }
+    }
+}
+
+fn new_container(config: Config) -> Result<Container, Error> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).map_err(|error| Error::failed("make", "a random id", error))?;
+    Ok(Container {
+        id: ContainerId::from_bytes(bytes),
+        config,
+        state: State::Creating,
+        wanted: Wanted::Stopped,
+        uid_base: None,
+        created_at_ms: clock::now_ms(),
+        started_at_ms: None,
+        init: None,
+        monitor: None,
+        exit: None,
+        restarts: 0,
+    })
+}
+
+/// What a mount takes from the host must be there; a layer must be a folder.
+fn check_sources(mounts: &[Mount]) -> Result<(), Error> {
+    for (index, mount) in mounts.iter().enumerate() {
+        let field = || format!("mounts[{index}].source");
+        let (source, folder_only) = match mount {
+            Mount::Bind { source, .. } => (source, false),
+            Mount::Layer { source } => (source, true),
+            Mount::Tmpfs { .. } => continue,
+        };
+        let metadata = std::fs::metadata(source).map_err(|error| Invalid::new(field(), format!("{source} cannot be used: {error}")))?;
+        if folder_only && !metadata.is_dir() {
+            return Err(Invalid::new(field(), format!("{source} must be a folder")).into());
+        }
+    }
+    Ok(())
+}
+
+/// The task of a container ended without an answer: the server is closing, or it found a mistake of its own.
+fn unanswered() -> Error {
+    Error::Unavailable { because: "the server is closing; ask again when it is back".to_owned() }
+}
+
+/// Runs what waits for a disk or the kernel where it holds up nobody.
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(value) => value,
+        // Only its own panic ends it: it goes on where it was asked for.
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
 }

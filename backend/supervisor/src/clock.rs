@@ -1,0 +1,9 @@
+//! The wall clock, in the units of the model.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Unix milliseconds; 0 on a machine that believes to live before 1970.
+pub(crate) fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,52 @@
+//! How a monitor is started and waited for. What it did is then looked up in its bundle, never believed.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::time::Duration;
+
+use belljar_monitor::Spawner;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+/// Longest time that the making of a container may take: a bind mount of a server that does not answer can hang.
+pub(crate) const START_LIMIT: Duration = Duration::from_secs(30);
+
+/// Starts monitors. The tests' own starts a script, which lets everything above be tested without root.
+pub(crate) trait Launch: Send + Sync + 'static {
+    /// Starts a monitor for the spec at this path. The descriptor is readable (its end) once the monitor has written down
+    /// that the program runs, or why it does not.
+    fn start(&self, spec: &Path) -> belljar_linux::Result<OwnedFd>;
+}
+
+impl Launch for Spawner {
+    fn start(&self, spec: &Path) -> belljar_linux::Result<OwnedFd> {
+        Spawner::start(self, spec)
+    }
+}
+
+/// A process that is waited for: readable once it has ended (`pidfd_open(2)`).
+pub(crate) type Watched = AsyncFd<OwnedFd>;
+
+/// Makes a descriptor one that tasks can wait for.
+#[expect(
+    deprecated,
+    reason = "deprecated for types whose descriptor may change or close early; an OwnedFd's cannot, and the new way is unsafe code"
+)]
+pub(crate) fn watched(descriptor: OwnedFd) -> io::Result<Watched> {
+    AsyncFd::with_interest(descriptor, Interest::READABLE)
+}
+
+/// Waits until the descriptor is readable; forever where there is none. Cancel safe.
+pub(crate) async fn readable(descriptor: Option<&Watched>) {
+    match descriptor {
+        // An error here means that the runtime is shutting down: nobody will ask any more.
+        Some(descriptor) => drop(descriptor.readable().await),
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits until a monitor is ready; `false` where it took longer than [`START_LIMIT`].
+pub(crate) async fn ready(pipe: &Watched) -> bool {
+    tokio::time::timeout(START_LIMIT, readable(Some(pipe))).await.is_ok()
+}

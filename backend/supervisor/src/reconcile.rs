@@ -1,0 +1,262 @@
+//! What an opening does before anything else: it looks at every row, folder, cgroup and process of the instance, makes the
+//! rows say what is so, and removes what belongs to nothing.
+//!
+//! ```text
+//! row            monitor and program live    an end is noted            neither
+//! creating       adopted as running          adopted as stopped         removed: nobody was told of it
+//! wanted deleted removed                     removed                    removed
+//! alive          as it is                    stopped, as noted          stopped, lost
+//! at rest        adopted as running          stopped, as noted          as it is
+//! ```
+//! It takes no input and trusts no memory: an ordinary start is the same path as the one after a crash.
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use belljar_linux::process;
+use belljar_model::container::{ProcessRef, Restart};
+use belljar_model::exit::Cause;
+use belljar_model::{Container, ContainerId, EventKind, Exit, NewEvent, State, Wanted};
+use belljar_monitor::record::lives;
+use belljar_monitor::{Alive, look};
+use belljar_runtime::{Bundle, cgroup};
+use belljar_store::Durability;
+
+use crate::clock::now_ms;
+use crate::launch::{Watched, watched};
+use crate::shared::Shared;
+use crate::task::{Beginning, Due, Task, policy_restarts};
+use crate::{Error, inspect};
+
+/// How long a monitor that was still making its container when the server went away may take to finish.
+const MAKING_LIMIT: Duration = Duration::from_secs(30);
+/// Pause between two looks at such a monitor. Only a crash in the middle of a start leads here.
+const MAKING_PAUSE: Duration = Duration::from_millis(5);
+
+/// Brings rows and kernel together, and starts a task for every container that remains.
+pub(crate) async fn all(shared: &Arc<Shared>) -> Result<(), Error> {
+    let rows = shared.store.load_all().await?;
+    let mut kept = Vec::new();
+    for row in rows {
+        if let Some(found) = one(shared, row).await? {
+            kept.push(found);
+        }
+    }
+    remove_strays(shared, &kept).await;
+    for Found { container, attempt, monitor, due } in kept {
+        let id = container.id.clone();
+        let task = Task::spawn(Arc::clone(shared), container, attempt, Beginning::Restore { monitor, due });
+        shared.registry.restore(id, task);
+    }
+    Ok(())
+}
+
+/// A container as it was found.
+struct Found {
+    container: Container,
+    attempt: u64,
+    monitor: Option<Watched>,
+    due: Due,
+}
+
+/// What there is of a container.
+enum Seen {
+    Lives(Alive, Watched),
+    Ended(Exit),
+    Nothing,
+}
+
+async fn one(shared: &Shared, mut container: Container) -> Result<Option<Found>, Error> {
+    let bundle = shared.bundle(&container.id);
+    wait_for_making(&bundle).await;
+    let attempt = last_attempt(shared, &container.id);
+    let seen = see(&bundle, attempt);
+    let unfinished = container.state == State::Creating && matches!(seen, Seen::Nothing);
+    if unfinished || container.wanted == Wanted::Deleted {
+        return erase(shared, &container, unfinished).await.map(|()| None);
+    }
+    let before = container.clone();
+    let (events, monitor) = match seen {
+        Seen::Lives(alive, monitor) => (vec![adopt(shared, &mut container, &alive)], Some(monitor)),
+        Seen::Ended(exit) => (rest(&mut container, exit), None),
+        Seen::Nothing if container.state.is_alive() => {
+            let why = "it ended while the server was away, and nobody saw how".to_owned();
+            (rest(&mut container, Exit { cause: Cause::Lost { why }, out_of_memory: None, at_ms: now_ms() }), None)
+        }
+        Seen::Nothing => (Vec::new(), None),
+    };
+    if monitor.is_none() {
+        clear(shared, &container.id, container_processes(&before)).await;
+    }
+    if container != before || !events.is_empty() {
+        // Lost by a power cut, it would be found again: nobody was told.
+        shared.store.record(&container, events, Durability::Deferred).await?;
+    }
+    let due = if monitor.is_none() && starts_now(&container) { Due::Start } else { Due::Rest };
+    Ok(Some(Found { container, attempt, monitor, due }))
+}
+
+/// A monitor holds a lock on the bundle as long as it lives, and reads the spec only when it has it. So either it is
+/// waited for until it has noted how the start went, or, where none has the lock, the spec is taken away: a monitor that is
+/// still to come then finds nothing, and goes.
+async fn wait_for_making(bundle: &Bundle) {
+    let Ok(folder) = File::open(bundle.dir()) else { return };
+    let deadline = Instant::now() + MAKING_LIMIT;
+    while folder.try_lock().is_err() {
+        let noted = look(bundle).alive.is_some_and(|alive| lives(alive.monitor));
+        if noted || Instant::now() > deadline {
+            return;
+        }
+        tokio::time::sleep(MAKING_PAUSE).await;
+    }
+    // With nobody alive the number of the attempt is what it is still good for; see `last_attempt`.
+    let unread = bundle.spec().with_extension("was");
+    drop(std::fs::rename(bundle.spec(), unread));
+}
+
+/// The number of the last start, by every trace of it.
+fn last_attempt(shared: &Shared, id: &ContainerId) -> u64 {
+    let bundle = shared.bundle(id);
+    let look = look(&bundle);
+    let spec = inspect::written_spec(&bundle.spec()).or_else(|| inspect::written_spec(&bundle.spec().with_extension("was")));
+    let numbers = [look.alive.map(|alive| alive.attempt), look.ended.map(|ended| ended.attempt), spec.map(|spec| spec.attempt)];
+    numbers.into_iter().flatten().max().unwrap_or_default()
+}
+
+fn see(bundle: &Bundle, attempt: u64) -> Seen {
+    let look = look(bundle);
+    let monitored = look.alive.as_ref().filter(|alive| alive.attempt == attempt && lives(alive.monitor));
+    // A monitor that lives while its program has ended is about to note that: it is watched, and its end is the news.
+    let monitor = monitored.and_then(|alive| process::open(alive.monitor.pid, alive.monitor.start_ticks).ok());
+    match (monitored, monitor.and_then(|pidfd| watched(pidfd).ok())) {
+        (Some(alive), Some(monitor)) => Seen::Lives(alive.clone(), monitor),
+        _ => look.exit_of(attempt).cloned().map_or(Seen::Nothing, Seen::Ended),
+    }
+}
+
+/// It runs, whatever the row said.
+fn adopt(shared: &Shared, container: &mut Container, alive: &Alive) -> NewEvent {
+    let frozen = shared.cgroup(&container.id).is_frozen();
+    container.state = if frozen { State::Paused } else { State::Running };
+    if container.wanted != Wanted::Stopped || container.init != Some(alive.init) {
+        container.wanted = Wanted::Running;
+    }
+    container.started_at_ms = Some(alive.started_at_ms);
+    container.init = Some(alive.init);
+    container.monitor = Some(alive.monitor);
+    event(container, EventKind::Found, format!("found {}, as pid {}", container.state.as_str(), alive.init.pid))
+}
+
+/// It rests, and ended so. An end that the row knows already is no news.
+fn rest(container: &mut Container, exit: Exit) -> Vec<NewEvent> {
+    let known = !container.state.is_alive() && container.exit.as_ref() == Some(&exit);
+    container.state = State::Stopped;
+    container.init = None;
+    container.monitor = None;
+    if known {
+        return Vec::new();
+    }
+    let kind = match &exit.cause {
+        Cause::Lost { .. } => EventKind::Lost,
+        Cause::NeverStarted(_) => EventKind::StartFailed,
+        Cause::Exited { .. } | Cause::Signaled { .. } if exit.is_out_of_memory() => EventKind::OutOfMemory,
+        Cause::Exited { .. } | Cause::Signaled { .. } => EventKind::Exited,
+    };
+    let message = format!("{exit} (while the server was away)");
+    container.exit = Some(exit);
+    vec![event(container, kind, message)]
+}
+
+fn event(container: &Container, kind: EventKind, message: String) -> NewEvent {
+    NewEvent { at_ms: now_ms(), kind, container: Some(container.id.clone()), subject: container.config.name.to_string(), message }
+}
+
+/// Whether a container at rest is started because Belljar starts.
+fn starts_now(container: &Container) -> bool {
+    if container.state != State::Stopped {
+        return false;
+    }
+    let policy = container.config.restart;
+    match container.wanted {
+        Wanted::Running => container.exit.as_ref().is_some_and(|exit| policy_restarts(policy, exit)),
+        // A stop by a person holds over a start of Belljar, except with this policy.
+        Wanted::Stopped => policy == Restart::Always,
+        Wanted::Deleted => false,
+    }
+}
+
+/// Finishes a delete, or takes back a create that nobody was told of.
+async fn erase(shared: &Shared, container: &Container, unfinished: bool) -> Result<(), Error> {
+    end_all_of(shared, &container.id, container_processes(container)).await;
+    let bundle = shared.bundle(&container.id);
+    let removed = crate::blocking(move || bundle.remove()).await;
+    removed.map_err(|error| Error::failed("remove the folders of", container.config.name.to_string(), error))?;
+    let message = if unfinished { "was never finished, and is removed" } else { "deleted, with everything of it" };
+    shared.store.remove(&container.id, event(container, EventKind::Deleted, message.to_owned())).await?;
+    Ok(())
+}
+
+fn container_processes(container: &Container) -> Vec<ProcessRef> {
+    container.init.into_iter().collect()
+}
+
+/// Ends whatever still lives of a container, its monitor too.
+async fn end_all_of(shared: &Shared, id: &ContainerId, mut processes: Vec<ProcessRef>) {
+    let look = look(&shared.bundle(id));
+    let alive = look.alive.map(|alive| [alive.init, alive.monitor]);
+    processes.extend(alive.into_iter().flatten());
+    clear(shared, id, processes).await;
+}
+
+/// Kills processes, and the cgroup with everything in it.
+async fn clear(shared: &Shared, id: &ContainerId, processes: Vec<ProcessRef>) {
+    for ProcessRef { pid, start_ticks } in processes {
+        // One that is gone is what we want.
+        let _ = process::open(pid, start_ticks).and_then(|pidfd| process::signal(pidfd, belljar_model::Signal::KILL.number()));
+    }
+    let cgroup = shared.cgroup(id);
+    if !cgroup.exists() {
+        return;
+    }
+    if let Err(error) = crate::blocking(move || cgroup.kill_all().and_then(|()| cgroup.remove())).await {
+        tracing::error!(
+            container.id = id.short(),
+            error = crate::error::chain(&error),
+            "a cgroup that belongs to nothing could not be removed"
+        );
+    }
+}
+
+/// Removes folders and cgroups of containers that have no row.
+async fn remove_strays(shared: &Shared, kept: &[Found]) {
+    let folders = &shared.home.folders;
+    let mut names: Vec<String> = cgroup::children(&shared.hierarchies, &shared.home.name);
+    for folder in [&folders.data_dir, &folders.run_dir] {
+        names.extend(names_in(&folder.join("containers")));
+    }
+    names.sort();
+    names.dedup();
+    // What does not look like a container of ours was put there by a person.
+    for id in names.iter().filter_map(|name| name.parse::<ContainerId>().ok()) {
+        if kept.iter().any(|found| found.container.id == id) {
+            continue;
+        }
+        tracing::warn!(container.id = id.short(), "removing what is left of a container that does not exist");
+        end_all_of(shared, &id, Vec::new()).await;
+        let bundle = shared.bundle(&id);
+        if let Err(error) = crate::blocking(move || bundle.remove()).await {
+            tracing::error!(
+                container.id = id.short(),
+                error = crate::error::chain(&error),
+                "folders that belong to nothing could not be removed"
+            );
+        }
+    }
+}
+
+fn names_in(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+}

@@ -1,0 +1,138 @@
+//! Every container by its id: its latest snapshot, and the way to the task that owns it.
+
+use std::collections::HashMap;
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use belljar_model::{Container, ContainerId, ImageName};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+use crate::Error;
+use crate::task::Command;
+
+/// Most containers of one instance: as many as there are ranges of ids ([`UID_BASE_FIRST`]).
+pub const CONTAINERS_MAX: u32 = 4096;
+/// First host id of the first range. 0x70000000 to 0x7fffffff is what systemd's list of ids calls unused
+/// (<https://systemd.io/UIDS-GIDS/>): below it are people, services, their subordinate ids and systemd's own containers.
+const UID_BASE_FIRST: u32 = 0x7000_0000;
+/// Ids of one container.
+const UID_RANGE: u32 = 0x1_0000;
+/// Fewest digits of an id that are taken for its beginning.
+const PREFIX_CHARS_MIN: usize = 4;
+
+/// One container, as others see it.
+pub(crate) struct Handle {
+    pub(crate) snapshot: watch::Receiver<Container>,
+    pub(crate) commands: mpsc::Sender<Command>,
+    pub(crate) task: JoinHandle<()>,
+}
+
+/// All containers.
+#[derive(Default)]
+pub(crate) struct Registry {
+    handles: RwLock<HashMap<ContainerId, Handle>>,
+}
+
+impl Registry {
+    fn read(&self) -> RwLockReadGuard<'_, HashMap<ContainerId, Handle>> {
+        self.handles.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, HashMap<ContainerId, Handle>> {
+        self.handles.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a new container if its name is free: it gets a range of ids first, then `spawn` makes its task.
+    pub(crate) fn admit(&self, mut container: Container, spawn: impl FnOnce(Container) -> Handle) -> Result<(), Error> {
+        let mut handles = self.write();
+        for handle in handles.values() {
+            let other = handle.snapshot.borrow();
+            if other.config.name == container.config.name {
+                return Err(Error::NameTaken { name: other.config.name.clone(), id: other.id.clone() });
+            }
+        }
+        container.uid_base = Some(free_uid_base(&handles, &container.id)?);
+        handles.insert(container.id.clone(), spawn(container));
+        Ok(())
+    }
+
+    /// Adds a container that was there before the server was.
+    pub(crate) fn restore(&self, id: ContainerId, handle: Handle) {
+        self.write().insert(id, handle);
+    }
+
+    pub(crate) fn remove(&self, id: &ContainerId) {
+        self.write().remove(id);
+    }
+
+    /// Removes all, so that their tasks end once they have done what they were asked.
+    pub(crate) fn drain(&self) -> Vec<JoinHandle<()>> {
+        self.write().drain().map(|(_, handle)| handle.task).collect()
+    }
+
+    /// Every container, the newest first.
+    pub(crate) fn snapshots(&self) -> Vec<Container> {
+        let mut all: Vec<Container> = self.read().values().map(|handle| handle.snapshot.borrow().clone()).collect();
+        all.sort_by(|left, right| (right.created_at_ms, &right.id).cmp(&(left.created_at_ms, &left.id)));
+        all
+    }
+
+    /// What `pick` makes of every container.
+    pub(crate) fn collect<T>(&self, pick: impl Fn(&Container) -> Option<T>) -> Vec<T> {
+        self.read().values().filter_map(|handle| pick(&handle.snapshot.borrow())).collect()
+    }
+
+    /// Names of the containers that are made of this image.
+    pub(crate) fn made_of(&self, image: &ImageName) -> Vec<String> {
+        let mut names = self.collect(|container| (container.config.image == *image).then(|| container.config.name.to_string()));
+        names.sort();
+        names
+    }
+
+    pub(crate) fn snapshot(&self, id: &ContainerId) -> Result<Container, Error> {
+        self.read().get(id).map(|handle| handle.snapshot.borrow().clone()).ok_or_else(|| not_found(id.short()))
+    }
+
+    pub(crate) fn follow(&self, id: &ContainerId) -> Result<watch::Receiver<Container>, Error> {
+        self.read().get(id).map(|handle| handle.snapshot.clone()).ok_or_else(|| not_found(id.short()))
+    }
+
+    pub(crate) fn commands(&self, id: &ContainerId) -> Result<mpsc::Sender<Command>, Error> {
+        self.read().get(id).map(|handle| handle.commands.clone()).ok_or_else(|| not_found(id.short()))
+    }
+
+    /// By id, by name, or by the beginning of an id that fits no other; in this order.
+    pub(crate) fn find(&self, key: &str) -> Result<Container, Error> {
+        let handles = self.read();
+        if let Some(handle) = key.parse::<ContainerId>().ok().and_then(|id| handles.get(&id)) {
+            return Ok(handle.snapshot.borrow().clone());
+        }
+        if let Some(handle) = handles.values().find(|handle| handle.snapshot.borrow().config.name.as_str() == key) {
+            return Ok(handle.snapshot.borrow().clone());
+        }
+        if key.len() < PREFIX_CHARS_MIN {
+            return Err(not_found(key));
+        }
+        let mut fitting = handles.iter().filter(|(id, _)| id.as_str().starts_with(key));
+        match (fitting.next(), fitting.next()) {
+            (Some((_, handle)), None) => Ok(handle.snapshot.borrow().clone()),
+            (Some(_), Some(_)) => Err(Error::Ambiguous { key: key.to_owned() }),
+            (None, _) => Err(not_found(key)),
+        }
+    }
+}
+
+pub(crate) fn not_found(key: &str) -> Error {
+    Error::NotFound { what: "container", key: key.to_owned() }
+}
+
+/// A range that no container has. The search begins at a place given by the (random) id, so that several instances on one
+/// host, which do not know of each other, hardly ever meet.
+fn free_uid_base(handles: &HashMap<ContainerId, Handle>, id: &ContainerId) -> Result<u32, Error> {
+    let taken: std::collections::HashSet<u32> = handles.values().filter_map(|handle| handle.snapshot.borrow().uid_base).collect();
+    let first = u32::from_str_radix(&id.as_str()[..8], 16).unwrap_or_default();
+    let mut bases = (0..CONTAINERS_MAX).map(|step| UID_BASE_FIRST + first.wrapping_add(step) % CONTAINERS_MAX * UID_RANGE);
+    bases.find(|base| !taken.contains(base)).ok_or_else(|| Error::Unavailable {
+        because: format!("there are {CONTAINERS_MAX} containers, which is the most that one instance can have"),
+    })
+}

@@ -1,0 +1,52 @@
+//! What all tasks of one instance have in common.
+
+use belljar_model::{ContainerId, Host};
+use belljar_runtime::cgroup::{Cgroup, Hierarchies};
+use belljar_runtime::{Bundle, Instance};
+use belljar_store::Store;
+use tokio::sync::broadcast;
+
+use crate::Notice;
+use crate::image::Shelf;
+use crate::launch::Launch;
+use crate::registry::Registry;
+use crate::sample::Samples;
+
+/// Most notices that somebody may lag behind before being told so.
+pub(crate) const NOTICES_MAX: usize = 1024;
+
+/// One instance of Belljar.
+pub(crate) struct Shared {
+    /// Its name and folders.
+    pub(crate) home: Instance,
+    pub(crate) store: Store,
+    pub(crate) launcher: Box<dyn Launch>,
+    pub(crate) hierarchies: Hierarchies,
+    pub(crate) host: Host,
+    pub(crate) images: Shelf,
+    pub(crate) registry: Registry,
+    pub(crate) samples: Samples,
+    pub(crate) notices: broadcast::Sender<Notice>,
+}
+
+impl Shared {
+    pub(crate) fn bundle(&self, id: &ContainerId) -> Bundle {
+        Bundle::new(&self.home.folders.data_dir, &self.home.folders.run_dir, id)
+    }
+
+    pub(crate) fn cgroup(&self, id: &ContainerId) -> Cgroup {
+        Cgroup::at(&self.hierarchies, &format!("{}/{id}", self.home.name))
+    }
+
+    pub(crate) fn notify(&self, notice: Notice) {
+        // Nobody may be listening.
+        drop(self.notices.send(notice));
+    }
+
+    /// The container is gone.
+    pub(crate) fn forget(&self, id: &ContainerId) {
+        self.registry.remove(id);
+        self.samples.forget(id);
+        self.notify(Notice::Removed(id.clone()));
+    }
+}

@@ -1,0 +1,37 @@
+//! Pause and resume.
+
+use belljar_model::{EventKind, State};
+use belljar_store::Durability;
+
+use super::Task;
+use crate::{Answer, Error};
+
+impl Task {
+    pub(super) async fn pause(&mut self) -> Result<Answer, Error> {
+        let cgroup = self.cgroup.clone();
+        if let Err(error) = crate::blocking(move || cgroup.freeze()).await {
+            // Half frozen is worse than not: what could be frozen is let go again.
+            let thawed = self.thaw().await;
+            thawed.unwrap_or_else(|error| self.log(&error, "a container that could not be frozen could not be thawed either"));
+            return Err(Error::failed("freeze", self.container.config.name.to_string(), error));
+        }
+        self.container.state = State::Paused;
+        let events = vec![self.event(EventKind::Paused, "its processes are frozen")];
+        self.record(events, Durability::Durable).await?;
+        Ok(Answer::Done(self.container.clone()))
+    }
+
+    pub(super) async fn resume(&mut self) -> Result<Answer, Error> {
+        self.thaw().await?;
+        self.container.state = State::Running;
+        let events = vec![self.event(EventKind::Resumed, "its processes go on")];
+        self.record(events, Durability::Durable).await?;
+        Ok(Answer::Done(self.container.clone()))
+    }
+
+    pub(super) async fn thaw(&self) -> Result<(), Error> {
+        let cgroup = self.cgroup.clone();
+        let thawed = crate::blocking(move || cgroup.thaw()).await;
+        thawed.map_err(|error| Error::failed("thaw", self.container.config.name.to_string(), error))
+    }
+}
