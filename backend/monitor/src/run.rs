@@ -22,6 +22,7 @@ use crate::{collect, log};
 /// Makes the container of the spec at `path`, stays until it has ended, and notes how. `poke` is dropped as soon as there is
 /// something to look at: that is how the server, if it is there, learns of it.
 pub(crate) fn run(path: &Path, poke: OwnedFd) {
+    let Some(_held) = hold(path) else { return };
     let Ok((spec, bundle)) = read_spec(path) else { return };
     let hierarchies = Hierarchies::probe();
     match hierarchies.and_then(|hierarchies| Monitor::new(&spec, &bundle, hierarchies)) {
@@ -31,6 +32,14 @@ pub(crate) fn run(path: &Path, poke: OwnedFd) {
             note_never_started(&spec, &bundle, failure);
         }
     }
+}
+
+/// Takes the container's folder for as long as this monitor lives (`flock(2)`; the container does not inherit it), before
+/// the spec is read: a server that comes back after a crash and gets this lock knows that no monitor lives, takes the spec
+/// away, and so keeps one that is still to come from making a container that nobody knows. `None`: another has it.
+fn hold(spec: &Path) -> Option<std::fs::File> {
+    let folder = std::fs::File::open(spec.parent()?).ok()?;
+    folder.try_lock().is_ok().then_some(folder)
 }
 
 /// Whoever wrote the spec sees that nothing came of it: there is no record, and the monitor is gone.
