@@ -42,21 +42,21 @@ impl Mount {
     pub fn into_model(self, field: &str) -> Result<model::Mount, Invalid> {
         match self.mount_type {
             MountType::Bind => {
-                absent(field, "size_bytes", self.size_bytes.is_some())?;
+                absent(field, "size_bytes", self.size_bytes)?;
                 let (source, target) = (present(field, "source", self.source)?, present(field, "target", self.target)?);
                 Ok(model::Mount::Bind { source, target, readonly: self.readonly.unwrap_or(false) })
             }
             MountType::Layer => {
-                absent(field, "target", self.target.is_some())?;
-                absent(field, "size_bytes", self.size_bytes.is_some())?;
+                absent(field, "target", self.target)?;
+                absent(field, "size_bytes", self.size_bytes)?;
                 if self.readonly == Some(false) {
                     return Err(Invalid::new(format!("{field}.readonly"), "must not be false: a layer is never written to"));
                 }
                 Ok(model::Mount::Layer { source: present(field, "source", self.source)? })
             }
             MountType::Tmpfs => {
-                absent(field, "source", self.source.is_some())?;
-                absent(field, "readonly", self.readonly == Some(true))?;
+                absent(field, "source", self.source)?;
+                absent(field, "readonly", self.readonly.filter(|readonly| *readonly))?;
                 Ok(model::Mount::Tmpfs { target: present(field, "target", self.target)?, size_bytes: self.size_bytes })
             }
         }
@@ -67,8 +67,11 @@ fn present(field: &str, name: &str, value: Option<String>) -> Result<String, Inv
     value.ok_or_else(|| Invalid::new(format!("{field}.{name}"), "is required for this type of mount"))
 }
 
-fn absent(field: &str, name: &str, given: bool) -> Result<(), Invalid> {
-    if given { Err(Invalid::new(format!("{field}.{name}"), "does not belong to this type of mount")) } else { Ok(()) }
+fn absent<T>(field: &str, name: &str, value: Option<T>) -> Result<(), Invalid> {
+    match value {
+        Some(_) => Err(Invalid::new(format!("{field}.{name}"), "does not belong to this type of mount")),
+        None => Ok(()),
+    }
 }
 
 impl From<&model::Mount> for Mount {

@@ -151,8 +151,7 @@ impl Access {
             self.attempts.forget(address);
             return Ok(());
         }
-        tracing::warn!(%address, "a wrong password was tried");
-        Err(Fault::new(Kind::NotLoggedIn, "that is not the password"))
+        Err(wrong_password(address))
     }
 
     async fn save_password(&self, password: &str) -> Answer<HeaderValue> {
@@ -222,6 +221,12 @@ impl Access {
             }
         }
     }
+}
+
+/// Told to the person, and to whoever watches the log for those who try.
+fn wrong_password(address: IpAddr) -> Fault {
+    tracing::warn!(%address, "a wrong password was tried");
+    Fault::new(Kind::NotLoggedIn, "that is not the password")
 }
 
 fn check_token_name(name: &str) -> Result<(), Invalid> {

@@ -126,3 +126,6 @@ async fn plain_problem_for_browsers(request: Request, next: axum::middleware::Ne
 pub(crate) fn is_api(path: &str) -> bool {
     path.starts_with("/api/")
 }
+
+#[cfg(test)]
+mod tests;

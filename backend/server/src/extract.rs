@@ -1,6 +1,8 @@
 //! What handlers take from a request: a JSON document, a form, a query. Each is read whole within a limit, or refused with
 //! the name of what is wrong.
 
+use std::time::Duration;
+
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
@@ -11,11 +13,16 @@ use belljar_api::query;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 
+use crate::access::Who;
 use crate::fault::{Answer, Fault};
 
 /// Most bytes of a body that is too long which are still read, and thrown away, before the answer. A client that is cut off
 /// while it sends may never see why.
 const DRAINED_BYTES_MAX: usize = 16 << 20;
+/// Most bytes of a body from somebody who is not logged in: a password fits many times.
+const STRANGERS_BYTES_MAX: usize = 16 << 10;
+/// Longest time that a body may take, uploads of images apart.
+const BODY_LIMIT: Duration = Duration::from_secs(60);
 
 /// A JSON body.
 pub(crate) struct Document<T>(pub(crate) T);
@@ -28,7 +35,7 @@ impl<T: DeserializeOwned, S: Sync> FromRequest<S> for Document<T> {
             let detail = "the body must be JSON, and say so: `Content-Type: application/json` (with curl: `--json '{…}'`)";
             return Err(Fault::new(Kind::UnsupportedMediaType, detail));
         }
-        Ok(Self(document::parse(&whole(request.into_body()).await?)?))
+        Ok(Self(document::parse(&whole(request).await?)?))
     }
 }
 
@@ -45,7 +52,7 @@ impl<T: DeserializeOwned, S: Sync> FromRequest<S> for Form<T> {
     type Rejection = Fault;
 
     async fn from_request(request: Request, _state: &S) -> Answer<Self> {
-        let bytes = whole(request.into_body()).await?;
+        let bytes = whole(request).await?;
         let text = std::str::from_utf8(&bytes).map_err(|_| Fault::new(Kind::Malformed, "the form is not text"))?;
         Ok(Self(query::parse(text)?))
     }
@@ -62,14 +69,22 @@ impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Query<T> {
     }
 }
 
-/// The whole of a body of at most [`JSON_BYTES_MAX`] bytes.
-async fn whole(body: Body) -> Answer<Bytes> {
-    let mut rest = body;
-    match Limited::new(&mut rest, JSON_BYTES_MAX).collect().await {
+/// The whole of a body, within its limits.
+async fn whole(request: Request) -> Answer<Bytes> {
+    let bytes_max = match request.extensions().get::<Who>() {
+        None | Some(Who::Nobody) => STRANGERS_BYTES_MAX,
+        Some(Who::Socket | Who::Session(_) | Who::Token(_)) => JSON_BYTES_MAX,
+    };
+    let read = tokio::time::timeout(BODY_LIMIT, read(request.into_body(), bytes_max)).await;
+    read.map_err(|_| Fault::new(Kind::Malformed, format!("the body took longer than {} seconds", BODY_LIMIT.as_secs())))?
+}
+
+async fn read(mut body: Body, bytes_max: usize) -> Answer<Bytes> {
+    match Limited::new(&mut body, bytes_max).collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => {
-            drain(&mut rest).await;
-            Err(Fault::new(Kind::TooLarge, format!("the body has more than {JSON_BYTES_MAX} bytes")))
+            drain(&mut body).await;
+            Err(Fault::new(Kind::TooLarge, format!("the body has more than {bytes_max} bytes")))
         }
         Err(_) => Err(Fault::new(Kind::Malformed, "the body ended before its end")),
     }
@@ -90,7 +105,7 @@ mod tests {
     use belljar_api::CreateRequest;
 
     fn request(content_type: &str, body: Vec<u8>) -> Request {
-        Request::builder().header(header::CONTENT_TYPE, content_type).body(Body::from(body)).expect("a request")
+        Request::builder().header(header::CONTENT_TYPE, content_type).extension(Who::Socket).body(Body::from(body)).expect("a request")
     }
 
     async fn refusal(content_type: &str, body: Vec<u8>) -> (u16, Option<String>) {
@@ -102,6 +117,15 @@ mod tests {
     #[tokio::test]
     async fn a_body_of_ten_megabytes_is_too_large() {
         assert_eq!(refusal("application/json", vec![b' '; 10_000_000]).await, (413, None));
+    }
+
+    #[tokio::test]
+    async fn who_is_not_logged_in_may_send_little() {
+        let mut long = request("application/x-www-form-urlencoded", format!("name={}", "x".repeat(STRANGERS_BYTES_MAX)).into_bytes());
+        assert!(Form::<query::Import>::from_request(long, &()).await.is_ok());
+        long = request("application/x-www-form-urlencoded", format!("name={}", "x".repeat(STRANGERS_BYTES_MAX)).into_bytes());
+        long.extensions_mut().insert(Who::Nobody);
+        assert_eq!(Form::<query::Import>::from_request(long, &()).await.err().map(|fault| fault.problem.status), Some(413));
     }
 
     #[tokio::test]

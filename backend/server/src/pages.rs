@@ -21,7 +21,7 @@ use axum::routing::{get, post};
 use belljar_api::query::Nothing;
 use belljar_frontend::host::HostPage;
 
-pub(crate) use container::LINES_SHOWN;
+pub(crate) use container::Filter;
 
 use crate::VERSION;
 use crate::app::App;

@@ -27,7 +27,7 @@ use tokio::sync::broadcast::error::RecvError;
 use crate::app::{App, KEEP_ALIVE};
 use crate::extract::Query;
 use crate::fault::{Answer, Fault};
-use crate::now_ms;
+use crate::{now_ms, pages};
 
 /// Events in a table's first message, as on its page.
 const EVENTS_SHOWN: u32 = 100;
@@ -40,6 +40,11 @@ pub(crate) struct Which {
     /// The container, where the page is one's.
     #[serde(default)]
     id: Option<String>,
+    /// The filter of a log's page.
+    #[serde(default)]
+    tail: Option<u32>,
+    #[serde(default)]
+    stream: String,
 }
 
 /// The pages that have live parts.
@@ -163,7 +168,10 @@ pub(crate) async fn open(State(app): State<Arc<App>>, Query(which): Query<Which>
     let mut view = match which.page {
         Page::Containers => View::List(list::List::default()),
         Page::Container => View::Container(container::Live::new(named(&supervisor, which.id)?, container::Body::Usage)),
-        Page::Logs => View::Container(container::Live::new(named(&supervisor, which.id)?, container::Body::logs())),
+        Page::Logs => {
+            let filter = pages::Filter { tail: which.tail, stream: which.stream }.read();
+            View::Container(container::Live::new(named(&supervisor, which.id)?, container::Body::logs(filter)))
+        }
         Page::ContainerEvents => View::Container(container::Live::new(named(&supervisor, which.id)?, container::Body::Events)),
         Page::Events => View::Events,
     };

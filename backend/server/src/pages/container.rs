@@ -18,7 +18,7 @@ use crate::pages::containers::{Before, events_page};
 use crate::pages::surroundings::Surroundings;
 
 /// Lines of a log where no number is asked for.
-pub(crate) const LINES_SHOWN: usize = 100;
+const LINES_SHOWN: usize = 100;
 /// Most lines of a log on a page.
 const LINES_SHOWN_MAX: usize = 10_000;
 
@@ -80,14 +80,16 @@ pub(super) async fn overlay(
 /// The query of a log's page: its filter, as the form sends it.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct Filter {
-    tail: Option<u32>,
-    /// Empty for both.
-    stream: String,
+pub(crate) struct Filter {
+    /// Most lines.
+    pub(crate) tail: Option<u32>,
+    /// `stdout` or `stderr`; empty for both.
+    pub(crate) stream: String,
 }
 
 impl Filter {
-    fn read(&self) -> view::Filter {
+    /// The filter, within the limits of a page.
+    pub(crate) fn read(&self) -> view::Filter {
         let tail = self.tail.and_then(|tail| usize::try_from(tail).ok()).unwrap_or(LINES_SHOWN).min(LINES_SHOWN_MAX);
         let stream = [Stream::Stdout, Stream::Stderr].into_iter().find(|stream| stream.as_str() == self.stream);
         view::Filter { tail, stream }

@@ -7,22 +7,26 @@ use belljar_supervisor::{LogFollow, LogQuery, Notice, Supervisor};
 use super::{Part, Parts, events_table, unrendered};
 use crate::fault::Answer;
 use crate::now_ms;
-use crate::pages::LINES_SHOWN;
 
 /// What lies below the head.
 pub(super) enum Body {
     /// What it uses.
     Usage,
-    /// Its log, as far as it is followed: not while it rests, where nothing is written.
-    Logs(Option<LogFollow>),
+    /// Its log.
+    Logs {
+        /// What the page shows of it.
+        filter: view::Filter,
+        /// Followed while it is alive: what rests writes nothing.
+        follow: Option<Box<LogFollow>>,
+    },
     /// Its events.
     Events,
 }
 
 impl Body {
     /// A log that is not followed yet.
-    pub(super) fn logs() -> Self {
-        Body::Logs(None)
+    pub(super) fn logs(filter: view::Filter) -> Self {
+        Body::Logs { filter, follow: None }
     }
 }
 
@@ -48,12 +52,12 @@ impl Live {
         match &mut self.body {
             Body::Usage => parts.push_back(usage(supervisor, &container).await?),
             Body::Events => parts.push_back(Part::Html(events_table(supervisor, Some(self.id.clone())).await?)),
-            Body::Logs(follow) => {
-                let query = LogQuery { since_usec: None, tail: Some(LINES_SHOWN), stream: None };
+            Body::Logs { filter, follow } => {
+                let query = LogQuery { since_usec: None, tail: Some(filter.tail), stream: filter.stream };
                 let lines = supervisor.logs(&self.id, query).await?;
                 self.line_usec = lines.last().map(|line| line.at_usec);
                 parts.push_back(Part::Html(view::log(&lines).map_err(unrendered)?));
-                *follow = follow_on(supervisor, &container, self.line_usec).await?;
+                *follow = follow_on(supervisor, &container, (*filter, self.line_usec)).await?;
             }
         }
         Ok(())
@@ -67,8 +71,10 @@ impl Live {
                 parts.push_back(head(&container)?);
                 match &mut self.body {
                     Body::Usage => parts.push_back(usage(supervisor, &container).await?),
-                    Body::Logs(follow @ None) => *follow = follow_on(supervisor, &container, self.line_usec).await?,
-                    Body::Logs(Some(_)) | Body::Events => {}
+                    Body::Logs { filter, follow: follow @ None } => {
+                        *follow = follow_on(supervisor, &container, (*filter, self.line_usec)).await?;
+                    }
+                    Body::Logs { .. } | Body::Events => {}
                 }
             }
             Notice::Sampled if matches!(self.body, Body::Usage) => {
@@ -90,7 +96,7 @@ impl Live {
     /// The next lines of the log. Never ready while it is not followed. Cancel safe, as [`LogFollow::next`] is.
     pub(super) async fn lines(&mut self) -> Answer<Part> {
         loop {
-            let Body::Logs(follow @ Some(_)) = &mut self.body else { return std::future::pending().await };
+            let Body::Logs { follow: follow @ Some(_), .. } = &mut self.body else { return std::future::pending().await };
             let next = match follow {
                 Some(follow) => follow.next().await?,
                 None => None,
@@ -119,10 +125,14 @@ async fn usage(supervisor: &Supervisor, container: &Container) -> Answer<Part> {
 }
 
 /// The log from the line after the newest that was sent.
-async fn follow_on(supervisor: &Supervisor, container: &Container, line_usec: Option<i64>) -> Answer<Option<LogFollow>> {
+async fn follow_on(
+    supervisor: &Supervisor,
+    container: &Container,
+    (filter, line_usec): (view::Filter, Option<i64>),
+) -> Answer<Option<Box<LogFollow>>> {
     if !container.state.is_alive() {
         return Ok(None);
     }
-    let query = LogQuery { since_usec: line_usec.map(|at_usec| at_usec + 1), tail: None, stream: None };
-    Ok(Some(supervisor.follow_logs(&container.id, query).await?))
+    let query = LogQuery { since_usec: line_usec.map(|at_usec| at_usec + 1), tail: None, stream: filter.stream };
+    Ok(Some(Box::new(supervisor.follow_logs(&container.id, query).await?)))
 }
