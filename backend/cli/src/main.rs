@@ -26,12 +26,18 @@ const FAILED: u8 = 1;
 /// The word by which the server executes itself as a monitor.
 const MONITOR: &str = "monitor";
 
+/// The command whose own exit statuses are the program's: what is ours has a number of its own, also for a wrong flag.
+const RUN: &str = "run";
+
 fn main() -> ExitCode {
     // Before the command line is read: what is allocated here stays in the memory of every monitor.
     if std::env::args_os().nth(1).is_some_and(|word| word == MONITOR) {
         return monitor();
     }
-    let line = CommandLine::parse();
+    let line = match CommandLine::try_parse() {
+        Ok(line) => line,
+        Err(told) => return tell(&told),
+    };
     match line.command {
         Command::Serve(arguments) => serve(&arguments, &line.place),
         command => ExitCode::from(ask(command, Client::at(line.place.socket()))),
@@ -45,6 +51,17 @@ fn serve(arguments: &arguments::ServeArguments, place: &arguments::Place) -> Exi
             complain(&format!("cannot serve: {}", sentence(&refusal)));
             ExitCode::from(FAILED)
         }
+    }
+}
+
+/// Help and the version, or what is wrong with the command line.
+fn tell(told: &clap::Error) -> ExitCode {
+    // Nobody may be reading, which changes nothing.
+    let _ = told.print();
+    let is_run = std::env::args_os().nth(1).is_some_and(|word| word == RUN);
+    match u8::try_from(told.exit_code()) {
+        Ok(code) if code == 0 || !is_run => ExitCode::from(code),
+        _ => ExitCode::from(commands::run::OUR_FAILURE),
     }
 }
 

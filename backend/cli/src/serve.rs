@@ -16,6 +16,7 @@ mod refusal;
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
+use std::time::Duration;
 
 use belljar_monitor::Spawner;
 use belljar_server::{Banner, Server};
@@ -30,6 +31,9 @@ use crate::arguments::{LogLevel, Place, ServeArguments};
 
 /// Most threads that answer requests: a household does not ask more at once, and each keeps memory of its own.
 const WORKERS_MAX: usize = 4;
+/// Longest time that files may still be read or written after the last answer. What is half done then is swept at the next
+/// start, as after a crash.
+const LEFTOVER_LIMIT: Duration = Duration::from_secs(2);
 /// Name of the database in the data folder.
 const DATABASE_NAME: &str = "belljar.db";
 
@@ -46,7 +50,9 @@ pub(crate) fn serve(arguments: &ServeArguments, place: &Place) -> Result<(), Ref
     let workers = std::thread::available_parallelism().map_or(1, usize::from).min(WORKERS_MAX);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build();
     let runtime = runtime.map_err(Refusal::part("start threads"))?;
-    runtime.block_on(open_and_run(arguments, place, spawner))
+    let outcome = runtime.block_on(open_and_run(arguments, place, spawner));
+    runtime.shutdown_timeout(LEFTOVER_LIMIT);
+    outcome
 }
 
 fn log_to_standard_error(level: LogLevel) {

@@ -74,6 +74,8 @@ pub(crate) struct CreateArguments {
     /// Seconds between that signal and the kill; 10 where not given
     #[arg(long, value_name = "SECONDS")]
     pub(crate) stop_timeout: Option<u32>,
+    #[command(flatten)]
+    missing: Missing,
     /// Print help
     #[arg(long, action = ArgAction::HelpLong)]
     help: Option<bool>,
@@ -83,6 +85,32 @@ pub(crate) struct CreateArguments {
     /// The program and its arguments
     #[arg(value_name = "COMMAND", trailing_var_arg = true, allow_hyphen_values = true)]
     pub(crate) command: Vec<String>,
+}
+
+/// What fingers that know Docker will type, and Belljar cannot do yet: refused with a sentence, not as a typing error.
+#[derive(Debug, Clone, Default, Args)]
+struct Missing {
+    #[arg(short = 'i', long, hide = true)]
+    interactive: bool,
+    #[arg(short = 't', long, hide = true)]
+    tty: bool,
+    #[arg(short = 'p', long, hide = true)]
+    publish: Vec<String>,
+    #[arg(long, hide = true)]
+    privileged: bool,
+}
+
+impl Missing {
+    fn refuse(&self) -> Result<(), Invalid> {
+        let (flag, problem) = match self {
+            Missing { interactive: true, .. } => ("--interactive", "a container's standard input cannot be connected yet"),
+            Missing { tty: true, .. } => ("--tty", "a container cannot have a terminal yet"),
+            Missing { publish, .. } if !publish.is_empty() => ("--publish", "a container has no network but loopback yet"),
+            Missing { privileged: true, .. } => ("--privileged", "a container's isolation cannot be loosened yet"),
+            _ => return Ok(()),
+        };
+        Err(Invalid::new(flag, format!("{problem}: leave it out")))
+    }
 }
 
 fn restart(text: &str) -> Result<Restart, String> {
@@ -125,6 +153,7 @@ pub(crate) enum Start {
 impl CreateArguments {
     /// The request. Fields that are wrong on their own are refused here, by the name of their flag.
     pub(crate) fn request(self, surroundings: &Surroundings, start: Start) -> Result<CreateRequest, Invalid> {
+        self.missing.refuse()?;
         let environment = Environment { files: &self.env_file, entries: &self.env, inherited: &surroundings.variables };
         Ok(CreateRequest {
             env: environment.variables()?,
@@ -294,6 +323,13 @@ mod tests {
         let limits = field(&["--pids-limit", "-1", "--cpus", "0", "host", "true"], "limits");
         assert_eq!((&limits["pids"], &limits["cpus"]), (&Value::Null, &Value::Null));
         assert!(request(&["--pids-limit", "-7", "host", "true"]).is_err());
+    }
+
+    #[test]
+    fn what_docker_has_and_belljar_has_not_yet_is_refused_with_a_sentence() {
+        for (flags, name) in [("-it", "--interactive"), ("-t", "--tty"), ("-p8080:80", "--publish"), ("--privileged", "--privileged")] {
+            assert!(request(&[flags, "host", "sh"]).is_err_and(|problem| problem.starts_with(&format!("{name}: "))), "{flags}");
+        }
     }
 
     #[test]

@@ -131,16 +131,20 @@ mod tests {
         Path::new("/home/ann/site")
     }
 
-    fn bind(source: &str, target: &str, readonly: bool) -> Mount {
-        Mount::Bind { source: source.into(), target: target.into(), readonly }
+    fn bind(source: &str, target: &str) -> Mount {
+        Mount::Bind { source: source.into(), target: target.into(), readonly: false }
+    }
+
+    fn bind_readonly(source: &str, target: &str) -> Mount {
+        Mount::Bind { source: source.into(), target: target.into(), readonly: true }
     }
 
     #[test]
     fn volumes_are_read_as_docker_reads_them() {
-        assert_eq!(volume("/srv/db:/data", here()), Ok(bind("/srv/db", "/data", false)));
-        assert_eq!(volume("/srv/db:/data:ro", here()), Ok(bind("/srv/db", "/data", true)));
-        assert_eq!(volume("./html:/www:rw", here()), Ok(bind("/home/ann/site/html", "/www", false)));
-        assert_eq!(volume("../x:/www", here()), Ok(bind("/home/ann/x", "/www", false)));
+        assert_eq!(volume("/srv/db:/data", here()), Ok(bind("/srv/db", "/data")));
+        assert_eq!(volume("/srv/db:/data:ro", here()), Ok(bind_readonly("/srv/db", "/data")));
+        assert_eq!(volume("./html:/www:rw", here()), Ok(bind("/home/ann/site/html", "/www")));
+        assert_eq!(volume("../x:/www", here()), Ok(bind("/home/ann/x", "/www")));
     }
 
     #[test]
@@ -156,8 +160,8 @@ mod tests {
 
     #[test]
     fn mounts_are_read_by_field() {
-        assert_eq!(mount("type=bind,src=/a,dst=/b,ro", here()), Ok(bind("/a", "/b", true)));
-        assert_eq!(mount("type=bind,source=/a,target=/b,readonly=false", here()), Ok(bind("/a", "/b", false)));
+        assert_eq!(mount("type=bind,src=/a,dst=/b,ro", here()), Ok(bind_readonly("/a", "/b")));
+        assert_eq!(mount("type=bind,source=/a,target=/b,readonly=false", here()), Ok(bind("/a", "/b")));
         assert_eq!(mount("type=layer,source=./conf", here()), Ok(Mount::Layer { source: "/home/ann/site/conf".into() }));
         let tmpfs = Mount::Tmpfs { target: "/t".into(), size_bytes: Some(64 << 20) };
         assert_eq!(mount("type=tmpfs,target=/t,tmpfs-size=64m", here()), Ok(tmpfs));

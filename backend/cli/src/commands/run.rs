@@ -13,7 +13,7 @@ use crate::arguments::RunArguments;
 use crate::arguments::create::{CreateArguments, Start, Surroundings};
 use crate::client::Client;
 use crate::failure::Failure;
-use crate::output::complain;
+use crate::output::{complain, harmless};
 
 /// Exit status where it was not the program that failed.
 pub(crate) const OUR_FAILURE: u8 = 125;
@@ -106,7 +106,58 @@ fn tell_end(ended: &Container) -> u8 {
         return OUR_FAILURE;
     };
     if matches!(exit.kind.as_str(), "never_started" | "out_of_memory" | "lost") {
-        complain(&format!("{}: {}", ended.name, exit.message));
+        complain(&format!("{}: {}", ended.name, harmless(&exit.message)));
     }
     exit.shell_code.unwrap_or(OUR_FAILURE)
+}
+
+#[cfg(test)]
+mod tests {
+    use belljar_model::exit::{Cause, Exit};
+    use belljar_model::{Config, ContainerId, Failure as StepFailure, Signal, State, Wanted, container as model};
+
+    use super::*;
+
+    fn ended(cause: Cause) -> Container {
+        let config: Config = serde_json::from_str(r#"{"name":"web","image":"host","command":["nope"]}"#).expect("a config");
+        let container = model::Container {
+            id: ContainerId::from_bytes([7; 32]),
+            config,
+            state: State::Stopped,
+            wanted: Wanted::Running,
+            uid_base: None,
+            created_at_ms: 0,
+            started_at_ms: None,
+            init: None,
+            monitor: None,
+            exit: Some(Exit { cause, out_of_memory: None, at_ms: 0 }),
+            restarts: 0,
+        };
+        Container::at(&container, 0)
+    }
+
+    fn never(step: &str, cause: &str) -> Cause {
+        Cause::NeverStarted(StepFailure { step: step.into(), object: "nope".into(), cause: cause.into() })
+    }
+
+    #[test]
+    fn the_exit_status_follows_dockers_rules() {
+        let cases = [
+            (Cause::Exited { code: 7 }, 7),
+            (Cause::Signaled { signal: Signal::KILL }, 137),
+            (never("exec", "ENOENT: no such file or directory"), 127),
+            (never("exec", "EACCES: permission denied"), 126),
+            (never("mount", "EPERM: operation not permitted"), 125),
+            (Cause::Lost { why: "the machine was switched off".into() }, 125),
+        ];
+        for (cause, status) in cases {
+            assert_eq!(tell_end(&ended(cause.clone())), status, "{cause:?}");
+        }
+    }
+
+    #[test]
+    fn a_program_that_never_began_is_not_followed() {
+        assert!(never_started(&ended(never("exec", "ENOENT: no such file or directory"))));
+        assert!(!never_started(&ended(Cause::Exited { code: 0 })));
+    }
 }

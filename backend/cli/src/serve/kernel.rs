@@ -5,6 +5,7 @@ use belljar_runtime::cgroup::Hierarchies;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 use rustix::mount::FsOpenFlags;
+use rustix::process::Uid;
 
 use super::refusal::Refusal;
 
@@ -16,7 +17,7 @@ const CONTROLLERS: [&str; 3] = ["memory", "cpu", "pids"];
 
 /// Checks everything that a container will need.
 pub(crate) fn check() -> Result<(), Refusal> {
-    check_root(rustix::process::geteuid().is_root())?;
+    check_root(rustix::process::geteuid())?;
     check_version(&read("/proc/sys/kernel/osrelease")?)?;
     check_overlayfs()?;
     check_user_namespaces(read("/proc/sys/user/max_user_namespaces").ok().as_deref())?;
@@ -28,8 +29,8 @@ fn read(path: &str) -> Result<String, Refusal> {
     std::fs::read_to_string(path).map_err(|error| Refusal::Unknown { source: belljar_linux::Error::from_io("read", path, &error) })
 }
 
-fn check_root(root: bool) -> Result<(), Refusal> {
-    if root { Ok(()) } else { Err(Refusal::NotRoot) }
+fn check_root(user: Uid) -> Result<(), Refusal> {
+    if user.is_root() { Ok(()) } else { Err(Refusal::NotRoot) }
 }
 
 fn check_version(release: &str) -> Result<(), Refusal> {
@@ -135,7 +136,7 @@ mod tests {
         let sentences = [
             (sentence(check_cgroups(None)), "mount -t cgroup2"),
             (sentence(check_cgroups(Some(&without_memory))), "the cgroup controller memory"),
-            (sentence(check_root(false)), "sudo"),
+            (sentence(check_root(Uid::from_raw(1000))), "sudo"),
             (sentence(overlayfs_because(Err(Errno::NODEV))), "modprobe overlay"),
             (sentence(overlayfs_because(Err(Errno::PERM))), "privileged"),
             (sentence(check_user_namespaces(None)), "CONFIG_USER_NS"),

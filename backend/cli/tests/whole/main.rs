@@ -10,6 +10,7 @@ mod bad_input;
 mod compose;
 mod crowd;
 mod database;
+mod isolation;
 mod lifecycle;
 mod memory;
 mod names;

@@ -1,0 +1,191 @@
+//! Isolation: what a stranger's program tries from inside a container that nobody configured. Each test is the attack
+//! itself, run by the container; it reports what it got hold of.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+
+use belljar_testbed::process::{self, status_field};
+use serde_json::json;
+
+/// Runs a script to its end and returns what it wrote.
+#[track_caller]
+fn attack(server: &belljar_testbed::Server, name: &str, script: &str) -> String {
+    server.run_script(name, script);
+    server.wait_for_state(name, "stopped");
+    server.logs(name)
+}
+
+#[test]
+fn the_kernel_of_the_host_cannot_be_written_to() {
+    let Some(server) = crate::server() else { return };
+    let before = fs::read_to_string("/proc/sys/kernel/core_pattern").unwrap();
+    let script = r#"
+        for file in /proc/sys/kernel/core_pattern /proc/sys/kernel/modprobe /proc/sys/vm/swappiness /proc/sysrq-trigger \
+                    /sys/kernel/uevent_helper /sys/fs/cgroup/release_agent /proc/sys/fs/binfmt_misc/register /proc/1/oom_score_adj; do
+            (printf '%s' "${file##*/}-test" > "$file") 2>/dev/null && echo "BREACH wrote $file"
+        done
+        find / -xdev -name release_agent -writable 2>/dev/null | sed 's/^/BREACH /'
+        touch /sys/x /proc/sys/x /proc/bus/x 2>/dev/null && echo "BREACH made a file"
+        echo finished"#;
+    let log = attack(&server, "writer", script);
+    assert!(log.contains("finished") && !log.contains("BREACH"), "{log}");
+    assert_eq!(fs::read_to_string("/proc/sys/kernel/core_pattern").unwrap(), before);
+}
+
+#[test]
+fn what_tells_of_the_host_reads_as_empty() {
+    let Some(server) = crate::server() else { return };
+    let script = r#"
+        for file in /proc/kcore /proc/keys /proc/timer_list /proc/interrupts /proc/sched_debug; do
+            [ -e "$file" ] && head -c 16 "$file" 2>/dev/null | grep -q . && echo "BREACH $file tells"
+        done
+        for folder in /sys/firmware /proc/acpi /proc/scsi /sys/devices/virtual/powercap; do
+            [ -d "$folder" ] && [ -n "$(ls -A "$folder" 2>/dev/null)" ] && echo "BREACH $folder tells"
+        done
+        for secret in /etc/shadow /etc/gshadow /etc/ssh /root/.bashrc /var/lib/dpkg /home; do
+            [ -e "$secret" ] && [ -n "$(ls -A "$secret" 2>/dev/null)" ] && echo "BREACH $secret is here"
+        done
+        dmesg >/dev/null 2>&1 && echo "BREACH the kernel's log"
+        [ "$(ls -d /proc/[0-9]* | wc -l)" -le 5 ] || echo "BREACH other processes"
+        echo finished"#;
+    let log = attack(&server, "reader", script);
+    assert!(log.contains("finished") && !log.contains("BREACH"), "{log}");
+}
+
+#[test]
+fn namespaces_mounts_and_devices_are_out_of_reach() {
+    let Some(server) = crate::server() else { return };
+    let script = r#"
+        unshare -U true 2>/dev/null && echo "BREACH user namespace"
+        unshare -m true 2>/dev/null && echo "BREACH mount namespace"
+        mount -t tmpfs x /mnt 2>/dev/null && echo "BREACH mount"
+        mount -t proc x /mnt 2>/dev/null && echo "BREACH mount of proc"
+        umount /proc/kcore 2>/dev/null && echo "BREACH umount"
+        mount -o remount,rw /sys 2>/dev/null && echo "BREACH remount"
+        mknod /tmp/disk b 254 0 2>/dev/null && head -c1 /tmp/disk >/dev/null 2>&1 && echo "BREACH block device"
+        mknod /tmp/mem c 1 1 2>/dev/null && head -c1 /tmp/mem >/dev/null 2>&1 && echo "BREACH memory"
+        for device in /dev/*; do [ -b "$device" ] && echo "BREACH $device"; done
+        chroot / true || echo "BREACH of promise: SYS_CHROOT is of the default set"
+        echo finished"#;
+    let log = attack(&server, "climber", script);
+    assert!(log.contains("finished") && !log.contains("BREACH"), "{log}");
+}
+
+/// Numbers of x86-64 and what each must answer; `perl` is of every Debian.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn dangerous_system_calls_are_denied_by_number() {
+    let Some(server) = crate::server() else { return };
+    const EPERM: i32 = 1;
+    const ENOSYS: i32 = 38;
+    let calls = [
+        ("open_by_handle_at", "304, -100, 0, 0", EPERM),
+        ("socket(AF_ALG)", "41, 38, 5, 0", EPERM),
+        ("keyctl", "250, 0, -3, 0", EPERM),
+        ("add_key", "248, 0, 0, 0, 0, 0", EPERM),
+        ("bpf", "321, 0, 0, 0", EPERM),
+        ("io_uring_setup", "425, 1, 0", EPERM),
+        ("userfaultfd", "323, 0", EPERM),
+        ("perf_event_open", "298, 0, 0, 0, 0, 0", EPERM),
+        ("clone3", "435, 0, 0", ENOSYS),
+        ("fsopen", "430, 0, 0", EPERM),
+        ("setns", "308, 0, 0", EPERM),
+        ("unshare(NEWUSER)", "272, 0x10000000", EPERM),
+        ("clone(NEWUSER)", "56, 0x10000011, 0, 0, 0, 0", EPERM),
+        ("init_module", "175, 0, 0, 0", EPERM),
+        ("kexec_load", "246, 0, 0, 0, 0", EPERM),
+        ("x32 getpid", "0x40000027", ENOSYS),
+    ];
+    let lines = calls.map(|(name, arguments, _)| format!("$! = 0; syscall({arguments}); print '{name} ', $!+0, \"\\n\";")).join(" ");
+    let script = format!("perl -e '{}'; exit 0", lines.replace('\'', "\"").replace("\"\\n\"", "chr(10)"));
+    let log = attack(&server, "caller", &script);
+    for (name, _, errno) in calls {
+        assert!(log.lines().any(|line| line == format!("{name} {errno}")), "{name} is answered {errno}: {log}");
+    }
+}
+
+#[test]
+fn the_program_begins_with_nothing_of_ours() {
+    let Some(server) = crate::server() else { return };
+    let script = r#"
+        cd /proc/self/fd && echo "descriptors" $(for fd in *; do [ -e "$fd" ] && echo "$fd"; done)
+        env | sed 's/=.*//' | sort | tr '\n' ' '; echo
+        grep -E '^(CapInh|CapPrm|CapEff|CapBnd|CapAmb|NoNewPrivs|Seccomp|SigIgn|SigBlk):' /proc/self/status
+        umask; readlink /proc/1/root; cat /proc/self/loginuid 2>/dev/null; echo; ls -l /proc/1/exe"#;
+    let log = attack(&server, "newborn", script);
+    let says = |line: &str| assert!(log.lines().any(|said| said.trim() == line), "{line:?} in {log}");
+    says("descriptors 0 1 2");
+    says("HOME HOSTNAME OLDPWD PATH PWD");
+    for set in ["CapPrm", "CapEff", "CapBnd"] {
+        says(&format!("{set}:\t00000000a80425fb"));
+    }
+    for set in ["CapInh", "CapAmb", "SigIgn", "SigBlk"] {
+        says(&format!("{set}:\t0000000000000000"));
+    }
+    for line in ["NoNewPrivs:\t1", "Seccomp:\t2", "0022", "/"] {
+        says(line);
+    }
+    assert!(!log.contains("belljar"), "nothing names our executable: {log}");
+}
+
+#[test]
+fn a_set_uid_program_gains_nothing() {
+    let Some(server) = crate::server() else { return };
+    let prepare = "cp /usr/bin/id /usr/local/bin/rootid && chmod 4755 /usr/local/bin/rootid; exec sleep 1d";
+    server.run_script("mother", prepare);
+    let body = json!({"image": "host", "name": "child", "user": "1000:1000", "command": ["sh", "-c",
+        "find / -xdev -perm -4000 -type f 2>/dev/null | head -3; for p in su passwd mount; do command -v $p >/dev/null && $p --help >/dev/null 2>&1; done; \
+         perl -e 'print \"euid $>\\n\"'; grep CapEff /proc/self/status"]});
+    server.create(&body);
+    server.wait_for_state("child", "stopped");
+    let log = server.logs("child");
+    assert!(log.contains("euid 1000") && log.contains("CapEff:\t0000000000000000"), "{log}");
+}
+
+#[test]
+fn two_containers_have_different_owners_on_the_host() {
+    let Some(server) = crate::server() else { return };
+    let owner = |name: &str| {
+        let container = server.run_script(name, "touch /mine; exec sleep 1d");
+        let pid = i32::try_from(container["pid"].as_i64().expect("it runs")).unwrap();
+        let uid = status_field(pid, "Uid").expect("it lives");
+        (pid, uid.split_whitespace().next().and_then(|uid| uid.parse::<u32>().ok()).expect("a number"))
+    };
+    let ((first, first_uid), (_, second_uid)) = (owner("cain"), owner("abel"));
+    assert_ne!(first_uid, second_uid, "each has a range of its own");
+    assert!(first_uid >= 65_536 && second_uid >= 65_536, "and neither is the host's");
+    assert_eq!(first_uid.abs_diff(second_uid) % 65_536, 0);
+    assert!(process::is_alive(first));
+    let upper = server.data_dir().join("containers").join(server.container("cain")["id"].as_str().unwrap()).join("upper/mine");
+    let path = belljar_testbed::wait_until("the file is there", || upper.exists().then(|| upper.clone()));
+    assert_eq!(fs::metadata(path).unwrap().uid(), 0, "on disk it reads naturally: the container's root is 0");
+}
+
+#[test]
+fn folders_of_containers_are_closed_to_the_users_of_the_host() {
+    let Some(server) = crate::server() else { return };
+    server.run_script("closed", "exec sleep 1d");
+    for folder in [server.data_dir(), server.data_dir().join("containers")] {
+        assert_eq!(fs::metadata(&folder).unwrap().mode() & 0o077, 0, "{}", folder.display());
+    }
+}
+
+#[test]
+fn the_executable_is_the_same_after_containers_tried_to_overwrite_it() {
+    let Some(server) = crate::server() else { return };
+    let before = fs::read(crate::EXECUTABLE).unwrap();
+    let script = r#"
+        for turn in $(seq 300); do
+            for process in /proc/[0-9]*; do
+                [ "$process" = "/proc/$$" ] && continue
+                (printf x >> "$process/exe") 2>/dev/null && echo "BREACH $process"
+            done
+        done; echo finished"#;
+    let body = json!({"image": "host", "name": "forger", "init": true, "command": ["sh", "-c", script]});
+    server.create(&body);
+    server.wait_for_state("forger", "stopped");
+    let log = server.logs("forger");
+    assert!(log.contains("finished") && !log.contains("BREACH"), "{log}");
+    assert_eq!(fs::read(crate::EXECUTABLE).unwrap().len(), before.len());
+    assert!(fs::read(crate::EXECUTABLE).unwrap() == before, "the executable is unchanged");
+}
