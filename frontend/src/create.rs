@@ -75,6 +75,14 @@ impl Page for Form<'_> {
     }
 }
 
+/// The restart policies, by the word that is sent and the words that are read.
+const RESTARTS: [(&str, &str); 4] = [
+    ("no", "it stays stopped"),
+    ("on-failure", "start it again on failure"),
+    ("unless-stopped", "start it again, unless I stopped it"),
+    ("always", "always start it again"),
+];
+
 /// The names of the form's fields, by which templates ask for messages.
 const FIELDS: [&str; 13] =
     ["name", "image", "command", "env", "hostname", "user", "workdir", "memory", "swap", "cpus", "pids", "mounts", "restart"];

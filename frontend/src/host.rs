@@ -30,3 +30,10 @@ impl Page for HostPage<'_> {
         Section::Host
     }
 }
+
+impl<'a> HostPage<'a> {
+    /// What the kernel can or cannot do, by name.
+    fn supports(&self) -> [(&'static str, &'a Support); 2] {
+        [("User namespaces", &self.host.user_namespaces), ("Idmapped mounts", &self.host.idmapped_mounts)]
+    }
+}

@@ -1,7 +1,6 @@
 //! Images: what containers can begin as, and the form that brings one in.
 
 use askama::Template;
-use belljar_model::image::ImageKind;
 use belljar_model::{Container, Image, Invalid};
 
 use crate::frame::{Page, Section};

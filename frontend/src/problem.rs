@@ -3,8 +3,8 @@
 use askama::Template;
 use belljar_model::Failure;
 
+use crate::Frame;
 use crate::frame::{Page, Section};
-use crate::{Access, Frame};
 
 /// The page of a problem.
 #[derive(Template)]

@@ -5,7 +5,7 @@ use belljar_model::{Invalid, Token};
 
 use crate::frame::{Page, Section};
 use crate::login::PASSWORD_CHARS_MIN;
-use crate::{Access, Frame, figure};
+use crate::{Frame, figure};
 
 /// The page `/settings`; also the answer to one of its forms that was refused.
 ///

@@ -14,7 +14,7 @@ use belljar_model::{Container, Event, Signal, State};
 use crate::containers::Span;
 use crate::events::Table;
 use crate::frame::{Page, Section};
-use crate::words::{self, Ending};
+use crate::words::Ending;
 use crate::{Error, Frame, figure, part};
 
 pub use cgroup::CgroupPage;

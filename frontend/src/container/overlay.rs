@@ -52,6 +52,10 @@ impl<'a> Overlay<'a> {
         parents.map(|path| Crumb { name: path.rsplit('/').next().unwrap_or(path), path }).collect()
     }
 
+    fn is_root(&self) -> bool {
+        self.path == "/"
+    }
+
     fn known_changes(&self) -> &'a [Change] {
         match self.changes {
             Changes::Known(changes) => changes,
@@ -64,8 +68,8 @@ impl<'a> Overlay<'a> {
         &changes[..changes.len().min(CHANGES_SHOWN_MAX)]
     }
 
-    fn count(&self, status: Status) -> usize {
-        self.known_changes().iter().filter(|change| change.status == status).count()
+    fn count(&self, status: &Status) -> usize {
+        self.known_changes().iter().filter(|change| change.status == *status).count()
     }
 
     fn upper_bytes(&self) -> u64 {
@@ -80,6 +84,19 @@ impl<'a> Overlay<'a> {
     fn layer_role(&self, entry: &Entry) -> &'static str {
         self.stack.layers.get(entry.layer).map_or("", |layer| layer.role.as_str())
     }
+}
+
+/// What the container may have done, in the order in which it is counted.
+const CHANGED: [Status; 4] = [Status::Added, Status::Modified, Status::Replaced, Status::Deleted];
+
+/// Whether `entry` is a folder that can be looked into: a deleted one has nothing left to see.
+fn is_open(entry: &Entry) -> bool {
+    entry.kind == FileKind::Directory && entry.status != Status::Deleted
+}
+
+/// Whether a size means something.
+fn is_file(entry: &Entry) -> bool {
+    entry.kind == FileKind::File
 }
 
 /// Folder that `path` lies in.

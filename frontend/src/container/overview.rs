@@ -2,6 +2,7 @@
 
 use askama::Template;
 use belljar_model::container::Restart;
+use belljar_model::mount::{Mount, TMPFS_SIZE_BYTES_DEFAULT};
 use belljar_model::usage::Usage;
 use belljar_model::{Container, Process};
 
@@ -74,6 +75,40 @@ impl UsageFigures<'_> {
             source: usage.sources.get(field).cloned().unwrap_or_default(),
         };
         rows.into_iter().map(plain).collect()
+    }
+}
+
+/// The grace of a stop; tenths of seconds are told, for those who set them.
+fn grace(ms: &u64) -> String {
+    figure::usec(ms.saturating_mul(1000))
+}
+
+/// Size of a tmpfs, with the one that it gets where none was asked for.
+fn tmpfs_size(bytes: &Option<u64>) -> String {
+    figure::bytes(bytes.unwrap_or(TMPFS_SIZE_BYTES_DEFAULT))
+}
+
+/// An id, or a dash.
+fn id(id: &Option<impl ToString>) -> String {
+    id.as_ref().map_or_else(|| figure::UNKNOWN.to_owned(), ToString::to_string)
+}
+
+/// Processor time of a process, or a dash.
+fn cpu_time(usec: &Option<u64>) -> String {
+    usec.map_or_else(|| figure::UNKNOWN.to_owned(), figure::usec)
+}
+
+/// The kernel's letter in a word (`proc_pid_stat(5)`).
+fn process_state(letter: &char) -> &'static str {
+    match letter {
+        'R' => "running",
+        'S' => "sleeping",
+        'D' => "waiting for a device",
+        'T' | 't' => "stopped",
+        'Z' => "ended, not yet waited for",
+        'I' => "idle",
+        'X' => "dead",
+        _ => "unknown",
     }
 }
 

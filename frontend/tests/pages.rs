@@ -1,0 +1,275 @@
+//! Every page and live part with sample data: nothing hostile gets through, nothing breaks the content security policy, every control has
+//! a name. `cargo test -p belljar-frontend` also writes the pages to `target/preview/`, to be looked at.
+
+mod sample;
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use belljar_frontend::container::{
+    CgroupPage, Changes, Delete, Events as ContainerEvents, Filter, Logs, Namespaces, Overlay, Overview, Plan,
+};
+use belljar_frontend::containers::List;
+use belljar_frontend::create::{Form, Values};
+use belljar_frontend::events::Events;
+use belljar_frontend::host::HostPage;
+use belljar_frontend::images::Images;
+use belljar_frontend::login::{Login, Setup};
+use belljar_frontend::problem::Problem;
+use belljar_frontend::settings::{FreshToken, Settings};
+use belljar_frontend::{Template, container, containers, events};
+use belljar_model::{Container, Invalid};
+use sample::{HOSTILE, NOW_MS, frame, nobody};
+
+type Pages = Vec<(&'static str, String)>;
+
+fn rendered(page: impl Template) -> String {
+    page.render().expect("a page renders")
+}
+
+fn list(notice: Option<&str>, containers: &[Container]) -> String {
+    rendered(List { frame: frame(notice), containers, usages: &sample::usages(containers) })
+}
+
+fn container_pages() -> Pages {
+    let (database, greedy, usage, hostile) = (sample::database(), sample::out_of_memory(), sample::usage(1), sample::hostile());
+    let (namespaces, cgroup, stack, changes, lines) =
+        (sample::namespaces(), sample::cgroup(), sample::stack(), sample::changes(), sample::lines());
+    let (processes, entries, events, plan, failed) =
+        (sample::processes(), sample::entries(), sample::events(), sample::plan(), sample::failed_plan());
+    let filter = Filter { tail: 500, stream: None };
+    let overview = |container, usage, processes| rendered(Overview { frame: frame(None), container, usage, processes });
+    let typo = sample::containers().remove(4);
+    vec![
+        ("overview", overview(&database, Some(&usage), &processes)),
+        ("overview-oom", overview(&greedy, None, &[])),
+        ("overview-failed", overview(&typo, None, &[])),
+        ("overview-hostile", overview(&hostile, None, &[])),
+        ("namespaces", rendered(Namespaces { frame: frame(None), container: &database, namespaces: &namespaces })),
+        ("namespaces-none", rendered(Namespaces { frame: frame(None), container: &greedy, namespaces: &[] })),
+        ("cgroup", rendered(CgroupPage { frame: frame(None), container: &database, cgroup: Some(&cgroup) })),
+        ("cgroup-none", rendered(CgroupPage { frame: frame(None), container: &greedy, cgroup: None })),
+        (
+            "overlay",
+            rendered(Overlay {
+                frame: frame(None),
+                container: &database,
+                stack: &stack,
+                path: "/etc",
+                entries: &entries,
+                changes: Changes::Known(&changes),
+            }),
+        ),
+        (
+            "overlay-none",
+            rendered(Overlay {
+                frame: frame(None),
+                container: &database,
+                stack: &stack,
+                path: "/",
+                entries: &[],
+                changes: Changes::Unknown("It changed more than 100000 files: too many to list."),
+            }),
+        ),
+        ("logs", rendered(Logs { frame: frame(None), container: &database, filter, lines: &lines })),
+        ("container-events", rendered(ContainerEvents { frame: frame(None), container: &database, events: &events, older: Some(900) })),
+        ("plan", rendered(Plan { frame: frame(None), container: &database, plan: &plan })),
+        ("plan-failed", rendered(Plan { frame: frame(None), container: &hostile, plan: &failed })),
+        ("plan-none", rendered(Plan { frame: frame(None), container: &database, plan: &Default::default() })),
+        ("delete", rendered(Delete { frame: frame(None), container: &database })),
+    ]
+}
+
+fn other_pages() -> Pages {
+    let (images, tokens, host, events, all) = (sample::images(), sample::tokens(), sample::host(), sample::events(), sample::containers());
+    let invalid = Invalid::new("limits.memory_bytes", format!("must be between 1 and 2, not {HOSTILE}"));
+    let wrong = Values { name: HOSTILE.into(), memory: HOSTILE.into(), command: HOSTILE.into(), env: HOSTILE.into(), ..Values::fresh() };
+    let form = |values, invalid| rendered(Form { frame: frame(None), values, images: &images, host: sample::capacity(), invalid });
+    let refused = Invalid::new("file", "is not a tar archive, plain or packed with gzip or zstd");
+    let fresh = FreshToken { name: "phone", secret: "bj_9qXc2V7mH0aKpZ3sT8wLrNfYdE4uB6gJ" };
+    let failure = sample::failure();
+    vec![
+        ("create", form(&Values::fresh(), None)),
+        ("create-wrong", form(&wrong, Some(&invalid))),
+        ("images", rendered(Images { frame: frame(None), images: &images, containers: &all, name: "", invalid: None })),
+        ("images-wrong", rendered(Images { frame: frame(None), images: &images, containers: &[], name: HOSTILE, invalid: Some(&refused) })),
+        ("events", rendered(Events { frame: frame(None), events: &events, older: None })),
+        ("events-none", rendered(Events { frame: frame(None), events: &[], older: None })),
+        ("host", rendered(HostPage { frame: frame(None), host: &host, alive: 4, version: "0.1.0" })),
+        ("settings", rendered(Settings { frame: frame(None), tokens: &tokens, fresh: Some(fresh), invalid: None })),
+        ("login", rendered(Login { frame: nobody(), next: "/containers", problem: None })),
+        ("login-wrong", rendered(Login { frame: nobody(), next: HOSTILE, problem: Some("That is not the password.") })),
+        ("setup", rendered(Setup { frame: nobody(), token: HOSTILE, problem: None })),
+        (
+            "problem",
+            rendered(Problem { frame: frame(None), status: 404, title: "Not found", detail: HOSTILE, failure: None, container: None }),
+        ),
+        (
+            "problem-start",
+            rendered(Problem {
+                frame: frame(None),
+                status: 422,
+                title: "Could not start typo",
+                detail: "",
+                failure: Some(&failure),
+                container: Some("typo"),
+            }),
+        ),
+    ]
+}
+
+fn pages() -> Pages {
+    let mut pages = vec![
+        ("list-0", list(None, &[])),
+        ("list-1", list(Some("web is running."), &sample::containers()[..1])),
+        ("list", list(Some("Stopped dns."), &sample::containers())),
+        ("list-200", list(None, &sample::many(200))),
+    ];
+    pages.extend(container_pages());
+    pages.extend(other_pages());
+    pages
+}
+
+fn parts() -> Pages {
+    let (hostile, usage, lines, events) = (sample::hostile(), sample::usage(2), sample::lines(), sample::events());
+    let part = |result: Result<String, belljar_frontend::Error>| result.expect("a part renders");
+    vec![
+        ("row", part(containers::row(&hostile, Some(&usage), NOW_MS))),
+        ("figures", part(containers::figures(&hostile, Some(&usage), NOW_MS))),
+        ("summary", part(containers::summary(&sample::containers()))),
+        ("rows", part(containers::list(&sample::containers(), &sample::usages(&sample::containers()), NOW_MS))),
+        ("header", part(container::header(&hostile, NOW_MS))),
+        ("usage", part(container::usage(&sample::database(), Some(&usage)))),
+        ("log", part(container::log(&lines))),
+        ("log line", part(container::log_line(&lines[4]))),
+        ("events", part(events::table(&events, NOW_MS))),
+        ("event", part(events::row(&events[12], NOW_MS))),
+    ]
+}
+
+/// The repository's folder `name`, made where missing.
+fn folder(name: &str) -> PathBuf {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..").join(name);
+    std::fs::create_dir_all(&path).expect("the folder can be made");
+    path
+}
+
+#[test]
+fn pages_are_written_to_be_looked_at() {
+    let preview = folder("target/preview");
+    for (name, html) in pages() {
+        std::fs::write(preview.join(format!("{name}.html")), html).expect("the preview can be written");
+    }
+}
+
+#[test]
+fn hostile_text_stays_text() {
+    for (name, html) in pages().into_iter().chain(parts()) {
+        assert!(!html.contains("<script>"), "{name} lets a script through");
+        assert!(!html.contains("<img src=x"), "{name} lets an element through");
+        assert!(!html.contains("alert('x')"), "{name} lets quotes through");
+    }
+    let hostile = parts().remove(0).1;
+    assert!(hostile.contains("&#60;script&#62;"), "the text itself is shown");
+}
+
+#[test]
+fn no_page_needs_more_than_its_own_origin() {
+    for (name, html) in pages() {
+        for forbidden in
+            [" style=", "<style", "javascript:", " onclick=", " onload=", " onsubmit=", "src=\"http", "href=\"http", "href=\"//"]
+        {
+            assert!(!html.contains(forbidden), "{name} has {forbidden}");
+        }
+        assert_eq!(html.matches("<script").count(), html.matches("<script src=\"/static/").count(), "{name} has an inline script");
+    }
+}
+
+#[test]
+fn an_id_stands_once_on_a_page() {
+    for (name, html) in pages() {
+        let mut seen = std::collections::HashSet::new();
+        for id in html.split(" id=\"").skip(1).filter_map(|rest| rest.split('"').next()) {
+            assert!(seen.insert(id.to_owned()), "{name} has the id {id} twice");
+        }
+    }
+}
+
+#[test]
+fn a_part_is_the_same_on_the_page_and_over_the_stream() {
+    let all = sample::containers();
+    let usages = sample::usages(&all);
+    let page = list(None, &all);
+    for one in &all {
+        let row = containers::row(one, usages.get(&one.id), NOW_MS).expect("a row renders");
+        assert!(page.contains(row.trim()), "the row of {} differs", one.config.name);
+        assert!(row.contains(&format!("id=\"{}\"", containers::row_id(&one.id))));
+        let figures = containers::figures(one, usages.get(&one.id), NOW_MS).expect("figures render");
+        assert!(row.contains(figures.trim()), "the figures of {} differ", one.config.name);
+    }
+}
+
+#[test]
+fn an_end_is_told_in_words_in_the_list_and_on_the_page() {
+    let told = ["Out of memory", "limit 4 MiB, peak 4 MiB, process tail (pid 5117)"];
+    let greedy = sample::out_of_memory();
+    for html in [list(None, std::slice::from_ref(&greedy)), container::header(&greedy, NOW_MS).expect("a head renders")] {
+        for words in told {
+            assert!(html.contains(words), "{words} is missing");
+        }
+    }
+    let typo = list(None, &sample::containers());
+    assert!(typo.contains("Never started") && typo.contains("exec nginxx: ENOENT: no such file or directory"));
+}
+
+#[test]
+fn buttons_are_those_that_the_state_allows() {
+    let header = |container: &Container| container::header(container, NOW_MS).expect("a head renders");
+    let running = header(&sample::database());
+    for (action, shown) in [("start", false), ("stop", true), ("kill", true), ("pause", true), ("resume", false), ("restart", true)] {
+        assert_eq!(running.contains(&format!("/{action}\"")), shown, "{action} of a running container");
+    }
+    let stopped = header(&sample::out_of_memory());
+    for (action, shown) in [("start", true), ("stop", false), ("kill", false), ("pause", false)] {
+        assert_eq!(stopped.contains(&format!("/{action}\"")), shown, "{action} of a stopped container");
+    }
+}
+
+#[test]
+fn a_wrong_field_keeps_what_was_typed_and_says_what_is_wrong_beside_it() {
+    let html = other_pages().remove(1).1;
+    assert!(html.contains("id=\"memory-wrong\"") && html.contains("aria-describedby=\"memory-wrong\""));
+    assert!(html.contains("must be between 1 and 2"));
+    assert!(!html.contains("id=\"name-wrong\""));
+}
+
+/// Prints what the issue sets targets for; time is never asserted on, bytes are.
+#[test]
+fn the_list_of_200_containers_is_light() {
+    let containers = sample::many(200);
+    let usages = sample::usages(&containers);
+    let page = || rendered(List { frame: frame(None), containers: &containers, usages: &usages });
+    let html = page();
+    let begin = Instant::now();
+    let rounds = 50;
+    for _ in 0..rounds {
+        std::hint::black_box(page());
+    }
+    let each = begin.elapsed() / rounds;
+    let gzipped = |bytes: &[u8]| {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        encoder.write_all(bytes).expect("memory can be written");
+        encoder.finish().expect("memory can be written").len()
+    };
+    let file = |name: &str| gzipped(&std::fs::read(folder("static").join(name)).expect("a static file"));
+    let sizes = [
+        ("html", gzipped(html.as_bytes())),
+        ("belljar.css", file("belljar.css")),
+        ("live.js", file("live.js")),
+        ("logo.svg", file("logo.svg")),
+    ];
+    let total: usize = sizes.iter().map(|(_, bytes)| bytes).sum();
+    println!("200 containers: {each:?} to render, {} bytes as they are, {total} over the wire {sizes:?}", html.len());
+    assert!(total <= 60_000, "{total} bytes over the wire");
+}

@@ -1,0 +1,447 @@
+//! Sample data for tests and previews: ordinary containers, a hostile one, and ends of every kind.
+
+use std::collections::BTreeMap;
+
+use belljar_frontend::containers::Usages;
+use belljar_frontend::{Access, Frame, Notice, Tone};
+use belljar_model::cgroup::{Cgroup, Controller, Figure, Unit, Value, Version};
+use belljar_model::container::{ProcessRef, Restart};
+use belljar_model::exit::{Cause, Victim};
+use belljar_model::host::{HostController, Support};
+use belljar_model::image::ImageKind;
+use belljar_model::limits::HostCapacity;
+use belljar_model::log::{LogLine, Stream};
+use belljar_model::namespace::{Kind, Namespace, Sharing};
+use belljar_model::overlay::{Change, Entry, FileKind, Layer, Role, Stack, Status};
+use belljar_model::plan::{Outcome, Place, PlanRecord, StepRecord};
+use belljar_model::usage::Usage;
+use belljar_model::{
+    Config, Container, ContainerId, Event, EventKind, Exit, Failure, Host, Image, Limits, Mount, OutOfMemory, Process, Signal, State,
+    Token, Wanted,
+};
+
+/// The moment of every sample: 2026-11-23 21:40:00 UTC.
+pub(crate) const NOW_MS: i64 = 1_795_470_000_000;
+
+/// Text that breaks out of HTML, of attributes, and of URLs wherever it is not escaped.
+pub(crate) const HOSTILE: &str = "\"><script>alert('x')</script><img src=x onerror=alert(1)>&amp;\u{202e}";
+
+pub(crate) fn frame(text: Option<&str>) -> Frame<'_> {
+    let notice = text.map(|text| Notice { tone: Tone::Good, text });
+    Frame { hostname: "attic", access: Access::Session, notice, now_ms: NOW_MS }
+}
+
+pub(crate) fn nobody() -> Frame<'static> {
+    Frame { access: Access::Nobody, ..frame(None) }
+}
+
+pub(crate) fn container(number: u32, name: &str, command: &[&str]) -> Container {
+    let config = Config {
+        name: name.parse().expect("a sample name"),
+        image: "host".parse().expect("a sample image"),
+        command: command.iter().map(|word| (*word).to_owned()).collect(),
+        env: BTreeMap::new(),
+        hostname: None,
+        user: None,
+        workdir: None,
+        limits: Limits::default(),
+        mounts: Vec::new(),
+        restart: Restart::No,
+        init: false,
+        stop_signal: Signal::TERM,
+        stop_grace_ms: 10_000,
+        labels: BTreeMap::new(),
+    };
+    let mut bytes = [0; 32];
+    // Ids of samples must look random, because that is what they weigh on the wire.
+    let mut seed = u64::from(number).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    for byte in &mut bytes {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        *byte = seed.to_le_bytes()[3];
+    }
+    Container {
+        id: ContainerId::from_bytes(bytes),
+        config,
+        state: State::Running,
+        wanted: Wanted::Running,
+        uid_base: Some(100_000 + number * 65_536),
+        created_at_ms: NOW_MS - 3_600_000 * i64::from(number + 1),
+        started_at_ms: Some(NOW_MS - 61_000 * i64::from(number * number + 1)),
+        init: Some(ProcessRef { pid: 4242 + number as i32, start_ticks: 1 }),
+        monitor: Some(ProcessRef { pid: 4240 + number as i32, start_ticks: 1 }),
+        exit: None,
+        restarts: 0,
+    }
+}
+
+pub(crate) fn stopped(mut container: Container, cause: Cause, out_of_memory: Option<OutOfMemory>) -> Container {
+    container.state = State::Stopped;
+    container.init = None;
+    container.monitor = None;
+    container.exit = Some(Exit { cause, out_of_memory, at_ms: NOW_MS - 127_000 });
+    container
+}
+
+pub(crate) fn out_of_memory() -> Container {
+    let mut container = container(3, "greedy", &["tail", "/dev/zero"]);
+    container.config.limits = Limits { memory_bytes: Some(4 << 20), memory_swap_bytes: Some(0), ..Limits::default() };
+    let victim = Some(Victim { pid: 5117, command: "tail".into() });
+    let kill = OutOfMemory { kills: 1, limit_bytes: Some(4 << 20), peak_bytes: Some(4 << 20), victim };
+    stopped(container, Cause::Signaled { signal: Signal::KILL }, Some(kill))
+}
+
+pub(crate) fn failure() -> Failure {
+    Failure { step: "exec".into(), object: "nginxx".into(), cause: "ENOENT: no such file or directory".into() }
+}
+
+/// The container with everything: mounts, labels, environment, limits.
+pub(crate) fn database() -> Container {
+    let mut database = container(1, "database", &["postgres", "-D", "/data", "-c", "shared_buffers=16MB"]);
+    database.config.limits = Limits { memory_bytes: Some(64 << 20), memory_swap_bytes: Some(0), cpus: Some(0.5), pids: Some(128) };
+    database.config.hostname = Some("db.home.arpa".parse().expect("a hostname"));
+    database.config.user = Some("postgres:postgres".parse().expect("a user"));
+    database.config.restart = Restart::UnlessStopped;
+    database.config.env = BTreeMap::from([("TZ".into(), "Europe/Paris".into()), ("PGDATA".into(), "/data".into())]);
+    database.config.labels = BTreeMap::from([("homepage.group".into(), "Storage".into())]);
+    database.config.mounts = vec![
+        Mount::Bind { source: "/srv/database".into(), target: "/data".into(), readonly: false },
+        Mount::Layer { source: "/srv/conf/postgres".into() },
+        Mount::Tmpfs { target: "/run/postgresql".into(), size_bytes: Some(8 << 20) },
+    ];
+    database.restarts = 2;
+    database
+}
+
+pub(crate) fn hostile() -> Container {
+    let mut hostile = container(9, "hostile", &[HOSTILE, HOSTILE]);
+    hostile.config.env = BTreeMap::from([(HOSTILE.into(), HOSTILE.into())]);
+    hostile.config.labels = BTreeMap::from([(HOSTILE.into(), HOSTILE.into())]);
+    hostile.config.workdir = Some(format!("/{HOSTILE}"));
+    hostile.config.mounts = vec![Mount::Bind { source: format!("/{HOSTILE}"), target: format!("/{HOSTILE}"), readonly: true }];
+    let object = HOSTILE.repeat(3);
+    stopped(hostile, Cause::NeverStarted(Failure { step: "exec".into(), object, cause: HOSTILE.into() }), None)
+}
+
+/// One of every kind.
+pub(crate) fn containers() -> Vec<Container> {
+    let mut paused = container(5, "backup", &["restic", "backup", "/data"]);
+    paused.state = State::Paused;
+    let mut created = container(6, "drawer", &["sleep", "1d"]);
+    (created.state, created.started_at_ms, created.init) = (State::Created, None, None);
+    let mut web = container(0, "web", &["nginx", "-g", "daemon off;"]);
+    web.config.limits.memory_bytes = Some(32 << 20);
+    vec![
+        web,
+        database(),
+        container(2, "home-assistant", &["python3", "-m", "homeassistant"]),
+        out_of_memory(),
+        stopped(container(4, "typo", &["nginxx"]), Cause::NeverStarted(failure()), None),
+        paused,
+        created,
+        stopped(container(7, "once", &["true"]), Cause::Exited { code: 0 }, None),
+        stopped(container(8, "importer", &["import"]), Cause::Exited { code: 3 }, None),
+        stopped(container(10, "dns", &["dnsmasq"]), Cause::Signaled { signal: Signal::from_number(11).expect("SIGSEGV") }, None),
+        stopped(container(11, "attic-cam", &["cam"]), Cause::Lost { why: "the machine was restarted".into() }, None),
+    ]
+}
+
+/// As many as asked, of all kinds.
+pub(crate) fn many(count: u32) -> Vec<Container> {
+    let kinds = containers();
+    let numbered = |number: u32| {
+        let mut one = kinds[number as usize % kinds.len()].clone();
+        one.id = container(number + 100, "x", &["x"]).id;
+        one.config.name = format!("{}-{number}", one.config.name).parse().expect("a sample name");
+        one.restarts = number % 7;
+        one
+    };
+    (0..count).map(numbered).collect()
+}
+
+pub(crate) fn usage(number: u64) -> Usage {
+    let sources = [
+        ("cpu_usec_total", "/sys/fs/cgroup/belljar/4f2a/cpu.stat#usage_usec"),
+        ("memory_working_set_bytes", "/sys/fs/cgroup/belljar/4f2a/memory.current"),
+        ("memory_bytes", "/sys/fs/cgroup/belljar/4f2a/memory.current"),
+        ("memory_bytes_peak", "/sys/fs/cgroup/belljar/4f2a/memory.peak"),
+        ("pids", "/sys/fs/cgroup/belljar/4f2a/pids.current"),
+        ("network_rx_bytes", "/proc/4243/net/dev"),
+        ("network_tx_bytes", "/proc/4243/net/dev"),
+    ];
+    Usage {
+        at_ms: NOW_MS,
+        cpu_usec_total: Some(1_234_567 * (number + 1)),
+        cpu_percent: Some(0.3 + 7.9 * number as f64),
+        memory_bytes: Some((18 << 20) + number * 1_234_567),
+        memory_working_set_bytes: Some((12 << 20) + number * 1_034_567 * 7),
+        memory_bytes_peak: Some(31 << 20),
+        memory_bytes_max: (!number.is_multiple_of(3)).then_some(64 << 20),
+        pids: Some(7 + number),
+        pids_max: Some(128),
+        network_rx_bytes: Some(0),
+        network_tx_bytes: None,
+        sources: sources.map(|(field, source)| (field.to_owned(), source.to_owned())).into(),
+    }
+}
+
+pub(crate) fn usages(containers: &[Container]) -> Usages {
+    let alive = containers.iter().enumerate().filter(|(_, container)| container.state.is_alive());
+    alive.map(|(index, container)| (container.id.clone(), usage(index as u64 % 8))).collect()
+}
+
+pub(crate) fn processes() -> Vec<Process> {
+    let process = |pid: i32, inside: i32, command: &str| Process {
+        pid,
+        pid_inside: Some(inside),
+        ppid: 4240,
+        uid_inside: Some(999),
+        command: command.into(),
+        state: 'S',
+        rss_bytes: Some(11 << 20),
+        cpu_usec: Some(340_000 * inside as u64),
+    };
+    vec![
+        process(4243, 1, "postgres -D /data -c shared_buffers=16MB"),
+        process(4250, 12, "postgres: checkpointer"),
+        Process { rss_bytes: None, state: 'Z', ..process(4251, 13, HOSTILE) },
+    ]
+}
+
+pub(crate) fn namespaces() -> Vec<Namespace> {
+    let namespace = |(index, kind): (usize, Kind)| Namespace {
+        kind,
+        inode: (kind != Kind::Time).then_some(4_026_532_201 + index as u64),
+        host_inode: Some(4_026_531_835 + index as u64),
+        sharing: match kind {
+            Kind::Time => Sharing::Host,
+            Kind::Net => Sharing::Containers(vec!["web".into(), HOSTILE.into()]),
+            _ => Sharing::Own,
+        },
+        source: format!("/proc/4243/ns/{}", kind.as_str()),
+    };
+    Kind::ALL.into_iter().enumerate().map(namespace).collect()
+}
+
+pub(crate) fn cgroup() -> Cgroup {
+    let figure = |name: &str, value: Value, unit: Unit, source: &str, raw: &str| Figure {
+        name: name.into(),
+        value,
+        unit,
+        source: source.into(),
+        raw: raw.into(),
+    };
+    let number = Value::Number;
+    let memory = "/sys/fs/cgroup/memory/belljar/4f2a";
+    let cpu = "/sys/fs/cgroup/cpu,cpuacct/belljar/4f2a";
+    let pids = "/sys/fs/cgroup/pids/belljar/4f2a";
+    let file = |folder: &str, name: &str| format!("{folder}/{name}");
+    Cgroup {
+        mode: "hybrid".into(),
+        controllers: vec![
+            Controller {
+                name: "cpu".into(),
+                version: Version::V1,
+                path: cpu.into(),
+                limits: vec![
+                    figure("cpus_max", number(0.5), Unit::Cpus, &file(cpu, "cpu.cfs_quota_us"), "50000"),
+                    figure("cpu_period_usec", number(100_000.0), Unit::Usec, &file(cpu, "cpu.cfs_period_us"), "100000"),
+                ],
+                usage: vec![
+                    figure("cpu_usec_total", number(2_469_134.0), Unit::Usec, &file(cpu, "cpuacct.usage"), "2469134211"),
+                    figure("throttled_count", number(1_732.0), Unit::Count, &file(cpu, "cpu.stat#nr_throttled"), "1732"),
+                ],
+            },
+            Controller {
+                name: "memory".into(),
+                version: Version::V1,
+                path: memory.into(),
+                limits: vec![
+                    figure("memory_bytes_max", number(67_108_864.0), Unit::Bytes, &file(memory, "memory.limit_in_bytes"), "67108864"),
+                    figure("kernel_memory_bytes_max", Value::Unlimited, Unit::Bytes, &file(memory, "memory.kmem.limit_in_bytes"), "-1"),
+                ],
+                usage: vec![
+                    figure("memory_bytes", number(20_108_864.0), Unit::Bytes, &file(memory, "memory.usage_in_bytes"), "20108864"),
+                    figure("inactive_file_bytes", Value::Unknown, Unit::Bytes, &file(memory, "memory.stat#inactive_file"), HOSTILE),
+                ],
+            },
+            Controller {
+                name: "pids".into(),
+                version: Version::V2,
+                path: pids.into(),
+                limits: vec![figure("pids_max", number(128.0), Unit::Count, &file(pids, "pids.max"), "128")],
+                usage: vec![figure("pids", number(7.0), Unit::Count, &file(pids, "pids.current"), "7")],
+            },
+        ],
+    }
+}
+
+pub(crate) fn stack() -> Stack {
+    let layer = |role: Role, path: &str, at: &str, label: &str| Layer { role, path: path.into(), at: at.into(), label: label.into() };
+    Stack {
+        layers: vec![
+            layer(Role::Upper, "/var/lib/belljar/containers/4f2a/upper", "", "database"),
+            layer(Role::Init, "/var/lib/belljar/containers/4f2a/init", "", "made at start"),
+            layer(Role::Extra, "/srv/conf/postgres", "", "/srv/conf/postgres"),
+            layer(Role::Image, "/var/lib/belljar/images/host/9c1e", "", "host skeleton"),
+            layer(Role::Image, "/usr", "usr", "the host's /usr"),
+        ],
+        work: "/var/lib/belljar/containers/4f2a/work".into(),
+        merged: Some("/proc/4243/root".into()),
+    }
+}
+
+pub(crate) fn entries() -> Vec<Entry> {
+    let entry = |name: &str, kind: FileKind, layer: usize, status: Status| Entry {
+        name: name.into(),
+        path: format!("/etc/{name}"),
+        kind,
+        size_bytes: 1_337,
+        mode: if kind == FileKind::Directory { 0o755 } else { 0o644 },
+        uid: 0,
+        gid: 0,
+        modified_at_ms: NOW_MS - 86_400_000,
+        link_target: (kind == FileKind::Symlink).then(|| "/usr/share/zoneinfo/Europe/Paris".into()),
+        layer,
+        status,
+    };
+    vec![
+        entry("conf.d", FileKind::Directory, 2, Status::Unchanged),
+        entry("ssl", FileKind::Directory, 0, Status::Replaced),
+        entry("hostname", FileKind::File, 1, Status::Unchanged),
+        entry("localtime", FileKind::Symlink, 3, Status::Unchanged),
+        entry("motd", FileKind::File, 3, Status::Deleted),
+        entry("passwd", FileKind::File, 0, Status::Modified),
+        entry("rw.txt", FileKind::File, 0, Status::Added),
+        entry(HOSTILE, FileKind::File, 0, Status::Added),
+        entry("gone", FileKind::Directory, 99, Status::Deleted),
+    ]
+}
+
+pub(crate) fn changes() -> Vec<Change> {
+    let change = |path: &str, status: Status, size_bytes: u64| Change { path: path.into(), status, kind: FileKind::File, size_bytes };
+    vec![
+        change("/etc/motd", Status::Deleted, 0),
+        change("/etc/passwd", Status::Modified, 1_337),
+        change("/etc/rw.txt", Status::Added, 12),
+        change("/etc/ssl", Status::Replaced, 0),
+        change("/var/log/postgresql/postgresql.log", Status::Added, 48_213),
+        change(&format!("/tmp/{HOSTILE}"), Status::Added, 1),
+    ]
+}
+
+pub(crate) fn lines() -> Vec<LogLine> {
+    let texts = [
+        (Stream::Stderr, "LOG:  starting PostgreSQL 17.2 on x86_64-pc-linux-gnu, compiled by gcc, 64-bit"),
+        (Stream::Stderr, "LOG:  listening on IPv4 address \"127.0.0.1\", port 5432"),
+        (Stream::Stdout, "database system was shut down at 2026-11-23 21:38:58 UTC"),
+        (Stream::Stderr, "WARNING:  could not open statistics file: Permission denied"),
+        (Stream::Stdout, HOSTILE),
+        (Stream::Stdout, "\u{1b}[31mred by an escape sequence\u{1b}[0m and a \ttab"),
+        (Stream::Stdout, ""),
+        (Stream::Stdout, "database system is ready to accept connections"),
+    ];
+    let line = |(index, (stream, text)): (usize, (Stream, &str))| LogLine {
+        at_usec: (NOW_MS - 60_000) * 1000 + index as i64 * 137_211,
+        stream,
+        text: text.into(),
+        partial: false,
+    };
+    texts.into_iter().enumerate().map(line).collect()
+}
+
+pub(crate) fn events() -> Vec<Event> {
+    let id = container(1, "database", &["x"]).id;
+    let message = |kind: EventKind| match kind {
+        EventKind::OutOfMemory => "out of memory, limit 4 MiB, peak 4 MiB, process tail (pid 5117)".to_owned(),
+        EventKind::StartFailed => "could not start typo: exec nginxx: ENOENT: no such file or directory".to_owned(),
+        EventKind::Started => "started as pid 4243".to_owned(),
+        EventKind::Deleted => HOSTILE.to_owned(),
+        other => format!("{} by a person", other.as_str().replace('_', " ")),
+    };
+    let event = |(index, kind): (usize, EventKind)| Event {
+        id: 1000 - index as i64,
+        at_ms: NOW_MS - 47_000 * index as i64,
+        kind,
+        container: (!matches!(kind, EventKind::ImageImported | EventKind::ImageDeleted)).then(|| id.clone()),
+        subject: if kind == EventKind::Deleted { HOSTILE.into() } else { "database".into() },
+        message: message(kind),
+    };
+    EventKind::ALL.into_iter().enumerate().map(event).collect()
+}
+
+pub(crate) fn plan() -> PlanRecord {
+    use Place::{Inside, Outside};
+    let steps = [
+        ("create cgroup belljar/4f2a in cpu, memory, pids", Outside, 420),
+        ("limit memory to 64 MiB, swap to 0", Outside, 61),
+        ("clone with new mnt, pid, net, uts, ipc, user, cgroup namespaces", Outside, 980),
+        ("map ids 0-65535 to 165536-231071", Outside, 88),
+        ("mount overlay (5 lower layers)", Inside, 510),
+        ("bind /srv/database at /data, read-write, no set-uid, no devices", Inside, 73),
+        ("mount proc at /proc, no set-uid, no devices, no programs", Inside, 120),
+        ("pivot root", Inside, 34),
+        ("mask /proc/kcore", Inside, 19),
+        ("set hostname db.home.arpa", Inside, 4),
+        ("drop bounding capabilities (27)", Inside, 15),
+        ("load seccomp filter (353 system calls allowed)", Inside, 210),
+        ("exec postgres", Inside, 640),
+    ];
+    let record =
+        |(text, place, usec): (&str, Place, u64)| StepRecord { text: text.into(), place, outcome: Outcome::Done, took_usec: Some(usec) };
+    PlanRecord { steps: steps.into_iter().map(record).collect(), failure: None }
+}
+
+pub(crate) fn failed_plan() -> PlanRecord {
+    let mut plan = plan();
+    let count = plan.steps.len();
+    plan.steps[count - 3].outcome = Outcome::Failed;
+    for step in &mut plan.steps[count - 2..] {
+        (step.outcome, step.took_usec) = (Outcome::Pending, None);
+    }
+    plan.failure =
+        Some(Failure { step: "drop".into(), object: "bounding capabilities".into(), cause: "EPERM: operation not permitted".into() });
+    plan
+}
+
+pub(crate) fn images() -> Vec<Image> {
+    let image = |name: &str, kind: ImageKind, size_bytes: u64, entries: u64| Image {
+        name: name.parse().expect("a sample image"),
+        kind,
+        digest: format!("sha256:{}", container(77, "x", &["x"]).id),
+        size_bytes,
+        entries,
+        created_at_ms: NOW_MS - 86_400_000,
+    };
+    vec![image("host", ImageKind::Host, 0, 41), image("alpine-3.22", ImageKind::Rootfs, 8_234_111, 1_204)]
+}
+
+pub(crate) fn host() -> Host {
+    let controller = |name: &str, version: Version| HostController { name: name.into(), version };
+    Host {
+        hostname: "attic".into(),
+        kernel: "6.1.0-28-amd64".into(),
+        memory_bytes: 8_254_390_272,
+        cpus: 4,
+        pids: 4_194_304,
+        cgroup_mode: "hybrid".into(),
+        controllers: vec![controller("cpu", Version::V1), controller("memory", Version::V1), controller("pids", Version::V2)],
+        user_namespaces: Support::Yes,
+        idmapped_mounts: Support::No("the file system below /var/lib/belljar cannot be mounted with other owners".into()),
+        data_dir: "/var/lib/belljar".into(),
+        run_dir: "/run/belljar".into(),
+        instance: "belljar".into(),
+    }
+}
+
+pub(crate) fn capacity() -> HostCapacity {
+    HostCapacity { memory_bytes: 8_254_390_272, cpus: 4, pids: 4_194_304 }
+}
+
+pub(crate) fn tokens() -> Vec<Token> {
+    vec![
+        Token { name: "backup script".into(), created_at_ms: NOW_MS - 864_000_000, last_used_at_ms: Some(NOW_MS - 240_000) },
+        Token { name: HOSTILE.into(), created_at_ms: NOW_MS, last_used_at_ms: None },
+    ]
+}
