@@ -180,9 +180,14 @@ impl Server {
         wait_until(&format!("{key} is {state}"), || Some(self.container(key)).filter(|container| container["state"] == state))
     }
 
-    /// Everything the container wrote so far, stdout and stderr in order.
+    /// Everything the container wrote so far, stdout and stderr in order, a line each.
     pub fn logs(&self, key: &str) -> String {
-        self.api().get(&format!("/api/v1/containers/{key}/logs")).expect(200).text()
+        let lines = rows(&self.api().get(&format!("/api/v1/containers/{key}/logs")).expect(200).json());
+        let text = |line: &Value| {
+            let end = if line["partial"] == true { "" } else { "\n" };
+            line["text"].as_str().unwrap_or_default().to_owned() + end
+        };
+        lines.iter().map(text).collect()
     }
 
     /// Waits until the container's log contains `text`, and returns the log.
