@@ -105,16 +105,16 @@ impl<R: Read> Archive<R> {
                 b'x' => {
                     let block = self.extension(&header)?;
                     let records = pax::parse(&block).map_err(|problem| refuse(&header.name(), problem))?;
-                    self.once(extensions.records.replace(records).is_some())?;
+                    self.once(extensions.records.replace(records))?;
                 }
                 b'g' => self.global(&header)?,
                 b'L' => {
                     let name = self.extension(&header)?;
-                    self.once(extensions.long_name.replace(until_nul(name, &header)?).is_some())?;
+                    self.once(extensions.long_name.replace(until_nul(name, &header)?))?;
                 }
                 b'K' => {
                     let target = self.extension(&header)?;
-                    self.once(extensions.long_link.replace(until_nul(target, &header)?).is_some())?;
+                    self.once(extensions.long_link.replace(until_nul(target, &header)?))?;
                 }
                 _ => return self.member(&header, extensions).map(Some),
             }
@@ -140,8 +140,12 @@ impl<R: Read> Archive<R> {
         self.stream.finish()
     }
 
-    fn once(&self, seen_before: bool) -> Result<(), ImportError> {
-        if seen_before { Err(self.stream.damaged("two extension headers of one kind describe one entry")) } else { Ok(()) }
+    /// One extension header of a kind for each entry: `before` is what an earlier one said.
+    fn once<T>(&self, before: Option<T>) -> Result<(), ImportError> {
+        match before {
+            Some(_) => Err(self.stream.damaged("two extension headers of one kind describe one entry")),
+            None => Ok(()),
+        }
     }
 
     fn pass_over_body(&mut self) -> Result<(), ImportError> {

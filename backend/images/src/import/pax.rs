@@ -44,14 +44,14 @@ impl Records {
             return self.take_xattr(name, value);
         }
         // An empty value takes an earlier record back.
-        let given = !value.is_empty();
+        let given = Some(value).filter(|value| !value.is_empty());
         match key {
-            b"path" => self.path = given.then(|| value.to_vec()),
-            b"linkpath" => self.link_path = given.then(|| value.to_vec()),
-            b"size" => self.size = optional(given, || unsigned(value))?,
-            b"uid" => self.uid = optional(given, || signed(value))?,
-            b"gid" => self.gid = optional(given, || signed(value))?,
-            b"mtime" => self.mtime = optional(given, || time(value))?,
+            b"path" => self.path = given.map(<[u8]>::to_vec),
+            b"linkpath" => self.link_path = given.map(<[u8]>::to_vec),
+            b"size" => self.size = given.map(unsigned).transpose()?,
+            b"uid" => self.uid = given.map(signed).transpose()?,
+            b"gid" => self.gid = given.map(signed).transpose()?,
+            b"mtime" => self.mtime = given.map(time).transpose()?,
             // Times of access, names of owners, comments, and what vendors add: nothing that we keep.
             _ => {}
         }
@@ -76,10 +76,6 @@ impl Records {
         self.xattrs.push((name.to_vec(), value.to_vec()));
         Ok(())
     }
-}
-
-fn optional<T>(given: bool, parse: impl FnOnce() -> Result<T, &'static str>) -> Result<Option<T>, &'static str> {
-    if given { parse().map(Some) } else { Ok(None) }
 }
 
 struct Record<'a> {

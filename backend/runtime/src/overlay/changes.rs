@@ -79,13 +79,11 @@ fn walk(layers: &Layers, folder: &Folder, name: &[u8], changes: &mut Vec<Change>
 /// What the container did to a folder itself.
 fn change_of_folder(layers: &Layers, folder: &Folder, ahead: &Ahead) -> Result<Option<Change>, Error> {
     let status = match &ahead.pair {
-        Some((upper, Some(below))) if kind(below) == FileKind::Directory => {
-            folder_status(upper, below, folder.parts.first().is_some_and(super::layers::Part::is_opaque))
-        }
+        Some((upper, Some(below))) if kind(below) == FileKind::Directory => folder_status(upper, below, folder.parts.first()),
         Some((upper, below)) => file_status(upper, below.as_ref()),
         // The root, and the roots of grafts.
         None => match graft_stats(layers, folder)? {
-            Some(((_, upper), Some((_, below)))) => folder_status(&upper, &below, false),
+            Some(((_, upper), Some((_, below)))) => folder_status(&upper, &below, None),
             _ => Status::Unchanged,
         },
     };

@@ -19,7 +19,7 @@ use belljar_model::overlay::{Entry, FileKind, Stack, Status};
 use rustix::fs::Stat;
 
 pub use changes::{Sizes, changes, sizes};
-use layers::{Folder, Found, Layers, kind, shown};
+use layers::{Folder, Found, Layers, Part, kind, shown};
 
 /// Most entries of one folder that are listed.
 pub const ENTRIES_MAX: usize = 100_000;
@@ -167,7 +167,7 @@ fn describe(layers: &Layers, folder: &Folder, name: &[u8]) -> Result<Option<Entr
             let status = match &below {
                 Some((_, below)) if kind(&stat) == FileKind::Directory && kind(below) == FileKind::Directory => {
                     let child = layers.folder(&path, &folder.layers())?;
-                    folder_status(&stat, below, child.parts.first().is_some_and(layers::Part::is_opaque))
+                    folder_status(&stat, below, child.parts.first())
                 }
                 below => file_status(&stat, below.as_ref().map(|(_, stat)| stat)),
             };
@@ -190,7 +190,7 @@ struct Described {
 fn describe_graft(layers: &Layers, parent: &Folder, name: &[u8]) -> Result<Option<Entry>, Error> {
     let folder = layers.folder(&parent.path_of(name), &[])?;
     let Some((top, below)) = graft_stats(layers, &folder)? else { return Ok(None) };
-    let status = below.as_ref().map_or(Status::Unchanged, |(_, below)| folder_status(&top.1, below, false));
+    let status = below.as_ref().map_or(Status::Unchanged, |(_, below)| folder_status(&top.1, below, None));
     let layer = if status == Status::Unchanged { below.map_or(top.0, |(layer, _)| layer) } else { top.0 };
     entry(parent, name, &Described { layer, stat: top.1, status }).map(Some)
 }
@@ -199,7 +199,7 @@ type Numbered = (usize, Stat);
 
 /// The top of a graft's own stack; and where that is the upper layer, what is below it.
 fn graft_stats(layers: &Layers, folder: &Folder) -> Result<Option<(Numbered, Option<Numbered>)>, Error> {
-    let stat = |part: &layers::Part| match rustix::fs::fstat(&part.folder) {
+    let stat = |part: &Part| match rustix::fs::fstat(&part.folder) {
         Ok(stat) => Ok((part.layer, stat)),
         Err(errno) => Err(Error::Read { layer: format!("number {}", part.layer), path: shown(&folder.path), source: errno.into() }),
     };
@@ -218,9 +218,9 @@ fn file_status(upper: &Stat, below: Option<&Stat>) -> Status {
     }
 }
 
-/// What became of a folder in the upper layer that is a folder below, too.
-fn folder_status(upper: &Stat, below: &Stat, is_opaque: bool) -> Status {
-    if is_opaque {
+/// What became of a folder in the upper layer that is a folder below, too; `top` is where it may be marked as opaque.
+fn folder_status(upper: &Stat, below: &Stat, top: Option<&Part>) -> Status {
+    if top.is_some_and(Part::is_opaque) {
         Status::Replaced
     } else if (upper.st_mode, upper.st_uid, upper.st_gid) != (below.st_mode, below.st_uid, below.st_gid) {
         Status::Modified
