@@ -6,7 +6,7 @@
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use belljar_api::problem::{Kind, MEDIA_TYPE, Problem};
-use belljar_model::{Failure, Invalid};
+use belljar_model::{Container, Failure, Invalid};
 use belljar_supervisor::ErrorKind;
 
 /// Why a request was not done.
@@ -32,6 +32,13 @@ impl Fault {
         let detail = chain(error);
         tracing::error!(error = %detail, "a request failed");
         Self::new(Kind::Internal, detail)
+    }
+
+    /// What went wrong with something that was asked of `container`: it is named, so that a page leads back to it.
+    pub(crate) fn of(container: &Container, error: belljar_supervisor::Error) -> Self {
+        let mut fault = Fault::from(error);
+        fault.problem.container.get_or_insert_with(|| container.id.as_str().to_owned());
+        fault
     }
 
     /// The field that is wrong, where one is, in the model's words.

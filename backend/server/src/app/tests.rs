@@ -26,19 +26,26 @@ static OPENED: AtomicU32 = AtomicU32::new(0);
 struct House {
     app: Arc<App>,
     router: Router,
+    instance: String,
     _folder: tempfile::TempDir,
+}
+
+impl Drop for House {
+    fn drop(&mut self) {
+        belljar_testbed::traces::remove_cgroups(&self.instance);
+    }
 }
 
 /// An instance without containers; `None`, and a line that says so, where the kernel would not let us.
 async fn house() -> Option<House> {
     if !nix::unistd::Uid::effective().is_root() {
-        println!("skipped: needs root");
+        belljar_testbed::skip("root");
         return None;
     }
     // Layers must not lie on an overlay, which `/tmp` may be inside a container.
     let folder = tempfile::Builder::new().prefix("belljar-").tempdir_in("/var/tmp").expect("a folder");
     let instance = format!("router-{}-{}", std::process::id(), OPENED.fetch_add(1, Ordering::Relaxed));
-    let settings = Settings { instance, data_dir: folder.path().join("data"), run_dir: folder.path().join("run") };
+    let settings = Settings { instance: instance.clone(), data_dir: folder.path().join("data"), run_dir: folder.path().join("run") };
     std::fs::create_dir_all(&settings.data_dir).expect("a folder");
     std::fs::create_dir_all(&settings.run_dir).expect("a folder");
     let store = Store::open(&settings.data_dir.join("belljar.db")).await.expect("a database");
@@ -47,7 +54,7 @@ async fn house() -> Option<House> {
     let supervisor = Supervisor::open(settings, store.clone(), spawner).await.expect("a supervisor");
     let access = Access::open(store, std::net::SocketAddr::from(([127, 0, 0, 1], 7070)), &[]);
     let app = Arc::new(App::new(supervisor, access));
-    Some(House { router: router(app.clone()), app, _folder: folder })
+    Some(House { router: router(app.clone()), app, instance, _folder: folder })
 }
 
 fn ask(method: Method, path: &str) -> request::Builder {

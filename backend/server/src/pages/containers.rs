@@ -94,7 +94,7 @@ pub(super) async fn restart(State(app): State<Arc<App>>, Found(container): Found
 
 async fn press(app: &App, container: &Container, (request, deed): (Request, Deed), button: &Button) -> Answer<Response> {
     let asked = app.supervisor.ask(&container.id, request).await;
-    let deed = match asked.map_err(|error| about(container, error))? {
+    let deed = match asked.map_err(|error| Fault::of(container, error))? {
         Verdict::Done(_) => deed,
         Verdict::AlreadySo(_) => Deed::AlreadySo,
     };
@@ -103,13 +103,6 @@ async fn press(app: &App, container: &Container, (request, deed): (Request, Deed
 
 pub(super) async fn delete(State(app): State<Arc<App>>, Found(container): Found, Form(button): Form<Button>) -> Answer<Response> {
     let force = if button.force == "yes" { Force::Yes } else { Force::No };
-    app.supervisor.ask(&container.id, Request::Delete(force)).await.map_err(|error| about(&container, error))?;
+    app.supervisor.ask(&container.id, Request::Delete(force)).await.map_err(|error| Fault::of(&container, error))?;
     Ok(done(Deed::Deleted, container.config.name.as_str(), "/containers"))
-}
-
-/// The problem's page leads back to the container.
-fn about(container: &Container, error: belljar_supervisor::Error) -> Fault {
-    let mut fault = Fault::from(error);
-    fault.problem.container.get_or_insert_with(|| container.id.as_str().to_owned());
-    fault
 }

@@ -84,7 +84,7 @@ pub(super) async fn resume(State(app): State<Arc<App>>, Found(container): Found,
 }
 
 async fn ask(app: &App, container: &model::Container, request: Request) -> Answer<StatusCode> {
-    app.supervisor.ask(&container.id, request).await?;
+    app.supervisor.ask(&container.id, request).await.map_err(|error| Fault::of(container, error))?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -93,7 +93,8 @@ async fn ask_within(app: &App, container: &model::Container, request: Request, q
     if grace_ms > STOP_GRACE_MS_MAX {
         return Err(Invalid::new("grace_ms", format!("must be at most {STOP_GRACE_MS_MAX}")).into());
     }
-    app.supervisor.ask_within(&container.id, request, grace_ms).await?;
+    let asked = app.supervisor.ask_within(&container.id, request, grace_ms).await;
+    asked.map_err(|error| Fault::of(container, error))?;
     Ok(StatusCode::NO_CONTENT)
 }
 

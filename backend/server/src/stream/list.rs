@@ -20,9 +20,8 @@ impl List {
     pub(super) fn first(&mut self, supervisor: &Supervisor, parts: &mut Parts) -> Answer<()> {
         self.figures.clear();
         let (all, usages) = (supervisor.containers(), supervisor.usages());
-        let rows = containers::list(&all, &usages, now_ms()).map_err(unrendered)?;
-        let summary = containers::summary(&all).map_err(unrendered)?;
-        parts.push_back(Part::Html(rows + &summary));
+        parts.push_back(Part::Html(containers::list(&all, &usages, now_ms()).map_err(unrendered)?));
+        parts.push_back(Part::Html(containers::summary(&all).map_err(unrendered)?));
         Ok(())
     }
 
