@@ -85,8 +85,8 @@ export class Server {
   }
 }
 
-/** Starts a server and a browser; `things.page` is a page of a signed-in person, made anew for every test. */
-export function belljar() {
+/** Starts a server and a browser for the tests of one file, signs in, and then does what the file has to `prepare`. */
+export function belljar(prepare = async () => {}) {
   const things = {};
   before(async () => {
     things.server = new Server();
@@ -102,6 +102,7 @@ export function belljar() {
     await page.waitForURL(/\/containers/);
     things.session = await context.storageState();
     await context.close();
+    await prepare(things.server);
   });
   after(async () => {
     await things.browser?.close();

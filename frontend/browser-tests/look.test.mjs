@@ -2,19 +2,17 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { before } from "node:test";
 import { belljar, pageTest } from "./harness.mjs";
 
-const things = belljar();
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
 const HOSTILE = `<script>window.broken = 1</script><img src=x onerror="window.broken = 1">`;
 const PAGES = ["", "/namespaces", "/cgroup", "/overlay", "/logs", "/events", "/plan"].map((tab) => `/containers/shown${tab}`);
 PAGES.unshift("/containers", "/containers/new", "/images", "/events", "/host", "/settings");
 
-before(async () => {
+const things = belljar(async (server) => {
   const script = `echo ${JSON.stringify(HOSTILE)}; echo hello > /root/added; exec sleep 1d`;
-  await things.server.create({ name: "shown", command: ["sh", "-c", script], labels: { note: HOSTILE }, env: { NOTE: HOSTILE } });
+  await server.create({ name: "shown", command: ["sh", "-c", script], labels: { note: HOSTILE }, env: { NOTE: HOSTILE } });
 });
 
 for (const colorScheme of ["light", "dark"]) {
