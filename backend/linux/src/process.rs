@@ -209,13 +209,21 @@ pub fn treat_children(children: Children) -> Result<()> {
     unsafe { sigaction(Signal::SIGCHLD, &action) }.context("set", || "SIGCHLD".into()).map(drop)
 }
 
-/// Puts every signal back to its default and unblocks all: what a new program expects (`execve(2)` keeps ignored ones).
+/// Puts every signal back to its default and unblocks all: what a new program expects (`execve(2)` keeps ignored ones). All
+/// 64: the C library's own call refuses the two that it uses itself, which whoever started us may have ignored.
 pub fn reset_signals() -> Result<()> {
-    use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction, sigprocmask};
-    let action = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
-    for signal in Signal::iterator().filter(|signal| !matches!(signal, Signal::SIGKILL | Signal::SIGSTOP)) {
-        // SAFETY: as above: only the default disposition is installed, so no handler runs.
-        unsafe { sigaction(signal, &action) }.context("reset", || signal.to_string())?;
+    use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
+    /// `struct sigaction` of the kernel is at most four words; all zeroes is the default action with nothing blocked.
+    const DEFAULT: [u64; 4] = [0; 4];
+    /// Bytes of the kernel's signal set.
+    const SET_BYTES: usize = 8;
+    for signal in (1..=64).filter(|signal| !matches!(*signal, libc::SIGKILL | libc::SIGSTOP)) {
+        // SAFETY: rt_sigaction(2) demands a readable `struct sigaction`, which DEFAULT covers on every architecture, null for
+        // the old one, and the size of its set. Only the default disposition is installed, so no handler can run.
+        let done = unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, DEFAULT.as_ptr(), std::ptr::null::<u64>(), SET_BYTES) };
+        if done != 0 {
+            return Err(Error::last("reset", format!("signal {signal}")));
+        }
     }
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).context("unblock", || "signals".into())
 }
@@ -284,18 +292,29 @@ pub fn with_file_ids<T>(id: u32, work: impl FnOnce() -> Result<T>) -> Result<T> 
     done
 }
 
-/// Whether a process of this pid would notice the signal: it has a handler for it, or blocks it to fetch it itself.
-/// Read from `SigCgt` and `SigBlk` of `/proc/<pid>/status`. For PID 1 of a container a signal without either is dropped by
-/// the kernel (`pid_namespaces(7)`). Unknown counts as yes.
-pub fn notices(pid: i32, signal: i32) -> bool {
-    let Ok(status) = std::fs::read_to_string(format!("/proc/{pid}/status")) else { return true };
-    let mask = |key: &str| {
+/// What a process would do with a signal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Attention {
+    /// It has a handler for it.
+    Catches,
+    /// It blocks it: to fetch it itself, or only for a moment, as shells do while they fork.
+    Blocks,
+    /// Neither: PIDs 1 of containers never see such a signal, the kernel drops it (`pid_namespaces(7)`).
+    None,
+}
+
+/// What the process of this pid would do with the signal, by `SigCgt` and `SigBlk` of `/proc/<pid>/status`. What cannot be
+/// read counts as caught.
+pub fn attention(pid: i32, signal: i32) -> Attention {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let has = |key: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(key))?;
-        u64::from_str_radix(line.trim(), 16).ok()
+        u64::from_str_radix(line.trim(), 16).ok().map(|mask| mask >> (signal - 1) & 1 == 1)
     };
-    match (mask("SigCgt:"), mask("SigBlk:")) {
-        (Some(caught), Some(blocked)) => (caught | blocked) >> (signal - 1) & 1 == 1,
-        _ => true,
+    match (has("SigCgt:"), has("SigBlk:")) {
+        (Some(false), Some(true)) => Attention::Blocks,
+        (Some(false), Some(false)) => Attention::None,
+        _ => Attention::Catches,
     }
 }
 

@@ -1,0 +1,194 @@
+//! A crash of the server at every place where it has just changed something on the host or in the database, and what is so
+//! after it was started again: no row, folder, cgroup or process is there that belongs to nothing, and what is called
+//! running runs.
+//!
+//! The server ends itself without a word where the variable `BELLJAR_CRASH_AT` names the place; only debug builds do.
+//! Places are passed in the order of a container's life: create, start, stop, delete.
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on says so and ends")]
+
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use belljar_testbed::process::is_alive;
+use belljar_testbed::{Server, Traces, skip, wait_until};
+use serde_json::{Value, json};
+
+/// The executable under test.
+const EXECUTABLE: &str = env!("CARGO_BIN_EXE_belljar");
+/// What a crash at a place ends with.
+const CRASHED: i32 = 137;
+
+/// A server that crashes at a place; it was not running before.
+struct Doomed<'a> {
+    server: &'a Server,
+    child: Child,
+}
+
+impl<'a> Doomed<'a> {
+    fn start(server: &'a Server, place: &str) -> Self {
+        let mut command: Command = server.serve_command("127.0.0.1:0");
+        command.env("BELLJAR_CRASH_AT", place).stdout(Stdio::null()).stderr(Stdio::null());
+        let child = command.spawn().expect("the server can be executed");
+        let doomed = Self { server, child };
+        wait_until("the doomed server answers", || {
+            doomed.server.api().try_send("GET", "/api/v1/healthz", Vec::new()).ok().filter(|response| response.status == 200)
+        });
+        doomed
+    }
+
+    /// Asks for something that is never answered, and waits for the end.
+    fn ask(mut self, method: &str, path: &str, body: &Value) -> ExitStatus {
+        let body = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
+        let client = self.server.api().with("content-type", "application/json");
+        let answer = client.try_send(method, path, body);
+        assert!(answer.is_err(), "it crashed before it could answer, but it said {answer:?}");
+        self.child.wait().expect("a child can be waited for")
+    }
+}
+
+impl Drop for Doomed<'_> {
+    fn drop(&mut self) {
+        let _gone = self.child.kill();
+        let _gone = self.child.wait();
+    }
+}
+
+fn server() -> Option<Server> {
+    if !cfg!(debug_assertions) {
+        skip("a debug build");
+        return None;
+    }
+    if !nix_is_root() {
+        skip("root");
+        return None;
+    }
+    Some(Server::start(EXECUTABLE))
+}
+
+fn nix_is_root() -> bool {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata("/proc/self").expect("/proc is there").uid() == 0
+}
+
+fn body() -> Value {
+    json!({"image": "host", "name": "web", "command": ["sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.02; done"], "start": true})
+}
+
+/// What the started-again server must be able to say of itself, whatever happened before.
+fn assert_promises(server: &Server, place: &str) {
+    let answer = server.api().get("/api/v1/containers").expect(200).json();
+    let containers = answer.as_array().expect("a list").clone();
+    for container in &containers {
+        let alive = container["pid"].as_i64().is_some_and(|pid| is_alive(i32::try_from(pid).expect("a pid fits i32")));
+        assert_eq!(container["state"] == "running", alive, "{place}: {container}");
+        assert_ne!(container["state"], "creating", "{place}");
+    }
+    let ids: Vec<&str> = containers.iter().filter_map(|container| container["id"].as_str()).collect();
+    let Traces { mounts, cgroups, files, .. } = server.traces();
+    assert!(mounts.is_empty(), "{place}: {mounts:?}");
+    for path in cgroups.iter().chain(&files).filter(|path| path.contains("/containers/") || path.contains(server.instance())) {
+        let id = path.split('/').find(|part| part.len() == 64 && part.bytes().all(|byte| byte.is_ascii_hexdigit()));
+        let belongs = id.is_none_or(|id| ids.contains(&id) || path.contains("/images/"));
+        assert!(belongs, "{place}: {path} belongs to nothing");
+    }
+}
+
+/// Lets the server crash at each place while `method path` is asked of it, with a container that `prepare` made; `check`
+/// then looks at the container, if it is still there.
+fn crash_at_each(places: &[&str], prepare: fn(&Server), request: (&str, &str, Value), check: fn(&str, Option<Value>)) {
+    let Some(mut server) = server() else { return };
+    let before = server.traces();
+    for place in places {
+        prepare(&server);
+        assert!(server.stop().success());
+        let (method, path, body) = &request;
+        let status = Doomed::start(&server, place).ask(method, path, body);
+        assert_eq!(status.code(), Some(CRASHED), "{place} was not passed");
+        server.start_again();
+        assert_promises(&server, place);
+        let found = server.api().get("/api/v1/containers/web");
+        check(place, (found.status == 200).then(|| found.json()));
+        server.api().delete("/api/v1/containers/web?force=true");
+        server.assert_nothing_left(&before);
+    }
+}
+
+#[test]
+fn a_crash_while_creating_leaves_all_of_a_container_or_nothing() {
+    let places = ["create.inserted", "create.folders", "start.folders", "start.spec"];
+    crash_at_each(
+        &places,
+        |_| {},
+        ("POST", "/api/v1/containers", body()),
+        |place, container| {
+            assert_eq!(container, None, "{place}: nobody was told of it");
+        },
+    );
+}
+
+#[test]
+fn a_crash_while_a_container_starts_loses_no_container_that_runs() {
+    let places = ["start.launched", "start.ready", "start.recorded"];
+    crash_at_each(
+        &places,
+        |_| {},
+        ("POST", "/api/v1/containers", body()),
+        |place, container| {
+            let state = container.as_ref().map(|container| container["state"].clone());
+            // Right after the launch, its monitor may not have come far enough to be anything.
+            let allowed = state == Some(json!("running")) || place == "start.launched" && state.is_none();
+            assert!(allowed, "{place}: {container:?}");
+        },
+    );
+}
+
+#[test]
+fn a_crash_while_a_container_is_started_again_leaves_it_as_it_is() {
+    let prepare = |server: &Server| {
+        server.create(&body());
+        server.act("web", "stop");
+    };
+    let places = ["start.folders", "start.spec", "start.launched", "start.ready", "start.recorded"];
+    crash_at_each(&places, prepare, ("POST", "/api/v1/containers/web/start", Value::Null), |place, container| {
+        let state = container.expect("it was there before")["state"].clone();
+        let runs = matches!(place, "start.ready" | "start.recorded");
+        assert!(state == "running" || !runs && state == "stopped", "{place}: {state}");
+    });
+}
+
+#[test]
+fn a_crash_while_a_container_stops_does_not_undo_the_stop() {
+    let prepare = |server: &Server| drop(server.create(&body()));
+    let places = ["stop.wanted", "stop.signalled", "stop.ended", "stop.recorded"];
+    crash_at_each(&places, prepare, ("POST", "/api/v1/containers/web/stop", Value::Null), |place, container| {
+        let container = container.expect("it was there before");
+        assert_eq!(container["wanted"], "stopped", "{place}");
+    });
+}
+
+#[test]
+fn a_crash_while_a_container_is_killed_leaves_it_stopped() {
+    let prepare = |server: &Server| drop(server.create(&body()));
+    crash_at_each(&["stop.killed"], prepare, ("POST", "/api/v1/containers/web/kill", Value::Null), |place, container| {
+        let container = container.expect("it was there before");
+        assert_eq!(container["wanted"], "stopped", "{place}");
+    });
+}
+
+#[test]
+fn a_crash_while_a_container_is_deleted_deletes_it() {
+    let prepare = |server: &Server| drop(server.create(&body()));
+    let places = ["delete.wanted", "delete.cgroup", "delete.folders", "delete.row"];
+    crash_at_each(&places, prepare, ("DELETE", "/api/v1/containers/web?force=true", Value::Null), |place, container| {
+        assert_eq!(container, None, "{place}");
+    });
+}
+
+#[test]
+fn a_stop_that_a_crash_interrupted_is_finished_by_the_next_server() {
+    let Some(mut server) = server() else { return };
+    server.create(&body());
+    assert!(server.stop().success());
+    Doomed::start(&server, "stop.wanted").ask("POST", "/api/v1/containers/web/stop", &Value::Null);
+    server.start_again();
+    server.wait_for_state("web", "stopped");
+}
