@@ -18,6 +18,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::time::Duration;
 
+use belljar_linux::process::{self, Children};
 use belljar_monitor::Spawner;
 use belljar_server::{Banner, Server};
 use belljar_store::Store;
@@ -47,6 +48,9 @@ pub(crate) fn serve(arguments: &ServeArguments, place: &Place) -> Result<(), Ref
     let _held = take_folders(arguments, place)?;
     check_port(arguments.listen)?;
     let spawner = Spawner::launch(Path::new(OWN_EXECUTABLE)).map_err(Refusal::part("start the helper that makes monitors"))?;
+    // From here on nobody is waited for. As the first process of a container (docker-compose.yml) this one also inherits what a
+    // killed monitor leaves, which must not stay as a zombie.
+    process::treat_children(Children::Forgotten).map_err(Refusal::part("let children end by themselves"))?;
     let workers = std::thread::available_parallelism().map_or(1, usize::from).min(WORKERS_MAX);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build();
     let runtime = runtime.map_err(Refusal::part("start threads"))?;

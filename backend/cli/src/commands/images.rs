@@ -42,7 +42,6 @@ async fn import(session: &mut Session, name: String, file: &Path) -> Outcome {
     Ok(DONE)
 }
 
-#[expect(clippy::ptr_arg, reason = "the layout of an answer takes the answer's own type")]
 fn table(images: &Vec<Image>, now_ms: i64) -> Table {
     let mut table = Table::new(&["NAME", "KIND", "DIGEST", "ENTRIES", "SIZE", "CREATED"]).figures(&[3, 4]);
     for image in images {

@@ -16,7 +16,6 @@ use crate::output::{Table, Tone, complain, harmless};
 const UNKNOWN: &str = "-";
 
 /// `namespaces`.
-#[expect(clippy::ptr_arg, reason = "the layout of an answer takes the answer's own type")]
 pub(crate) fn namespaces(namespaces: &Vec<Namespace>, _now_ms: i64) -> Table {
     let mut table = Table::new(&["TYPE", "INODE", "HOST", "WHOSE", "SOURCE"]).figures(&[1, 2]);
     let inode = |inode: Option<u64>| inode.map_or(UNKNOWN.to_owned(), |inode| inode.to_string());

@@ -1,12 +1,15 @@
 //! `list` and `inspect`.
 
 use belljar_api::Container;
-use belljar_model::{State, size};
+use belljar_model::State;
 
 use super::{DONE, Outcome, Session, container};
 use crate::arguments::{Containers, ListArguments};
 use crate::output::table::Cell;
 use crate::output::{Table, Tone, age, now_ms};
+
+/// Characters of a command that are shown: enough to know it again.
+const COMMAND_CHARS: usize = 40;
 
 /// `list`: those that run, or all.
 pub(crate) async fn list(session: &mut Session, arguments: ListArguments) -> Outcome {
@@ -37,18 +40,14 @@ pub(crate) async fn inspect(session: &mut Session, containers: Containers) -> Ou
 }
 
 fn table(containers: &[Container], now_ms: i64) -> Table {
-    let mut table = Table::new(&["NAME", "ID", "IMAGE", "COMMAND", "MEMORY", "PIDS", "CREATED", "STATE"]).figures(&[4, 5]);
+    let mut table = Table::new(&["NAME", "ID", "IMAGE", "COMMAND", "CREATED", "STATE"]);
     for container in containers {
-        let usage = container.usage.as_ref();
-        let memory = usage.and_then(|usage| usage.memory_working_set_bytes.or(usage.memory_bytes)).map(size::display);
         let (state, tone) = state(container, now_ms);
         table.row(vec![
             (&container.name).into(),
             (&container.short_id).into(),
             (&container.image).into(),
-            container.command.join(" ").into(),
-            memory.unwrap_or_default().into(),
-            usage.and_then(|usage| usage.pids).map(|pids| pids.to_string()).unwrap_or_default().into(),
+            Cell::short(container.command.join(" "), COMMAND_CHARS),
             age::ago(container.created_at_ms, now_ms).into(),
             Cell::toned(state, tone),
         ]);
@@ -93,7 +92,7 @@ mod tests {
     #[test]
     fn a_container_that_runs_shows_for_how_long() {
         let row = row(container(serde_json::json!({"uptime_ms": 180_000})));
-        assert_eq!(row, "web    abababababab   host    sleep 1d                   5 minutes ago   running, 3 minutes");
+        assert_eq!(row, "web    abababababab   host    sleep 1d   5 minutes ago   running, 3 minutes");
     }
 
     #[test]

@@ -18,24 +18,31 @@ const CLEAR: &[u8] = b"\x1b[H\x1b[J";
 /// What is shown where the kernel has no figure.
 const UNKNOWN: &str = "-";
 
-/// `stats`: once, or again every second until it is interrupted.
+/// What each container uses, by its name.
+type Readings = Vec<(String, Usage)>;
+
+/// `stats`: once, or again every second until it is interrupted. A share of a processor needs two readings, so the first
+/// table comes after the second one.
 pub(crate) async fn stats(session: &mut Session, arguments: StatsArguments) -> Outcome {
     let mut ticks = tokio::time::interval(EVERY);
+    ticks.tick().await;
+    let mut before = read(session, &arguments.containers).await?;
     loop {
         ticks.tick().await;
-        let readings = read(session, &arguments.containers).await?;
+        let now = read(session, &arguments.containers).await?;
         if !arguments.no_stream && session.paper.is_terminal() {
             session.paper.text(CLEAR)?;
         }
-        session.paper.table(&table(&readings))?;
+        session.paper.table(&table(&before, &now))?;
         session.paper.flush()?;
         if arguments.no_stream {
             return Ok(DONE);
         }
+        before = now;
     }
 }
 
-async fn read(session: &Session, names: &[String]) -> Result<Vec<(String, Usage)>, Failure> {
+async fn read(session: &Session, names: &[String]) -> Result<Readings, Failure> {
     let mut containers: Vec<Container> = Vec::new();
     if names.is_empty() {
         containers = session.client.fetch("/containers").await?;
@@ -56,13 +63,15 @@ async fn read(session: &Session, names: &[String]) -> Result<Vec<(String, Usage)
     Ok(readings)
 }
 
-fn table(readings: &[(String, Usage)]) -> Table {
+fn table(before: &Readings, now: &Readings) -> Table {
     let mut table = Table::new(&["NAME", "CPU", "MEMORY", "LIMIT", "PEAK", "PIDS", "RECEIVED", "SENT"]).figures(&[1, 2, 3, 4, 5, 6, 7]);
     let bytes = |figure: Option<u64>| figure.map_or(UNKNOWN.to_owned(), size::display);
-    for (name, usage) in readings {
+    for (name, usage) in now {
+        let earlier = before.iter().find(|(other, _)| other == name).map(|(_, usage)| usage);
+        let percent = earlier.and_then(|earlier| cpu_percent(earlier, usage));
         table.row(vec![
             name.into(),
-            usage.cpu_percent.map_or(UNKNOWN.to_owned(), |percent| format!("{percent:.1}%")).into(),
+            percent.map_or(UNKNOWN.to_owned(), |percent| format!("{percent:.1}%")).into(),
             bytes(usage.memory_working_set_bytes.or(usage.memory_bytes)).into(),
             bytes(usage.memory_bytes_max).into(),
             bytes(usage.memory_bytes_peak).into(),
@@ -74,8 +83,15 @@ fn table(readings: &[(String, Usage)]) -> Table {
     table
 }
 
+/// Share of one processor between two readings of ours, in percent. The server's own is taken since *its* last look, which
+/// may be a moment ago. `None` where the container began anew in between, and its count with it.
+fn cpu_percent(before: &Usage, now: &Usage) -> Option<f64> {
+    let used_usec = now.cpu_usec_total?.checked_sub(before.cpu_usec_total?)?;
+    let passed_usec = u64::try_from(now.at_ms.checked_sub(before.at_ms)?).ok()?.checked_mul(1000)?;
+    (passed_usec > 0).then(|| used_usec as f64 / passed_usec as f64 * 100.0)
+}
+
 /// `top`.
-#[expect(clippy::ptr_arg, reason = "the layout of an answer takes the answer's own type")]
 pub(crate) fn processes(processes: &Vec<Process>, _now_ms: i64) -> Table {
     let mut table = Table::new(&["PID", "INSIDE", "PARENT", "UID", "STATE", "MEMORY", "CPU TIME", "COMMAND"]).figures(&[0, 1, 2, 3, 5, 6]);
     for process in processes {
@@ -99,10 +115,21 @@ mod tests {
     use super::*;
     use crate::output::Paint;
 
+    fn reading(at_ms: i64, cpu_usec_total: Option<u64>) -> Usage {
+        let usage = belljar_model::usage::Usage { at_ms, cpu_usec_total, memory_bytes: Some(3 << 20), pids: Some(2), ..Default::default() };
+        usage.into()
+    }
+
     #[test]
     fn a_figure_that_the_kernel_does_not_have_is_a_dash_and_never_zero() {
-        let usage = Usage::from(belljar_model::usage::Usage { memory_bytes: Some(3 << 20), pids: Some(2), ..Default::default() });
-        let text = table(&[("web".into(), usage)]).render(Paint::Plain);
+        let text = table(&Vec::new(), &vec![("web".into(), reading(0, None))]).render(Paint::Plain);
         assert_eq!(text.lines().last(), Some("web      -    3 MiB       -      -      2          -      -"));
+    }
+
+    #[test]
+    fn the_share_of_a_processor_is_that_between_two_readings() {
+        assert_eq!(cpu_percent(&reading(0, Some(0)), &reading(1000, Some(1_500_000))), Some(150.0));
+        assert_eq!(cpu_percent(&reading(0, Some(9)), &reading(1000, Some(3))), None, "it was started again");
+        assert_eq!(cpu_percent(&reading(5, Some(1)), &reading(5, Some(1))), None, "no time has passed");
     }
 }

@@ -26,7 +26,6 @@ pub(crate) async fn token(session: &mut Session, command: TokenCommand) -> Outco
     Ok(DONE)
 }
 
-#[expect(clippy::ptr_arg, reason = "the layout of an answer takes the answer's own type")]
 fn table(tokens: &Vec<Token>, now_ms: i64) -> Table {
     let mut table = Table::new(&["NAME", "CREATED", "LAST USED"]);
     for token in tokens {

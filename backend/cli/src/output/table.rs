@@ -4,8 +4,9 @@ use super::{Paint, Tone, harmless};
 
 /// Space between two columns.
 const GAP: &str = "   ";
-/// Most characters of one cell; what is longer ends in an ellipsis.
-const CELL_CHARS_MAX: usize = 120;
+/// Most characters of one cell; what is longer ends in an ellipsis. The longest path fits, because a path that is cut is
+/// none.
+const CELL_CHARS_MAX: usize = 4096;
 
 /// On which side of its column a cell stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,13 +27,21 @@ pub(crate) struct Cell {
 impl Cell {
     /// A cell with a tone.
     pub(crate) fn toned(text: impl AsRef<str>, tone: Tone) -> Self {
-        let mut text = harmless(text.as_ref());
-        if let Some((end, _)) = text.char_indices().nth(CELL_CHARS_MAX) {
-            text.truncate(end);
-            text.push('…');
-        }
-        Self { text, tone }
+        Self { text: cut(harmless(text.as_ref()), CELL_CHARS_MAX), tone }
     }
+
+    /// A cell of at most `chars` characters, for text whose beginning says enough.
+    pub(crate) fn short(text: impl AsRef<str>, chars: usize) -> Self {
+        Self { text: cut(harmless(text.as_ref()), chars), tone: Tone::Normal }
+    }
+}
+
+fn cut(mut text: String, chars: usize) -> String {
+    if let Some((end, _)) = text.char_indices().nth(chars) {
+        text.truncate(end);
+        text.push('…');
+    }
+    text
 }
 
 impl<T: AsRef<str>> From<T> for Cell {
