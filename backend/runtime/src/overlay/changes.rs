@@ -32,6 +32,10 @@ struct Ahead {
 /// Everything that the container added, modified, deleted or replaced, sorted by path. At most [`CHANGES_MAX`], then an
 /// error.
 pub fn changes(stack: &Stack) -> Result<Vec<Change>, Error> {
+    changes_up_to(stack, CHANGES_MAX)
+}
+
+pub(super) fn changes_up_to(stack: &Stack, max: usize) -> Result<Vec<Change>, Error> {
     let layers = Layers::open(stack)?;
     let mut changes = Vec::new();
     let mut ahead = vec![Ahead { path: Vec::new(), candidates: Vec::new(), pair: None }];
@@ -42,8 +46,8 @@ pub fn changes(stack: &Stack) -> Result<Vec<Change>, Error> {
         changes.extend(change_of_folder(&layers, &folder, &next)?);
         upper.for_each_name(|name| {
             walk(&layers, &folder, name, &mut changes, &mut ahead)?;
-            let too_many = changes.len() + ahead.len() > CHANGES_MAX;
-            if too_many { Err(Error::TooMany { what: "changes", max: CHANGES_MAX }) } else { Ok(()) }
+            // What is still to be walked counts: else a million folders side by side would be held before the first is one.
+            if changes.len() + ahead.len() > max { Err(Error::TooMany { what: "changes", max }) } else { Ok(()) }
         })?;
     }
     changes.sort_unstable_by(|one, other| one.path.cmp(&other.path));

@@ -98,13 +98,17 @@ pub enum Error {
 /// `path` is absolute or relative to the container's root, without `..`; links are not followed. At most
 /// [`ENTRIES_MAX`], then an error.
 pub fn entries(stack: &Stack, path: &str) -> Result<Vec<Entry>, Error> {
+    entries_up_to(stack, path, ENTRIES_MAX)
+}
+
+fn entries_up_to(stack: &Stack, path: &str, max: usize) -> Result<Vec<Entry>, Error> {
     let layers = Layers::open(stack)?;
     let folder = descend(&layers, path)?;
     let mut names: BTreeSet<Vec<u8>> = layers.grafts_in(&folder.path).map(<[u8]>::to_vec).collect();
     for part in &folder.parts {
         part.for_each_name(|name| {
             names.insert(name.to_vec());
-            if names.len() > ENTRIES_MAX { Err(Error::TooMany { what: "entries in this folder", max: ENTRIES_MAX }) } else { Ok(()) }
+            if names.len() > max { Err(Error::TooMany { what: "entries in this folder", max }) } else { Ok(()) }
         })?;
     }
     let described = names.iter().map(|name| describe(&layers, &folder, name));

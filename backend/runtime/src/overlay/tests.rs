@@ -361,6 +361,21 @@ fn a_container_that_never_ran_has_no_upper_layer_and_no_changes() {
 }
 
 #[test]
+fn more_than_the_limit_is_an_error_that_says_the_limit_and_never_a_part() {
+    let bed = Bed::new();
+    for name in ["a", "b", "c"] {
+        std::fs::create_dir(bed.path("upper").join(name)).unwrap();
+        bed.write(&format!("upper/{name}/file"), "x");
+    }
+    assert_eq!(super::changes::changes_up_to(&bed.stack(), 6).unwrap().len(), 6);
+    let error = super::changes::changes_up_to(&bed.stack(), 5).unwrap_err();
+    assert_eq!(error.to_string(), "there are more than 5 changes, which is the limit");
+    assert_eq!(entries_up_to(&bed.stack(), "/", 4).unwrap().len(), 4);
+    let error = entries_up_to(&bed.stack(), "/", 3).unwrap_err();
+    assert_eq!(error.to_string(), "there are more than 3 entries in this folder, which is the limit");
+}
+
+#[test]
 fn a_tree_deeper_than_a_path_can_say_is_an_error_and_no_crash() {
     let bed = Bed::new();
     let name = "d".repeat(250);
