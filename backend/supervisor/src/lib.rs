@@ -22,7 +22,8 @@ mod testing;
 mod tests;
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -119,6 +120,9 @@ impl Supervisor {
     async fn open_with(settings: Settings, store: Store, launcher: Box<dyn Launch>, hierarchies: Hierarchies) -> Result<Supervisor, Error> {
         let Settings { instance, data_dir, run_dir } = settings;
         hierarchies.prepare(&instance).map_err(|error| Error::failed("prepare the cgroup", instance.clone(), error))?;
+        for folder in [&data_dir, &run_dir] {
+            make_folder(&folder.join("containers"))?;
+        }
         let images = image::open(&data_dir.join("images"), &store).await?;
         let home = Instance { name: instance, folders: Folders { data_dir, run_dir } };
         let host = host::look(&home, &hierarchies).map_err(|error| Error::failed("look at", "the host", error))?;
@@ -301,6 +305,12 @@ impl Supervisor {
         let Host { memory_bytes, cpus, pids, .. } = self.shared.host;
         belljar_model::limits::HostCapacity { memory_bytes, cpus, pids }
     }
+}
+
+/// Makes a folder that only root may look into.
+fn make_folder(path: &Path) -> Result<(), Error> {
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(|source| Error::File { operation: "make", path: path.to_owned(), source })
 }
 
 fn new_container(config: Config) -> Result<Container, Error> {

@@ -5,7 +5,8 @@
 //! row            monitor and program live    an end is noted            neither
 //! creating       adopted as running          adopted as stopped         removed: nobody was told of it
 //! wanted deleted removed                     removed                    removed
-//! alive          as it is                    stopped, as noted          stopped, lost
+//! alive          as it is, or stopped now    stopped, as noted          stopped, lost
+//!                where that was wanted
 //! at rest        adopted as running          stopped, as noted          as it is
 //! ```
 //! It takes no input and trusts no memory: an ordinary start is the same path as the one after a crash.
@@ -25,7 +26,7 @@ use belljar_runtime::{Bundle, cgroup};
 use belljar_store::Durability;
 
 use crate::clock::now_ms;
-use crate::launch::{Watched, watched};
+use crate::launch::{Watched, readable, watched};
 use crate::shared::Shared;
 use crate::task::{Beginning, Due, Task, policy_restarts};
 use crate::{Error, inspect};
@@ -72,7 +73,14 @@ async fn one(shared: &Shared, mut container: Container) -> Result<Option<Found>,
     let bundle = shared.bundle(&container.id);
     wait_for_making(&bundle).await;
     let attempt = last_attempt(shared, &container.id);
-    let seen = see(&bundle, attempt);
+    let mut seen = see(&bundle, attempt);
+    if let Seen::Lives(alive, monitor) = &seen
+        && !lives(alive.init)
+    {
+        // Its program has ended, and its monitor is about to note how.
+        drop(tokio::time::timeout(MAKING_LIMIT, readable(Some(monitor))).await);
+        seen = see(&bundle, attempt);
+    }
     let unfinished = container.state == State::Creating && matches!(seen, Seen::Nothing);
     if unfinished || container.wanted == Wanted::Deleted {
         return erase(shared, &container, unfinished).await.map(|()| None);
@@ -94,7 +102,11 @@ async fn one(shared: &Shared, mut container: Container) -> Result<Option<Found>,
         // Lost by a power cut, it would be found again: nobody was told.
         shared.store.record(&container, events, Durability::Deferred).await?;
     }
-    let due = if monitor.is_none() && starts_now(&container) { Due::Start } else { Due::Rest };
+    let due = match &monitor {
+        Some(_) if container.wanted == Wanted::Stopped => Due::Stop,
+        None if starts_now(&container) => Due::Start,
+        _ => Due::Nothing,
+    };
     Ok(Some(Found { container, attempt, monitor, due }))
 }
 
@@ -128,7 +140,6 @@ fn last_attempt(shared: &Shared, id: &ContainerId) -> u64 {
 fn see(bundle: &Bundle, attempt: u64) -> Seen {
     let look = look(bundle);
     let monitored = look.alive.as_ref().filter(|alive| alive.attempt == attempt && lives(alive.monitor));
-    // A monitor that lives while its program has ended is about to note that: it is watched, and its end is the news.
     let monitor = monitored.and_then(|alive| process::open(alive.monitor.pid, alive.monitor.start_ticks).ok());
     match (monitored, monitor.and_then(|pidfd| watched(pidfd).ok())) {
         (Some(alive), Some(monitor)) => Seen::Lives(alive.clone(), monitor),
@@ -140,7 +151,8 @@ fn see(bundle: &Bundle, attempt: u64) -> Seen {
 fn adopt(shared: &Shared, container: &mut Container, alive: &Alive) -> NewEvent {
     let frozen = shared.cgroup(&container.id).is_frozen();
     container.state = if frozen { State::Paused } else { State::Running };
-    if container.wanted != Wanted::Stopped || container.init != Some(alive.init) {
+    if container.init != Some(alive.init) {
+        // A start that the row does not know yet: that is what was wanted last.
         container.wanted = Wanted::Running;
     }
     container.started_at_ms = Some(alive.started_at_ms);

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use belljar_linux::process;
+use belljar_linux::process::{self, Attention};
 use belljar_model::container::Restart;
 use belljar_model::exit::Cause;
 use belljar_model::{EventKind, Exit, NewEvent, Signal, State, Wanted};
@@ -18,6 +18,8 @@ use super::{Flow, Reply, Task, answer};
 use crate::clock::now_ms;
 use crate::{Answer, Error, crash};
 
+/// When a signal that was blocked is asked about again: a shell blocks it for a moment whenever it forks.
+const ASK_AGAIN: Duration = Duration::from_millis(100);
 /// How long a killed container may take to be gone, before its whole cgroup is killed, and again before it is given up.
 const KILL_LIMIT: Duration = Duration::from_secs(5);
 
@@ -29,6 +31,8 @@ pub(super) struct Ending {
     means: Means,
     manner: Manner,
     grace: Duration,
+    /// When the grace is over.
+    grace_ends: Instant,
     /// Who waits for the end.
     waiters: Vec<Reply>,
 }
@@ -36,9 +40,26 @@ pub(super) struct Ending {
 /// What was last done to end it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Means {
+    /// The stop signal, which may have been dropped: asked about again.
     Signal,
+    /// The stop signal, which it has.
+    Grace,
     Kill,
     KillAll,
+}
+
+impl Ending {
+    fn new(manner: Manner, grace: Duration, waiter: Option<Reply>) -> Self {
+        let began = Instant::now();
+        let grace_ends = began + grace;
+        let deadline = grace_ends.min(began + ASK_AGAIN);
+        Self { began, deadline, means: Means::Signal, manner, grace, grace_ends, waiters: Vec::from_iter(waiter) }
+    }
+
+    /// Whether it was not killed yet.
+    fn is_polite(&self) -> bool {
+        matches!(self.means, Means::Signal | Means::Grace)
+    }
 }
 
 impl Task {
@@ -46,16 +67,21 @@ impl Task {
     pub(super) async fn stop(&mut self, grace: Option<Duration>, wanted: Wanted, waiter: Option<Reply>) {
         let signal = self.container.config.stop_signal;
         let grace = grace.unwrap_or(Duration::from_millis(self.container.config.stop_grace_ms));
-        let now = Instant::now();
-        let waiters = Vec::from_iter(waiter);
-        let manner = Manner::Signal(signal);
-        self.ending = Some(Ending { began: now, deadline: now + grace, means: Means::Signal, manner, grace, waiters });
+        self.ending = Some(Ending::new(Manner::Signal(signal), grace, waiter));
         self.want(wanted).await;
         self.thaw_to_end().await;
-        let noticed = self.container.init.is_some_and(|init| process::notices(init.pid, signal.number()));
-        if signal == Signal::KILL || !noticed {
-            self.manner(Manner::Unnoticed(signal));
+        let attention = self.attention(signal);
+        if attention == Attention::None {
+            // Nothing listens for SIGKILL, and nothing has to.
+            if signal != Signal::KILL {
+                self.manner(Manner::Unnoticed(signal));
+            }
             return self.kill_now().await;
+        }
+        if let Some(ending) = &mut self.ending
+            && attention == Attention::Catches
+        {
+            (ending.means, ending.deadline) = (Means::Grace, ending.grace_ends);
         }
         if let Err(error) = self.signal(signal) {
             self.log(&error, "the stop signal could not be sent; the grace runs all the same");
@@ -65,9 +91,7 @@ impl Task {
 
     /// Ends it at once.
     pub(super) async fn kill(&mut self, waiter: Option<Reply>) {
-        let now = Instant::now();
-        let (waiters, manner) = (Vec::from_iter(waiter), Manner::Killed);
-        self.ending = Some(Ending { began: now, deadline: now, means: Means::Signal, manner, grace: Duration::ZERO, waiters });
+        self.ending = Some(Ending::new(Manner::Killed, Duration::ZERO, waiter));
         self.want(Wanted::Stopped).await;
         self.thaw_to_end().await;
         self.kill_now().await;
@@ -101,31 +125,50 @@ impl Task {
             self.log(&error, "could not be killed by signal; its cgroup is killed next");
         }
         crash::here("stop.killed");
-        if let Some(ending) = &mut self.ending
-            && ending.means == Means::Signal
-        {
-            ending.means = Means::Kill;
+        if self.ending.as_ref().is_some_and(Ending::is_polite) {
+            self.take_means(Means::Kill);
+        }
+    }
+
+    fn take_means(&mut self, means: Means) {
+        if let Some(ending) = &mut self.ending {
+            ending.means = means;
             ending.deadline = Instant::now() + KILL_LIMIT;
         }
     }
 
     pub(super) async fn grace_over(&mut self) -> Flow {
-        let Some(ending) = &mut self.ending else { return Flow::Continue };
-        let grace = ending.grace;
-        match (ending.means, ending.manner) {
-            (Means::Signal, Manner::Signal(signal)) => {
-                self.manner(Manner::Overdue(signal, grace));
+        let Some((means, manner)) = self.ending.as_ref().map(|ending| (ending.means, ending.manner)) else { return Flow::Continue };
+        match (means, manner) {
+            (Means::Signal, Manner::Signal(signal)) if self.attention(signal) == Attention::None => {
+                self.manner(Manner::Unnoticed(signal));
                 self.kill_now().await;
             }
-            (Means::Signal, _) => self.kill_now().await,
+            (Means::Signal | Means::Grace, Manner::Signal(signal)) => self.go_on_waiting(signal).await,
+            (Means::Signal | Means::Grace, _) => self.kill_now().await,
             (Means::Kill, _) => {
-                ending.means = Means::KillAll;
-                ending.deadline = Instant::now() + KILL_LIMIT;
+                self.take_means(Means::KillAll);
                 self.clear_cgroup().await;
             }
             (Means::KillAll, _) => self.give_up(),
         }
         Flow::Continue
+    }
+
+    /// It has the signal: the rest of the grace, and then no more.
+    async fn go_on_waiting(&mut self, signal: Signal) {
+        let Some(ending) = &mut self.ending else { return };
+        if Instant::now() < ending.grace_ends {
+            (ending.means, ending.deadline) = (Means::Grace, ending.grace_ends);
+            return;
+        }
+        let grace = ending.grace;
+        self.manner(Manner::Overdue(signal, grace));
+        self.kill_now().await;
+    }
+
+    fn attention(&self, signal: Signal) -> Attention {
+        self.container.init.map_or(Attention::None, |init| process::attention(init.pid, signal.number()))
     }
 
     /// The kernel does not let go of it (a process waits for a disk that does not answer). It is still watched.
@@ -148,9 +191,10 @@ impl Task {
     pub(super) fn hurry(&mut self, grace: Option<Duration>, waiter: Reply) {
         let grace = grace.unwrap_or(Duration::from_millis(self.container.config.stop_grace_ms));
         if let Some(ending) = &mut self.ending
-            && ending.means == Means::Signal
+            && ending.is_polite()
         {
-            ending.deadline = ending.deadline.min(Instant::now() + grace);
+            ending.grace_ends = ending.grace_ends.min(Instant::now() + grace);
+            ending.deadline = ending.deadline.min(ending.grace_ends);
         }
         self.wait_for_end(waiter);
     }

@@ -55,17 +55,19 @@ pub(crate) struct Command {
 pub(crate) enum Beginning {
     /// The container is new.
     Create { start: StartNow, reply: oneshot::Sender<Result<Container, Error>> },
-    /// It was there already; its monitor, if one lives; and whether it is due to be started.
+    /// It was there already; its monitor, if one lives; and what is due for it.
     Restore { monitor: Option<Watched>, due: Due },
 }
 
-/// Whether a container that was found at rest is started at once.
+/// What is due at once for a container that was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Due {
-    /// Its restart policy says so.
+    /// A start: it rests, and its restart policy says so.
     Start,
-    /// It rests.
-    Rest,
+    /// A stop: it lives, and a person wanted it to rest before the server went away.
+    Stop,
+    /// Nothing.
+    Nothing,
 }
 
 /// Whether the task goes on.
@@ -151,8 +153,10 @@ impl Task {
             Beginning::Create { start, reply } => self.create(start, reply).await,
             Beginning::Restore { monitor, due } => {
                 self.monitor = monitor;
-                if due == Due::Start {
-                    self.restart_at = Some(Instant::now());
+                match due {
+                    Due::Start => self.restart_at = Some(Instant::now()),
+                    Due::Stop => self.stop(None, Wanted::Stopped, None).await,
+                    Due::Nothing => {}
                 }
                 Flow::Continue
             }
