@@ -99,8 +99,12 @@
     source.onmessage = (message) => receive(message.data);
     source.addEventListener("gone", (message) => {
       const element = document.getElementById(message.data);
-      if (element?.matches("tr, li")) element.remove();
-      else if (element) location.assign("/containers");
+      if (element?.matches("tr, li")) {
+        const list = element.parentElement;
+        element.remove();
+        // The page of an empty list is another one, with a way to begin.
+        if (list.childElementCount === 0) location.reload();
+      } else if (element) location.assign("/containers");
     });
     source.onerror = () => {
       say("off", "reconnecting");

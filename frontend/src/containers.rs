@@ -10,7 +10,7 @@ use crate::container::{Action, actions};
 use crate::frame::{Page, Section};
 use crate::live::Stream;
 use crate::words::Ending;
-use crate::{Error, Frame, Tone, figure, part};
+use crate::{Error, Frame, Part, Tone, figure};
 
 /// Usage of those containers that have any.
 pub type Usages = HashMap<ContainerId, Usage>;
@@ -42,12 +42,12 @@ impl Page for List<'_> {
 }
 
 impl<'a> List<'a> {
-    fn summary(&self) -> Summary {
-        Summary::of(self.containers)
+    fn summary(&self) -> Part<Summary> {
+        Part(Summary::of(self.containers))
     }
 
-    fn rows(&self) -> Rows<'a> {
-        Rows { containers: self.containers, usages: self.usages, now_ms: self.frame.now_ms }
+    fn rows(&self) -> Part<Rows<'a>> {
+        Part(Rows { containers: self.containers, usages: self.usages, now_ms: self.frame.now_ms })
     }
 }
 
@@ -83,12 +83,11 @@ struct Rows<'a> {
     usages: &'a Usages,
     now_ms: i64,
 }
-part!(Rows<'_>);
 
 impl<'a> Rows<'a> {
-    fn rows(&self) -> impl Iterator<Item = Row<'a>> {
+    fn rows(&self) -> impl Iterator<Item = Part<Row<'a>>> {
         let (usages, now_ms) = (self.usages, self.now_ms);
-        self.containers.iter().map(move |container| Row { container, usage: usages.get(&container.id), now_ms })
+        self.containers.iter().map(move |container| Part(Row { container, usage: usages.get(&container.id), now_ms }))
     }
 }
 
@@ -102,7 +101,6 @@ struct Row<'a> {
     usage: Option<&'a Usage>,
     now_ms: i64,
 }
-part!(Row<'_>);
 
 impl<'a> Row<'a> {
     /// The one button that a person most likely wants.
@@ -115,8 +113,8 @@ impl<'a> Row<'a> {
         actions(self.container.state).into_iter().filter(move |action| action.possible && Some(action.path) != main)
     }
 
-    fn figures(&self) -> Figures<'a> {
-        Figures { container: self.container, usage: self.usage, now_ms: self.now_ms }
+    fn figures(&self) -> Part<Figures<'a>> {
+        Part(Figures { container: self.container, usage: self.usage, now_ms: self.now_ms })
     }
 }
 
@@ -127,7 +125,6 @@ struct Figures<'a> {
     usage: Option<&'a Usage>,
     now_ms: i64,
 }
-part!(Figures<'_>);
 
 impl Figures<'_> {
     fn span(&self) -> Span<'_> {
@@ -150,6 +147,11 @@ impl Span<'_> {
     pub(crate) fn uptime(&self) -> Option<String> {
         let alive = self.container.state.is_alive();
         self.container.started_at_ms.filter(|_| alive).map(|since_ms| figure::span(self.now_ms - since_ms))
+    }
+
+    /// `3 min ago`, where it is stopped.
+    pub(crate) fn ended_ago(&self) -> Option<String> {
+        self.container.exit.as_ref().map(|exit| figure::ago(self.now_ms, exit.at_ms))
     }
 
     /// How it ended, where it is stopped.
@@ -213,8 +215,11 @@ impl Gauges {
             None => (usage.memory_bytes, "memory_bytes"),
         };
         let cpu_limit = container.config.limits.cpus.map(|cpus| cpus * 100.0);
+        let mut cpu = gauge(usage.cpu_percent, cpu_limit, "cpu_usec_total", figure::percent);
+        // A limit does not move, so it needs no tenths to stand still in its column.
+        cpu.limit = cpu.limit.and(cpu_limit).map(|percent| format!("{} %", figure::decimal(percent)));
         Self {
-            cpu: gauge(usage.cpu_percent, cpu_limit, "cpu_usec_total", figure::percent),
+            cpu,
             memory: gauge(number(memory), number(usage.memory_bytes_max), memory_field, |bytes| figure::bytes(bytes as u64)),
             pids: gauge(number(usage.pids), number(usage.pids_max), "pids", |pids| figure::count(pids as u64)),
         }
@@ -229,7 +234,6 @@ struct Summary {
     failed: usize,
     resting: usize,
 }
-part!(Summary);
 
 impl Summary {
     fn of(containers: &[Container]) -> Self {

@@ -5,7 +5,7 @@ use belljar_model::Event;
 
 use crate::frame::{Page, Section};
 use crate::live::Stream;
-use crate::{Error, Frame, figure, part, words};
+use crate::{Error, Frame, Part, figure, words};
 
 /// The page `/events`.
 #[derive(Template)]
@@ -34,8 +34,8 @@ impl Page for Events<'_> {
 }
 
 impl<'a> Events<'a> {
-    fn table(&self) -> Table<'a> {
-        Table { events: self.events, now_ms: self.frame.now_ms }
+    fn table(&self) -> Part<Table<'a>> {
+        Part(Table { events: self.events, now_ms: self.frame.now_ms })
     }
 }
 
@@ -55,12 +55,11 @@ pub(crate) struct Table<'a> {
     pub(crate) events: &'a [Event],
     pub(crate) now_ms: i64,
 }
-part!(Table<'_>);
 
 impl<'a> Table<'a> {
-    fn rows(&self) -> impl Iterator<Item = Row<'a>> {
+    fn rows(&self) -> impl Iterator<Item = Part<Row<'a>>> {
         let now_ms = self.now_ms;
-        self.events.iter().map(move |event| Row { event, now_ms })
+        self.events.iter().map(move |event| Part(Row { event, now_ms }))
     }
 }
 
@@ -70,4 +69,3 @@ struct Row<'a> {
     event: &'a Event,
     now_ms: i64,
 }
-part!(Row<'_>);

@@ -55,7 +55,7 @@ pub fn usec(value: impl Borrow<u64>) -> String {
         0..1_000 => format!("{value} µs"),
         1_000..10_000 => format!("{ms:.1} ms"),
         10_000..1_000_000 => format!("{ms:.0} ms"),
-        1_000_000..60_000_000 => format!("{:.1} s", ms / 1000.0),
+        1_000_000..60_000_000 => format!("{} s", format!("{:.1}", ms / 1000.0).trim_end_matches(".0")),
         _ => span(i64::try_from(value / 1000).unwrap_or(i64::MAX)),
     }
 }

@@ -32,6 +32,9 @@ impl Page for Images<'_> {
     }
 }
 
+/// Most containers named beside an image.
+const USERS_SHOWN_MAX: usize = 5;
+
 impl<'a> Images<'a> {
     /// Names of the containers that were made from `image`.
     fn users(&self, image: &Image) -> Vec<&'a str> {

@@ -6,14 +6,15 @@
 //! by its id ([`live`] draws the protocol). What a page shows without JavaScript is complete.
 //!
 //! This crate must never know HTTP, SQL, a clock or any I/O: the time is passed in. Everything that is shown is hostile
-//! text (names, log bytes, paths of a container) and is escaped by askama; nothing here calls its `safe` filter. The
-//! content security policy is `default-src 'self'`, so there is no inline style or script either.
+//! text (names, log bytes, paths of a container) and goes through one escaper (`escape`); no template uses the `safe`
+//! filter. The content security policy is `default-src 'self'`, so there is no inline style or script either.
 //!
 //! Start reading at [`frame`], which is around every page, then [`containers`], the list.
 
 pub mod container;
 pub mod containers;
 pub mod create;
+mod escape;
 pub mod events;
 pub mod figure;
 pub mod frame;
@@ -28,10 +29,5 @@ pub mod words;
 pub use askama::{Error, Template};
 pub use frame::{Access, Frame, Notice, Tone};
 
-/// Marks templates as HTML already, so that one can stand in another as `{{ part }}` without being escaped twice.
-macro_rules! part {
-    ($type:ty) => {
-        impl askama::filters::HtmlSafe for $type {}
-    };
-}
-pub(crate) use part;
+/// A part in another template: it is HTML already, and must not be escaped twice. Never made of anything but a template.
+pub(crate) use askama::filters::Safe as Part;

@@ -165,9 +165,13 @@ pub fn command(command: &[String]) -> String {
     quoted.collect::<Vec<_>>().join(" ")
 }
 
-/// `64 MiB`, or that there is none.
+/// `64 MiB`, or that there is no limit; a limit of nothing is `none`.
 pub fn limit_bytes(limit: &Option<u64>) -> String {
-    limit.map_or_else(|| "no limit".to_owned(), size::display)
+    match limit {
+        None => "no limit".to_owned(),
+        Some(0) => "none".to_owned(),
+        Some(bytes) => size::display(*bytes),
+    }
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use belljar_model::log::{LogLine, Stream as Output};
 
 use super::{Tab, TabPage, tab};
 use crate::frame::Page;
-use crate::{Error, Frame, figure, part};
+use crate::{Error, Frame, Part, figure};
 
 /// What of the log is shown, as the form asks (`?tail=&stream=`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,8 +36,8 @@ tab!(Logs, Logs, Logs);
 const TAILS: [usize; 4] = [100, 500, 2_000, 10_000];
 
 impl<'a> Logs<'a> {
-    fn log(&self) -> Log<'a> {
-        Log { lines: self.lines }
+    fn log(&self) -> Part<Log<'a>> {
+        Part(Log { lines: self.lines })
     }
 
     /// Whether `stream` alone is shown.
@@ -61,11 +61,10 @@ pub fn log_line(line: &LogLine) -> Result<String, Error> {
 struct Log<'a> {
     lines: &'a [LogLine],
 }
-part!(Log<'_>);
 
 impl<'a> Log<'a> {
-    fn lines(&self) -> impl Iterator<Item = Line<'a>> {
-        self.lines.iter().map(|line| Line { line })
+    fn lines(&self) -> impl Iterator<Item = Part<Line<'a>>> {
+        self.lines.iter().map(|line| Part(Line { line }))
     }
 }
 
@@ -74,4 +73,3 @@ impl<'a> Log<'a> {
 struct Line<'a> {
     line: &'a LogLine,
 }
-part!(Line<'_>);

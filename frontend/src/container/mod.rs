@@ -15,7 +15,7 @@ use crate::containers::Span;
 use crate::events::Table;
 use crate::frame::{Page, Section};
 use crate::words::Ending;
-use crate::{Error, Frame, figure, part};
+use crate::{Error, Frame, Part, figure};
 
 pub use cgroup::CgroupPage;
 pub use logs::{Filter, Logs, log, log_line};
@@ -38,7 +38,6 @@ pub(crate) struct Header<'a> {
     container: &'a Container,
     now_ms: i64,
 }
-part!(Header<'_>);
 
 impl<'a> Header<'a> {
     fn span(&self) -> Span<'a> {
@@ -76,7 +75,9 @@ pub(crate) fn actions(state: State) -> Vec<Action> {
         ("resume", "Resume", Request::Resume),
         ("kill", "Kill", Request::Kill(Signal::KILL)),
     ];
-    let action = |(path, label, request)| Action { path, label, possible: admit(state, request) == Verdict::Do };
+    // To restart what does not run is to start it: one button is enough.
+    let possible = |request| admit(state, request) == Verdict::Do && (state.is_alive() || request != Request::Restart);
+    let action = |(path, label, request)| Action { path, label, possible: possible(request) };
     all.map(action).into_iter().collect()
 }
 
@@ -132,8 +133,8 @@ pub(crate) trait TabPage {
     fn now_ms(&self) -> i64;
     fn tab(&self) -> Tab;
 
-    fn header(&self) -> Header<'_> {
-        Header { container: self.container(), now_ms: self.now_ms() }
+    fn header(&self) -> Part<Header<'_>> {
+        Part(Header { container: self.container(), now_ms: self.now_ms() })
     }
 }
 
@@ -209,7 +210,7 @@ pub struct Events<'a> {
 tab!(Events, Events, ContainerEvents);
 
 impl<'a> Events<'a> {
-    fn table(&self) -> Table<'a> {
-        Table { events: self.events, now_ms: self.frame.now_ms }
+    fn table(&self) -> Part<Table<'a>> {
+        Part(Table { events: self.events, now_ms: self.frame.now_ms })
     }
 }

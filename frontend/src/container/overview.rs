@@ -9,7 +9,7 @@ use belljar_model::{Container, Process};
 use super::{Tab, TabPage, tab};
 use crate::containers::{Gauge, Gauges};
 use crate::frame::Page;
-use crate::{Error, Frame, figure, part, words};
+use crate::{Error, Frame, Part, figure, words};
 
 /// The page `/containers/{name}`.
 #[derive(Template)]
@@ -27,8 +27,8 @@ pub struct Overview<'a> {
 tab!(Overview, Overview, Container);
 
 impl<'a> Overview<'a> {
-    fn figures(&self) -> UsageFigures<'a> {
-        UsageFigures { container: self.container, usage: self.usage }
+    fn figures(&self) -> Part<UsageFigures<'a>> {
+        Part(UsageFigures { container: self.container, usage: self.usage })
     }
 }
 
@@ -43,7 +43,6 @@ struct UsageFigures<'a> {
     container: &'a Container,
     usage: Option<&'a Usage>,
 }
-part!(UsageFigures<'_>);
 
 /// One figure without a limit.
 struct Plain {
