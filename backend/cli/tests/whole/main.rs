@@ -8,12 +8,14 @@
 mod access;
 mod bad_input;
 mod compose;
+mod crash;
 mod crowd;
 mod database;
 mod isolation;
 mod lifecycle;
 mod memory;
 mod names;
+mod options;
 mod overlay;
 mod refusals;
 mod survival;
