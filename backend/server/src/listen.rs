@@ -62,6 +62,7 @@ pub(crate) struct Listeners {
     address: SocketAddr,
     socket: UnixListener,
     socket_path: PathBuf,
+    drain_limit: Duration,
 }
 
 impl Listeners {
@@ -72,7 +73,7 @@ impl Listeners {
         let tcp = TcpListener::bind(address).await.map_err(listen_failed)?;
         let address = tcp.local_addr().map_err(listen_failed)?;
         let socket = bind_socket(&settings.socket).await?;
-        Ok(Self { tcp, address, socket, socket_path: settings.socket.clone() })
+        Ok(Self { tcp, address, socket, socket_path: settings.socket.clone(), drain_limit: DRAIN_LIMIT })
     }
 
     /// The port's address, with the number that was taken.
@@ -91,8 +92,8 @@ impl Listeners {
         }
         drop((self.tcp, self.socket));
         ending.cancel();
-        if tokio::time::timeout(DRAIN_LIMIT, graceful.shutdown()).await.is_err() {
-            tracing::warn!(limit_s = DRAIN_LIMIT.as_secs(), "some answers were cut off");
+        if tokio::time::timeout(self.drain_limit, graceful.shutdown()).await.is_err() {
+            tracing::warn!(limit_ms = self.drain_limit.as_millis(), "some answers were cut off");
         }
         if let Err(error) = std::fs::remove_file(&self.socket_path) {
             tracing::warn!(path = %self.socket_path.display(), %error, "could not remove the socket");
@@ -204,4 +205,87 @@ fn is_member(uid: Uid, gid: Gid) -> bool {
     let Some(group) = group() else { return false };
     let is_named = || User::from_uid(uid).ok().flatten().is_some_and(|user| group.mem.contains(&user.name));
     group.gid == gid || is_named()
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::Extension;
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    fn settings(folder: &Path) -> Settings {
+        Settings { listen: SocketAddr::from(([127, 0, 0, 1], 0)), socket: folder.join("belljar.sock"), allowed_hosts: Vec::new() }
+    }
+
+    fn router() -> Router {
+        let endless = || async { Body::from_stream(futures_util::stream::pending::<io::Result<axum::body::Bytes>>()) };
+        Router::new().route("/", get(|Extension(peer): Extension<Peer>| async move { format!("{peer:?}") })).route("/endless", get(endless))
+    }
+
+    async fn exchange(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> String {
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await.expect("sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("an answer");
+        answer
+    }
+
+    #[tokio::test]
+    async fn every_request_carries_who_sent_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let settings = settings(folder.path());
+        let listeners = Listeners::bind(&settings).await.expect("it listens");
+        let address = listeners.address();
+        let (end, ended) = oneshot::channel::<()>();
+        let running = tokio::spawn(listeners.run(router(), CancellationToken::new(), async { drop(ended.await) }));
+        let over_tcp = exchange(TcpStream::connect(address).await.expect("a connection")).await;
+        assert!(over_tcp.ends_with("Network(127.0.0.1)"), "{over_tcp}");
+        let over_socket = exchange(UnixStream::connect(&settings.socket).await.expect("a connection")).await;
+        assert!(over_socket.ends_with("Trusted"), "{over_socket}");
+        drop(end);
+        running.await.expect("it ends");
+        assert!(!settings.socket.exists());
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_nobody_listens_on_is_replaced_and_one_in_use_is_not() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let settings = settings(folder.path());
+        drop(UnixListener::bind(&settings.socket).expect("a socket"));
+        assert!(settings.socket.exists(), "a server that was killed leaves it");
+        let first = Listeners::bind(&settings).await.expect("it is replaced");
+        let mode = std::fs::metadata(&settings.socket).expect("it is there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o660);
+        assert!(matches!(Listeners::bind(&settings).await, Err(Error::AlreadyRuns { .. })));
+        drop(first);
+    }
+
+    #[tokio::test]
+    async fn a_port_in_use_is_told_with_its_address() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let taken = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let listen = taken.local_addr().expect("its address");
+        let refused = Listeners::bind(&Settings { listen, ..settings(folder.path()) }).await.err().expect("it is refused");
+        assert_eq!(refused.to_string(), format!("could not listen on {listen}"));
+    }
+
+    #[tokio::test]
+    async fn an_answer_without_end_does_not_keep_the_server_from_ending() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let settings = settings(folder.path());
+        let listeners = Listeners::bind(&settings).await.expect("it listens");
+        let listeners = Listeners { drain_limit: Duration::from_millis(10), ..listeners };
+        let (end, ended) = oneshot::channel::<()>();
+        let running = tokio::spawn(listeners.run(router(), CancellationToken::new(), async { drop(ended.await) }));
+        let mut stream = UnixStream::connect(&settings.socket).await.expect("a connection");
+        stream.write_all(b"GET /endless HTTP/1.1\r\nHost: localhost\r\n\r\n").await.expect("sent");
+        let mut head = [0; 12];
+        stream.read_exact(&mut head).await.expect("a head");
+        assert_eq!(&head, b"HTTP/1.1 200");
+        drop(end);
+        running.await.expect("it ends");
+    }
 }
