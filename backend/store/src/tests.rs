@@ -1,3 +1,6 @@
+//! The store on real files. It must never know what the supervisor makes of the rows. Start reading at the first test, which
+//! takes a container through its life.
+
 use belljar_model::container::{ProcessRef, Restart};
 use belljar_model::exit::{Cause, Victim};
 use belljar_model::image::ImageKind;

@@ -81,9 +81,11 @@ async fn one(shared: &Shared, mut container: Container) -> Result<Option<Found>,
         drop(tokio::time::timeout(MAKING_LIMIT, readable(Some(monitor))).await);
         seen = see(&bundle, attempt);
     }
-    let unfinished = container.state == State::Creating && matches!(seen, Seen::Nothing);
-    if unfinished || container.wanted == Wanted::Deleted {
-        return erase(shared, &container, unfinished).await.map(|()| None);
+    if container.wanted == Wanted::Deleted {
+        return erase(shared, &container, "deleted, with everything of it").await.map(|()| None);
+    }
+    if container.state == State::Creating && matches!(seen, Seen::Nothing) {
+        return erase(shared, &container, "was never finished, and is removed").await.map(|()| None);
     }
     let before = container.clone();
     let (events, monitor) = match seen {
@@ -200,12 +202,11 @@ fn starts_now(container: &Container) -> bool {
 }
 
 /// Finishes a delete, or takes back a create that nobody was told of.
-async fn erase(shared: &Shared, container: &Container, unfinished: bool) -> Result<(), Error> {
+async fn erase(shared: &Shared, container: &Container, message: &str) -> Result<(), Error> {
     end_all_of(shared, &container.id, container_processes(container)).await;
     let bundle = shared.bundle(&container.id);
     let removed = crate::blocking(move || bundle.remove()).await;
     removed.map_err(|error| Error::failed("remove the folders of", container.config.name.to_string(), error))?;
-    let message = if unfinished { "was never finished, and is removed" } else { "deleted, with everything of it" };
     shared.store.remove(&container.id, event(container, EventKind::Deleted, message.to_owned())).await?;
     Ok(())
 }
