@@ -32,8 +32,8 @@ use crate::arguments::{LogLevel, Place, ServeArguments};
 
 /// Most threads that answer requests: a household does not ask more at once, and each keeps memory of its own.
 const WORKERS_MAX: usize = 4;
-/// Longest time that files may still be read or written after the last answer. What is half done then is swept at the next
-/// start, as after a crash.
+/// Longest time that containers, the database and files are still waited for after the last answer, each. What is half done
+/// then is found at the next start, as after a crash.
 const LEFTOVER_LIMIT: Duration = Duration::from_secs(2);
 /// Name of the database in the data folder.
 const DATABASE_NAME: &str = "belljar.db";
@@ -100,9 +100,17 @@ async fn open_and_run(arguments: &ServeArguments, place: &Place, spawner: Spawne
     let supervisor = Supervisor::open(settings, store.clone(), spawner).await.map_err(Refusal::part("find the containers"))?;
     let settings =
         belljar_server::Settings { listen: arguments.listen, socket: place.socket(), allowed_hosts: arguments.allowed_hosts.clone() };
-    let server = Server::bind(&settings, supervisor, store).await.map_err(refused)?;
+    let server = Server::bind(&settings, supervisor.clone(), store.clone()).await.map_err(refused)?;
     greet(server.banner(), arguments);
     server.run(end).await;
+    let closed = async {
+        supervisor.close().await;
+        store.close().await;
+    };
+    // What a container is still asked to do may take as long as its grace; the next start finds it half done, as after a crash.
+    if tokio::time::timeout(LEFTOVER_LIMIT, closed).await.is_err() {
+        tracing::warn!(limit_s = LEFTOVER_LIMIT.as_secs(), "something was still under way");
+    }
     tracing::info!("ended; containers keep running");
     Ok(())
 }
