@@ -15,6 +15,8 @@ pub struct Events<'a> {
     pub frame: Frame<'a>,
     /// Newest first.
     pub events: &'a [Event],
+    /// Where the page begins (`?before=`); only the newest page, which begins nowhere, shows what happens from now on.
+    pub before: Option<i64>,
     /// The `before_id` of the next, older page (`?before=`); `None` where there is none.
     pub older: Option<i64>,
 }
@@ -29,7 +31,7 @@ impl Page for Events<'_> {
     }
 
     fn live(&self) -> Option<Stream<'_>> {
-        Some(Stream::Events)
+        self.before.is_none().then_some(Stream::Events)
     }
 }
 

@@ -24,6 +24,9 @@
 use std::fmt;
 
 use belljar_model::ContainerId;
+use belljar_model::log::Stream as Output;
+
+use crate::container::Filter;
 
 /// The stream of a page. Displayed as the path and query to ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,8 +35,8 @@ pub enum Stream<'a> {
     Containers,
     /// One container: header and usage.
     Container(&'a ContainerId),
-    /// One container: header and log.
-    Logs(&'a ContainerId),
+    /// One container: header and log, of which only what the page shows.
+    Logs(&'a ContainerId, Filter),
     /// One container: header and events.
     ContainerEvents(&'a ContainerId),
     /// All events.
@@ -45,7 +48,10 @@ impl fmt::Display for Stream<'_> {
         match self {
             Stream::Containers => formatter.write_str("/stream?page=containers"),
             Stream::Container(id) => write!(formatter, "/stream?page=container&id={id}"),
-            Stream::Logs(id) => write!(formatter, "/stream?page=logs&id={id}"),
+            Stream::Logs(id, Filter { tail, stream }) => {
+                let stream = stream.map_or("", Output::as_str);
+                write!(formatter, "/stream?page=logs&id={id}&tail={tail}&stream={stream}")
+            }
             Stream::ContainerEvents(id) => write!(formatter, "/stream?page=container-events&id={id}"),
             Stream::Events => formatter.write_str("/stream?page=events"),
         }

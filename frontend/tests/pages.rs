@@ -1,6 +1,8 @@
 //! Every page and live part with sample data: nothing hostile gets through, nothing breaks the content security policy, every control has
 //! a name. `cargo test -p belljar-frontend` also writes the pages to `target/preview/`, to be looked at.
 
+#![allow(clippy::expect_used, reason = "a test that cannot go on says so and ends; outside of cfg(test) clippy has no exception for it")]
+
 mod sample;
 
 use std::io::Write as _;
@@ -73,7 +75,10 @@ fn container_pages() -> Pages {
             }),
         ),
         ("logs", rendered(Logs { frame: frame(None), container: &database, filter, lines: &lines })),
-        ("container-events", rendered(ContainerEvents { frame: frame(None), container: &database, events: &events, older: Some(900) })),
+        (
+            "container-events",
+            rendered(ContainerEvents { frame: frame(None), container: &database, events: &events, before: None, older: Some(900) }),
+        ),
         ("plan", rendered(Plan { frame: frame(None), container: &database, plan: &plan })),
         ("plan-failed", rendered(Plan { frame: frame(None), container: &hostile, plan: &failed })),
         ("plan-none", rendered(Plan { frame: frame(None), container: &database, plan: &Default::default() })),
@@ -94,8 +99,8 @@ fn other_pages() -> Pages {
         ("create-wrong", form(&wrong, Some(&invalid))),
         ("images", rendered(Images { frame: frame(None), images: &images, containers: &all, name: "", invalid: None })),
         ("images-wrong", rendered(Images { frame: frame(None), images: &images, containers: &[], name: HOSTILE, invalid: Some(&refused) })),
-        ("events", rendered(Events { frame: frame(None), events: &events, older: None })),
-        ("events-none", rendered(Events { frame: frame(None), events: &[], older: None })),
+        ("events", rendered(Events { frame: frame(None), events: &events, before: None, older: None })),
+        ("events-none", rendered(Events { frame: frame(None), events: &[], before: None, older: None })),
         ("host", rendered(HostPage { frame: frame(None), host: &host, alive: 4, version: "0.1.0" })),
         ("settings", rendered(Settings { frame: frame(None), tokens: &tokens, fresh: Some(fresh), invalid: None })),
         ("login", rendered(Login { frame: nobody(), next: "/containers", problem: None })),

@@ -202,7 +202,7 @@ mod tests {
         let streams = [
             (Stream::Containers, Page::Containers),
             (Stream::Container(&id), Page::Container),
-            (Stream::Logs(&id), Page::Logs),
+            (Stream::Logs(&id, belljar_frontend::container::Filter { tail: 5, stream: None }), Page::Logs),
             (Stream::ContainerEvents(&id), Page::ContainerEvents),
             (Stream::Events, Page::Events),
         ];

@@ -6,6 +6,7 @@ use belljar_model::cgroup::{Cgroup, Controller, Figure, Unit, Value};
 
 use super::{Tab, TabPage, tab};
 use crate::frame::Page;
+use crate::live::Stream;
 use crate::{Frame, figure};
 
 /// The page `/containers/{name}/cgroup`.
@@ -19,7 +20,7 @@ pub struct CgroupPage<'a> {
     /// Its cgroup; `None` where it is not alive.
     pub cgroup: Option<&'a Cgroup>,
 }
-tab!(CgroupPage, Cgroup, Container);
+tab!(CgroupPage, Cgroup, |page| Stream::Container(&page.container.id));
 
 impl CgroupPage<'_> {
     fn groups<'c>(&self, controller: &'c Controller) -> [(&'static str, &'c [Figure]); 2] {

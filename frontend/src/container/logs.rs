@@ -6,6 +6,7 @@ use belljar_model::log::{LogLine, Stream as Output};
 
 use super::{Tab, TabPage, tab};
 use crate::frame::Page;
+use crate::live::Stream;
 use crate::{Error, Frame, Part, figure};
 
 /// What of the log is shown, as the form asks (`?tail=&stream=`).
@@ -30,7 +31,7 @@ pub struct Logs<'a> {
     /// Oldest first.
     pub lines: &'a [LogLine],
 }
-tab!(Logs, Logs, Logs);
+tab!(Logs, Logs, |page| Stream::Logs(&page.container.id, page.filter));
 
 /// Choices of how many lines to show.
 const TAILS: [usize; 4] = [100, 500, 2_000, 10_000];

@@ -14,6 +14,7 @@ use belljar_model::{Container, Event, Signal, State};
 use crate::containers::Span;
 use crate::events::Table;
 use crate::frame::{Page, Section};
+use crate::live::Stream;
 use crate::words::Ending;
 use crate::{Error, Frame, Part, figure};
 
@@ -138,9 +139,9 @@ pub(crate) trait TabPage {
     }
 }
 
-/// Gives a tab's struct what the frame and the tabs ask of it.
+/// Gives a tab's struct what the frame and the tabs ask of it. The last argument says where its live parts come from.
 macro_rules! tab {
-    ($type:ident, $tab:ident, $stream:ident) => {
+    ($type:ident, $tab:ident, |$page:ident| $stream:expr) => {
         impl crate::container::TabPage for $type<'_> {
             fn container(&self) -> &belljar_model::Container {
                 self.container
@@ -160,7 +161,8 @@ macro_rules! tab {
                 crate::frame::Section::Containers
             }
             fn live(&self) -> Option<crate::live::Stream<'_>> {
-                Some(crate::live::Stream::$stream(&self.container.id))
+                let $page = self;
+                Some($stream)
             }
         }
     };
@@ -204,10 +206,15 @@ pub struct Events<'a> {
     pub container: &'a Container,
     /// Its events, newest first.
     pub events: &'a [Event],
+    /// Where the page begins (`?before=`); only the newest page, which begins nowhere, shows what happens from now on.
+    pub before: Option<i64>,
     /// The `before_id` of the next, older page (`?before=`); `None` where there is none.
     pub older: Option<i64>,
 }
-tab!(Events, Events, ContainerEvents);
+tab!(Events, Events, |page| match page.before {
+    None => Stream::ContainerEvents(&page.container.id),
+    Some(_) => Stream::Container(&page.container.id),
+});
 
 impl<'a> Events<'a> {
     fn table(&self) -> Part<Table<'a>> {

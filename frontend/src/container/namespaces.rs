@@ -6,6 +6,7 @@ use belljar_model::namespace::{Namespace, Sharing};
 
 use super::{Tab, TabPage, tab};
 use crate::frame::Page;
+use crate::live::Stream;
 use crate::{Frame, figure, words};
 
 /// The page `/containers/{name}/namespaces`.
@@ -19,7 +20,7 @@ pub struct Namespaces<'a> {
     /// Its namespaces; empty where it is not alive.
     pub namespaces: &'a [Namespace],
 }
-tab!(Namespaces, Namespaces, Container);
+tab!(Namespaces, Namespaces, |page| Stream::Container(&page.container.id));
 
 /// An inode, or a dash where this kernel has no such namespace.
 fn inode(inode: &Option<u64>) -> String {

@@ -6,6 +6,7 @@ use belljar_model::overlay::{Change, Entry, FileKind, Stack, Status};
 
 use super::{Tab, TabPage, tab};
 use crate::frame::Page;
+use crate::live::Stream;
 use crate::{Frame, figure, words};
 
 /// The page `/containers/{name}/overlay?path=`.
@@ -25,7 +26,7 @@ pub struct Overlay<'a> {
     /// What the container changed, anywhere.
     pub changes: Changes<'a>,
 }
-tab!(Overlay, Overlay, Container);
+tab!(Overlay, Overlay, |page| Stream::Container(&page.container.id));
 
 /// The changes, or why they are not shown.
 #[derive(Debug, Clone, Copy)]

@@ -9,6 +9,7 @@ use belljar_model::{Container, Process};
 use super::{Tab, TabPage, tab};
 use crate::containers::{Gauge, Gauges};
 use crate::frame::Page;
+use crate::live::Stream;
 use crate::{Error, Frame, Part, figure, words};
 
 /// The page `/containers/{name}`.
@@ -24,7 +25,7 @@ pub struct Overview<'a> {
     /// Its processes; empty where it is not alive.
     pub processes: &'a [Process],
 }
-tab!(Overview, Overview, Container);
+tab!(Overview, Overview, |page| Stream::Container(&page.container.id));
 
 impl<'a> Overview<'a> {
     fn figures(&self) -> Part<UsageFigures<'a>> {

@@ -6,6 +6,7 @@ use belljar_model::plan::{Outcome, Place, PlanRecord};
 
 use super::{Tab, TabPage, tab};
 use crate::frame::Page;
+use crate::live::Stream;
 use crate::{Frame, figure};
 
 /// The page `/containers/{name}/plan`.
@@ -19,7 +20,7 @@ pub struct Plan<'a> {
     /// The plan of its last start; without steps where it was never started.
     pub plan: &'a PlanRecord,
 }
-tab!(Plan, Plan, Container);
+tab!(Plan, Plan, |page| Stream::Container(&page.container.id));
 
 impl Plan<'_> {
     fn total_usec(&self) -> u64 {

@@ -112,10 +112,10 @@ pub(super) async fn events(
     State(app): State<Arc<App>>,
     Found(container): Found,
     around: Surroundings,
-    Query(before): Query<Before>,
+    Query(Before { before }): Query<Before>,
 ) -> Answer<Response> {
     let (events, older) = events_page(&app.supervisor, Some(&container), before).await?;
-    around.page(&view::Events { frame: around.frame(), container: &container, events: &events, older })
+    around.page(&view::Events { frame: around.frame(), container: &container, events: &events, before, older })
 }
 
 pub(super) async fn plan(

@@ -38,7 +38,7 @@ pub(super) struct Before {
 pub(super) async fn events_page(
     supervisor: &Supervisor,
     container: Option<&Container>,
-    Before { before }: Before,
+    before: Option<i64>,
 ) -> Answer<(Vec<belljar_model::Event>, Option<i64>)> {
     let container = container.map(|container| container.id.clone());
     let events = supervisor.events(EventQuery { container, before_id: before, after_id: None, limit: EVENTS_SHOWN }).await?;
@@ -47,9 +47,9 @@ pub(super) async fn events_page(
     Ok((events, older))
 }
 
-pub(super) async fn events(State(app): State<Arc<App>>, around: Surroundings, Query(before): Query<Before>) -> Answer<Response> {
+pub(super) async fn events(State(app): State<Arc<App>>, around: Surroundings, Query(Before { before }): Query<Before>) -> Answer<Response> {
     let (events, older) = events_page(&app.supervisor, None, before).await?;
-    around.page(&Events { frame: around.frame(), events: &events, older })
+    around.page(&Events { frame: around.frame(), events: &events, before, older })
 }
 
 /// What a button sends beside its path.
