@@ -75,7 +75,10 @@
   const receive = (html) => {
     const box = document.querySelector("[data-follow]");
     const follows = box && isAtEnd(box);
+    const focused = document.activeElement;
     for (const element of [...parse(html).children]) place(element);
+    // An element that had to be moved lost its focus on the way.
+    if (focused !== document.activeElement && focused?.isConnected) focused.focus({ preventScroll: true });
     applyFilter();
     if (follows) box.scrollTop = box.scrollHeight;
   };
