@@ -142,13 +142,18 @@ fn greet(banner: &Banner, arguments: &ServeArguments) {
 fn greeting(banner: &Banner, arguments: &ServeArguments) -> String {
     let mut text = format!("Belljar {} serves instance {}\n", env!("CARGO_PKG_VERSION"), arguments.instance);
     let mut line = |what: &str, value: &dyn std::fmt::Display| text.push_str(&format!("  {what:<10} {value}\n"));
-    line("browser", &banner.url);
+    line("browser", &reachable(&banner.url));
     if let Some(link) = &banner.setup_link {
-        line("password", &format!("set the first one at {link} (works once)"));
+        line("password", &format!("set the first one at {} (works once)", reachable(link)));
     }
     line("socket", &format!("{} (root and group belljar need no login)", banner.socket.display()));
     line("data", &arguments.data_dir.display());
     text
+}
+
+/// A link that a browser on this host can follow: "every address" is none that it can go to.
+fn reachable(url: &str) -> String {
+    url.replacen("//0.0.0.0:", "//127.0.0.1:", 1).replacen("//[::]:", "//[::1]:", 1)
 }
 
 #[cfg(test)]
@@ -179,6 +184,13 @@ mod tests {
         // TEST-NET-1 (RFC 5737): no host has it.
         let refusal = check_port("192.0.2.1:7070".parse().expect("an address")).expect_err("not ours").to_string();
         assert!(refusal.starts_with("cannot listen at 192.0.2.1:7070: choose"), "{refusal}");
+    }
+
+    #[test]
+    fn who_listens_everywhere_is_given_a_link_that_leads_somewhere() {
+        assert_eq!(reachable("http://0.0.0.0:7070/setup?token=x"), "http://127.0.0.1:7070/setup?token=x");
+        assert_eq!(reachable("http://[::]:7070"), "http://[::1]:7070");
+        assert_eq!(reachable("http://192.168.0.5:7070"), "http://192.168.0.5:7070");
     }
 
     #[test]
