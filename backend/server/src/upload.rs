@@ -10,6 +10,7 @@
 use std::io;
 
 use axum::body::Bytes;
+use belljar_api::problem::Kind;
 use belljar_model::{Image, ImageName};
 use belljar_supervisor::Supervisor;
 use futures_util::stream::unfold;
@@ -17,7 +18,7 @@ use futures_util::{Stream, StreamExt};
 use tokio::sync::mpsc;
 use tokio_util::io::StreamReader;
 
-use crate::fault::Answer;
+use crate::fault::{Answer, Fault};
 
 /// Chunks between the network and the importer.
 const CHUNKS_MAX: usize = 8;
@@ -38,8 +39,21 @@ where
 {
     let (sender, receiver) = mpsc::channel(CHUNKS_MAX);
     let archive = StreamReader::new(Box::pin(pieces(receiver)));
-    let (image, ()) = tokio::join!(supervisor.import_image(name, archive), pump(chunks, sender));
-    Ok(image?)
+    match tokio::join!(supervisor.import_image(name, archive), pump(chunks, sender)) {
+        (Ok(image), _) => Ok(image),
+        // The importer's own words would blame the archive, or us.
+        (Err(_), Sent::Part) => Err(Fault::new(Kind::Malformed, "the upload ended before the archive did")),
+        (Err(error), Sent::Enough) => Err(error.into()),
+    }
+}
+
+/// How much of the body was sent on.
+#[derive(Debug, PartialEq, Eq)]
+enum Sent {
+    /// All of it, or as much as the importer wanted.
+    Enough,
+    /// As much as there was: it broke off.
+    Part,
 }
 
 /// The other end of the pipe.
@@ -53,18 +67,20 @@ fn pieces(receiver: mpsc::Receiver<Piece>) -> impl Stream<Item = io::Result<Byte
     })
 }
 
-async fn pump<C, E>(mut chunks: C, sender: mpsc::Sender<Piece>)
+async fn pump<C, E>(mut chunks: C, sender: mpsc::Sender<Piece>) -> Sent
 where
     C: Stream<Item = Result<Bytes, E>> + Unpin,
 {
     while let Some(chunk) = chunks.next().await {
-        let Ok(chunk) = chunk else { return };
+        let Ok(chunk) = chunk else { return Sent::Part };
         if sender.send(Piece::Chunk(chunk)).await.is_err() {
-            return drain(chunks).await;
+            drain(chunks).await;
+            return Sent::Enough;
         }
     }
     // Where nobody reads any more, nobody needs to know.
     let _ = sender.send(Piece::End).await;
+    Sent::Enough
 }
 
 async fn drain<C: Stream<Item = Result<Bytes, E>> + Unpin, E>(mut chunks: C) {
@@ -84,7 +100,7 @@ mod tests {
         let (sender, receiver) = mpsc::channel(1);
         let mut reader = StreamReader::new(Box::pin(pieces(receiver)));
         let mut read = Vec::new();
-        let (result, ()) = tokio::join!(reader.read_to_end(&mut read), pump(futures_util::stream::iter(chunks), sender));
+        let (result, _) = tokio::join!(reader.read_to_end(&mut read), pump(futures_util::stream::iter(chunks), sender));
         result.map(|_| read)
     }
 
@@ -105,6 +121,6 @@ mod tests {
         let (sender, receiver) = mpsc::channel(1);
         drop(receiver);
         let chunks = futures_util::stream::iter((0..10).map(|_| Ok::<_, io::Error>(Bytes::from_static(b"x"))));
-        pump(chunks, sender).await;
+        assert_eq!(pump(chunks, sender).await, Sent::Enough);
     }
 }

@@ -250,8 +250,8 @@ async fn half_an_archive_never_becomes_an_image() {
     let mut archive = tar_of_one_file();
     archive.truncate(600);
     let chunks = futures_util::stream::iter([Ok(axum::body::Bytes::from(archive)), Err(std::io::Error::other("the line went dead"))]);
-    let (status, _) = house.text(ask(Method::POST, "/api/v1/images/import?name=half"), Body::from_stream(chunks)).await;
-    assert!((400..600).contains(&status), "{status}");
+    let (status, problem) = house.text(ask(Method::POST, "/api/v1/images/import?name=half"), Body::from_stream(chunks)).await;
+    assert_eq!((status, problem.contains("the upload ended")), (400, true), "{problem}");
     assert_eq!(house.app.supervisor.images().len(), 1);
 }
 
