@@ -33,13 +33,22 @@ pub(crate) async fn run(session: &mut Session, arguments: RunArguments) -> Outco
         session.paper.line(&started.id)?;
         return Ok(DONE);
     }
-    let ended = if never_started(&started) { Ok(started) } else { accompany(session, &started).await };
-    let ended = ended?;
+    let ended = if never_started(&started) { started } else { follow(session, started).await? };
     if rm {
         let query = query::write(&query::Delete { force: query::Switch::On });
         session.client.act(Method::DELETE, &format!("{}?{query}", container(&ended.id))).await?;
     }
     Ok(tell_end(&ended))
+}
+
+/// Follows the container to its end. Where the server goes away first, the container does not: that is worth a word.
+async fn follow(session: &mut Session, started: Container) -> Result<Container, Failure> {
+    let ended = accompany(session, &started).await;
+    if ended.as_ref().is_err_and(|failure| !failure.is_broken_pipe()) {
+        let name = &started.name;
+        complain(&format!("{name} keeps running; `belljar logs --follow {name}` follows it again"));
+    }
+    ended
 }
 
 async fn ask(session: &mut Session, arguments: CreateArguments, start: Start) -> Result<Container, Failure> {
