@@ -36,7 +36,7 @@ fn told() -> BTreeSet<Limit> {
     told
 }
 
-/// What the code names.
+/// The constants of the code: what a row may speak of.
 fn named() -> BTreeSet<Limit> {
     let members = fs::read_dir(root().join("backend")).expect("the members").flatten().map(|entry| entry.path());
     let members = members.filter(|path| !TOOLS.iter().any(|tool| path.ends_with(tool))).chain([root().join("frontend")]);
@@ -64,17 +64,21 @@ fn files(folder: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// The name of a limit, where this line of a module defines one.
+/// The name of a constant, where this line of a module defines one.
 fn constant(line: &str) -> Option<String> {
     let rest = ["const ", "pub const ", "pub(crate) const ", "pub(super) const "].iter().find_map(|start| line.strip_prefix(start))?;
     let (name, _) = rest.split_once(':')?;
-    ENDINGS.iter().any(|ending| name.ends_with(ending)).then(|| name.to_owned())
+    Some(name.to_owned())
+}
+
+fn is_limit((_, name): &&Limit) -> bool {
+    ENDINGS.iter().any(|ending| name.ends_with(ending))
 }
 
 #[test]
 fn every_limit_has_a_row_and_every_row_a_limit() {
     let (told, named) = (told(), named());
-    let without_row: Vec<_> = named.difference(&told).collect();
+    let without_row: Vec<_> = named.difference(&told).filter(is_limit).collect();
     let without_limit: Vec<_> = told.difference(&named).collect();
     assert!(without_row.is_empty(), "limits that the table does not tell: {without_row:?}");
     assert!(without_limit.is_empty(), "rows without a limit in the code: {without_limit:?}");
