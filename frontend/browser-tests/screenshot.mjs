@@ -13,13 +13,16 @@ try {
     { name: "database", command: ["sh", "-c", "head -c 40M /dev/zero > /dev/shm/pages; exec sleep 1d"], limits: { memory_bytes: 64 * MIB, pids: 64 } },
     { name: "dns", command: ["sleep", "1d"], limits: { memory_bytes: 32 * MIB, pids: 16 } },
     { name: "greedy", command: ["tail", "/dev/zero"], limits: { memory_bytes: 4 * MIB, memory_swap_bytes: 0 } },
+    { name: "photos", command: ["sleep", "1d"], limits: { memory_bytes: 512 * MIB, cpus: 2 } },
     { name: "backup", command: ["true"] },
   ];
   for (const container of demo) await server.create(container);
   await waitUntil("the greedy one is out of memory", async () => (await server.api("GET", "/containers/greedy")).text.includes("out_of_memory"));
 
+  await server.api("POST", "/containers/photos/pause");
+
   const browser = await chromium.launch({ executablePath: process.env.BELLJAR_CHROMIUM, args: ["--no-sandbox"] });
-  const page = await browser.newPage({ viewport: { width: 1280, height: 640 }, deviceScaleFactor: 2 });
+  const page = await browser.newPage({ viewport: { width: 1280, height: 520 }, deviceScaleFactor: 2 });
   await page.goto(link);
   for (const field of await page.locator("input[type=password]").all()) await field.fill(PASSWORD);
   await page.locator("main form button").first().click();
