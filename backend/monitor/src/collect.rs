@@ -8,7 +8,7 @@ use belljar_model::log::Stream;
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 
-use crate::log::{LINE_BYTES_MAX, Writer};
+use crate::log::{LINE_BYTES_MAX, Piece, Writer};
 
 /// One of the two outputs, with the beginning of a line whose end has not come yet.
 struct Output {
@@ -66,7 +66,7 @@ impl Output {
         let at_usec = crate::run::now_usec();
         while let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
             self.begin(&bytes[..end], at_usec, log);
-            log.write(at_usec, self.stream, &self.begun, false);
+            log.write(at_usec, self.stream, &self.begun, Piece::End);
             self.begun.clear();
             bytes = &bytes[end + 1..];
         }
@@ -78,7 +78,7 @@ impl Output {
         while self.begun.len() + bytes.len() > LINE_BYTES_MAX {
             let (fits, rest) = bytes.split_at(LINE_BYTES_MAX - self.begun.len());
             self.begun.extend_from_slice(fits);
-            log.write(at_usec, self.stream, &self.begun, true);
+            log.write(at_usec, self.stream, &self.begun, Piece::Part);
             self.begun.clear();
             bytes = rest;
         }
@@ -92,7 +92,7 @@ impl Output {
             self.drain(log);
         }
         if !self.begun.is_empty() {
-            log.write(crate::run::now_usec(), self.stream, &self.begun, false);
+            log.write(crate::run::now_usec(), self.stream, &self.begun, Piece::End);
             self.begun.clear();
         }
     }

@@ -25,6 +25,15 @@ pub const CURRENT: &str = "container.log";
 /// Name of the file that it was before; older lines are gone.
 pub const PREVIOUS: &str = "container.log.1";
 
+/// What of a line a text is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Piece {
+    /// All of it, or its last part.
+    End,
+    /// A part that others follow.
+    Part,
+}
+
 /// Appends to a container's log.
 pub(crate) struct Writer {
     folder: PathBuf,
@@ -39,8 +48,11 @@ impl Writer {
     }
 
     /// Writes one line, or part of one. A full disk loses lines, never the container: it would block on its output.
-    pub(crate) fn write(&mut self, at_usec: i64, stream: Stream, text: &[u8], partial: bool) {
-        let mark = if partial { 'P' } else { 'F' };
+    pub(crate) fn write(&mut self, at_usec: i64, stream: Stream, text: &[u8], piece: Piece) {
+        let mark = match piece {
+            Piece::End => 'F',
+            Piece::Part => 'P',
+        };
         let mut line = format!("{at_usec} {} {mark} ", stream.as_str()).into_bytes();
         line.extend_from_slice(text);
         line.push(b'\n');
@@ -130,9 +142,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         assert_eq!(read(folder.path(), &Query::default()).unwrap(), []);
         let mut writer = Writer::open(folder.path()).unwrap();
-        writer.write(1, Stream::Stdout, b"one two", false);
-        writer.write(2, Stream::Stderr, b"\xff", true);
-        writer.write(3, Stream::Stdout, b"", false);
+        writer.write(1, Stream::Stdout, b"one two", Piece::End);
+        writer.write(2, Stream::Stderr, b"\xff", Piece::Part);
+        writer.write(3, Stream::Stdout, b"", Piece::End);
         let texts = |query| read(folder.path(), &query).unwrap().into_iter().map(|line| line.text).collect::<Vec<_>>();
         assert_eq!(texts(Query::default()), ["one two", "\u{fffd}", ""]);
         assert_eq!(texts(Query { stream: Some(Stream::Stderr), ..Query::default() }), ["\u{fffd}"]);
@@ -146,7 +158,7 @@ mod tests {
         let mut writer = Writer::open(folder.path()).unwrap();
         let line = vec![b'x'; LINE_BYTES_MAX];
         for _ in 0..(5 * FILE_BYTES_MAX) / LINE_BYTES_MAX as u64 {
-            writer.write(1, Stream::Stdout, &line, false);
+            writer.write(1, Stream::Stdout, &line, Piece::End);
         }
         let size: u64 = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len()).sum();
         assert!(size <= 2 * (FILE_BYTES_MAX + LINE_BYTES_MAX as u64 + 64), "{size}");

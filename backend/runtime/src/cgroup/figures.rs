@@ -77,6 +77,7 @@ const SOURCES: &[Source] = sources! {
     "cpu" V2 Usage "cpu_periods_total" = "cpu.stat" # "nr_periods" Count;
     "cpu" V2 Usage "cpu_throttled_periods_total" = "cpu.stat" # "nr_throttled" Count;
     "cpu" V2 Usage "cpu_throttled_usec_total" = "cpu.stat" # "throttled_usec" Usec;
+    "blkio" V1 Usage "io_bytes_total" = "blkio.throttle.io_service_bytes_recursive" # "Total" Bytes;
     "pids" V1 Limit "pids_max" = "pids.max" Count;
     "pids" V1 Usage "pids" = "pids.current" Count;
     "pids" V1 Usage "pids_limit_hits" = "pids.events" # "max" Count;
@@ -150,6 +151,7 @@ impl Cgroup {
             Some(usec) => Some(usec),
             None => reader.read("cpuacct", "cpu_nsec_total", "cpu_usec_total").map(|nsec| nsec / 1000),
         };
+        reader.name_difference("memory_working_set_bytes", "memory_bytes");
         Usage {
             at_ms,
             cpu_usec_total: cpu,
@@ -187,6 +189,14 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
+    /// A figure that is another one less what was read for it names both files.
+    fn name_difference(&mut self, field: &str, from: &str) {
+        if let (Some(from), Some(less)) = (self.sources.get(from), self.sources.get(field)) {
+            let both = format!("{from} - {less}");
+            self.sources.insert(field.to_owned(), both);
+        }
+    }
+
     fn read(&mut self, controller: &str, name: &str, field: &str) -> Option<u64> {
         let figure = self.cgroup.read_figure(controller, name)?;
         self.sources.insert(field.to_owned(), figure.source);
@@ -238,6 +248,8 @@ mod tests {
             assert_eq!((usage.memory_bytes, usage.memory_working_set_bytes, usage.memory_bytes_max), (Some(5000), Some(4000), None));
             assert_eq!((usage.cpu_usec_total, usage.pids, usage.pids_max), (Some(7000), Some(3), None));
             assert_eq!(usage.memory_bytes_peak, None, "a missing file is unknown, not 0");
+            let source = usage.sources.get("memory_working_set_bytes").unwrap();
+            assert!(source.contains(".current - ") || source.contains("usage_in_bytes - "), "a difference names both files: {source}");
         }
     }
 

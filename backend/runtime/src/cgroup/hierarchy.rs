@@ -14,6 +14,13 @@ const WANTED_ON_V2: [&str; 5] = ["cpu", "memory", "pids", "io", "cpuset"];
 /// Where processes of our own v2 cgroup are moved so that it may have controlled children.
 const LEAF: &str = "belljar-host";
 
+/// Whether a systemd runs on this host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Systemd {
+    Runs,
+    Absent,
+}
+
 /// One mounted hierarchy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hierarchy {
@@ -35,14 +42,14 @@ impl Hierarchies {
     /// Asks the kernel, as it is now. `ENOENT` where no cgroup hierarchy is mounted.
     pub fn probe() -> Result<Self> {
         let mounts = mountinfo::read()?;
-        let systemd = Path::new("/run/systemd/system").exists();
+        let systemd = if Path::new("/run/systemd/system").exists() { Systemd::Runs } else { Systemd::Absent };
         let found = Self::from_mounts(&mounts, systemd, |file| std::fs::read_to_string(file).ok());
         if found.list.is_empty() { Err(Error::new("find", "a mounted cgroup hierarchy", Errno::NOENT)) } else { Ok(found) }
     }
 
     /// Reads the table of mounts. A v1 hierarchy without controllers is one of systemd's own; it is used only where a
     /// `systemd` runs, which would otherwise take the container's processes for its own service's.
-    fn from_mounts(mounts: &[Mount], systemd: bool, read: impl Fn(&Path) -> Option<String>) -> Self {
+    fn from_mounts(mounts: &[Mount], systemd: Systemd, read: impl Fn(&Path) -> Option<String>) -> Self {
         let mut list: Vec<Hierarchy> = Vec::new();
         for mount in mounts {
             let (version, controllers) = match mount.filesystem.as_str() {
@@ -56,7 +63,7 @@ impl Hierarchies {
             let named = version == Version::V1 && controllers.is_empty();
             // The same hierarchy may be mounted at several places; the first serves.
             let known = list.iter().any(|other| other.version == version && other.controllers == controllers);
-            if !known && (!named || systemd) {
+            if !known && (!named || systemd == Systemd::Runs) {
                 list.push(Hierarchy { version, point: mount.point.clone(), controllers });
             }
         }
@@ -170,7 +177,7 @@ fn move_into_leaf(root: &Path) -> Result<()> {
 mod tests {
     use super::*;
 
-    fn probe(table: &str, systemd: bool, unified: &str) -> Hierarchies {
+    fn probe(table: &str, systemd: Systemd, unified: &str) -> Hierarchies {
         let mounts: Vec<Mount> = table.lines().filter_map(mountinfo::parse).collect();
         Hierarchies::from_mounts(&mounts, systemd, |_| Some(unified.to_owned()))
     }
@@ -183,13 +190,13 @@ mod tests {
 
     #[test]
     fn each_controller_is_found_where_it_lives() {
-        let found = probe(HYBRID, false, "hugetlb\n");
+        let found = probe(HYBRID, Systemd::Absent, "hugetlb\n");
         assert_eq!(found.mode(), "hybrid");
         assert_eq!(found.of("cpuacct").map(|hierarchy| hierarchy.point.as_path()), Some(Path::new("/sys/fs/cgroup/cpu,cpuacct")));
         assert_eq!(found.of("hugetlb").map(|hierarchy| hierarchy.version), Some(Version::V2));
         assert_eq!(found.of("pids"), None);
         assert_eq!(found.all().len(), 3, "the named hierarchy is nobody's without a systemd");
-        assert_eq!(probe(HYBRID, true, "").all().len(), 4);
+        assert_eq!(probe(HYBRID, Systemd::Runs, "").all().len(), 4);
     }
 
     #[test]
@@ -197,7 +204,7 @@ mod tests {
         let table = "\
 24 22 0:21 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate
 99 22 0:21 / /mnt/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate";
-        let found = probe(table, true, "cpuset cpu io memory pids\n");
+        let found = probe(table, Systemd::Runs, "cpuset cpu io memory pids\n");
         assert_eq!((found.mode(), found.all().len()), ("v2", 1));
         assert_eq!(found.of("memory").map(|hierarchy| hierarchy.version), Some(Version::V2));
     }
