@@ -13,7 +13,7 @@ try {
     { name: "database", command: ["sh", "-c", "head -c 40M /dev/zero > /dev/shm/pages; exec sleep 1d"], limits: { memory_bytes: 64 * MIB, pids: 64 } },
     { name: "dns", command: ["sleep", "1d"], limits: { memory_bytes: 32 * MIB, pids: 16 } },
     { name: "greedy", command: ["tail", "/dev/zero"], limits: { memory_bytes: 4 * MIB, memory_swap_bytes: 0 } },
-    { name: "photos", command: ["sleep", "1d"], limits: { memory_bytes: 512 * MIB, cpus: 2 } },
+    { name: "photos", command: ["sleep", "1d"], limits: { memory_bytes: 512 * MIB, cpus: 1 } },
     { name: "backup", command: ["true"] },
   ];
   for (const container of demo) await server.create(container);
@@ -28,6 +28,7 @@ try {
   await page.locator("main form button").first().click();
   await page.waitForURL(/\/containers/);
   await page.goto(new URL("/containers", link).href);
+  await page.mouse.move(0, 0);
   // Two samples make a rate: wait until a figure has moved.
   const first = await page.locator("main").innerText();
   await page.waitForFunction((before) => document.querySelector("main").innerText !== before, first);
