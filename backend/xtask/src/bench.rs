@@ -35,6 +35,9 @@ pub(crate) struct Options {
 
 /// Builds the release executable, measures, and prints the table.
 pub(crate) fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
+    if !command::is_root() {
+        return Err("only root may make containers: run cargo xtask bench as root".into());
+    }
     command::run(&mut cargo(&["build", "--package", "belljar", "--release", "--locked"]))?;
     let server = Server::start(repository::root().join("target/release/belljar"));
     let mut table = Table::default();

@@ -2,6 +2,7 @@
 
 use std::env;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Stdio};
 
@@ -63,6 +64,12 @@ pub(crate) fn output(command: &mut Command) -> Result<String, Error> {
 pub(crate) fn find(program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH")?;
     env::split_paths(&path).map(|folder| folder.join(program)).find(|candidate| candidate.is_file())
+}
+
+/// Whether this is root, who alone may make containers.
+pub(crate) fn is_root() -> bool {
+    // The owner of a process's folder is its effective user (`proc_pid(5)`).
+    std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
 }
 
 #[cfg(test)]

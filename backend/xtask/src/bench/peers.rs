@@ -137,11 +137,11 @@ fn bundle(name: &str, folder: &Path, ready: &Path) -> Result<PathBuf, Box<dyn Er
 mod tests {
     use super::super::starts::listen;
     use super::*;
+    use crate::command::is_root;
 
     #[test]
     fn a_runtime_that_is_installed_starts_our_program() {
-        let is_root = output(Command::new("id").arg("-u")).expect("id runs").trim() == "0";
-        if !is_root || find("crun").is_none() {
+        if !is_root() || find("crun").is_none() {
             return belljar_testbed::skip("root and crun");
         }
         let folder = tempfile::tempdir_in("/var/tmp").expect("a folder can be made");

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::counts::{Counts, of_tap};
-use crate::command::{self, cargo, command, find, run as run_command, succeeds};
+use crate::command::{self, cargo, command, find, is_root, run as run_command, succeeds};
 use crate::repository;
 
 /// The browser tests could not be prepared.
@@ -41,6 +41,10 @@ impl Browser {
 
 /// Runs them in a real Chromium, where it is installed.
 pub(crate) fn run() -> Result<Counts, Error> {
+    if !is_root() {
+        println!("skipped: needs root");
+        return Ok(Counts::SKIPPED);
+    }
     for program in ["chromium", "node", "npm"] {
         if find(program).is_none() {
             println!("skipped: needs {program}");

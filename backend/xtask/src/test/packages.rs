@@ -1,7 +1,7 @@
 //! The programs of other houses that tests drive, as Debian packages.
 
 use super::counts::Counts;
-use crate::command::{self, command, find, output, succeeds};
+use crate::command::{self, command, find, is_root, succeeds};
 
 /// A program, the Debian package that brings it, and what needs it.
 const NEEDED: [(&str, &str, &str); 6] = [
@@ -25,8 +25,7 @@ pub(crate) fn install() -> Result<Counts, command::Error> {
     for (program, package, needed_by) in &missing {
         println!("missing: {program} (Debian package {package}), for {needed_by}");
     }
-    let is_root = output(&mut command("id", &["-u"]))?.trim() == "0";
-    if !is_root || find("apt-get").is_none() {
+    if !is_root() || find("apt-get").is_none() {
         println!("install with: apt-get install --no-install-recommends {}", packages.join(" "));
         return Ok(Counts::SKIPPED);
     }
