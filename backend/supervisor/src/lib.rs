@@ -135,12 +135,14 @@ impl Supervisor {
         Ok(Supervisor { shared })
     }
 
-    /// Lets go of every container, after what is under way is done. They keep running.
+    /// Lets go of every container, after what is under way is done. They keep running; where none does, the instance's own
+    /// cgroup goes too.
     pub async fn close(&self) {
         for task in self.shared.registry.drain() {
             // A task that panicked has been reported by the runtime.
             drop(task.await);
         }
+        self.shared.hierarchies.abandon(&self.shared.home.name);
     }
 
     /// Every container, the newest first.

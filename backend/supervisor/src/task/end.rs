@@ -112,7 +112,9 @@ impl Task {
     async fn thaw_to_end(&mut self) {
         if self.container.state == State::Paused {
             self.container.state = State::Running;
-            if let Err(error) = self.thaw().await {
+            if let Err(error) = self.thaw().await
+                && !self.program_has_ended()
+            {
                 self.log(&error, "could not be thawed before its end; it is killed all the same");
             }
             self.show();
@@ -215,17 +217,16 @@ impl Task {
         self.record(events, Durability::Durable).await
     }
 
+    pub(super) fn program_has_ended(&self) -> bool {
+        self.container.init.is_none_or(|init| !process::is_alive(init.pid, init.start_ticks))
+    }
+
     /// A first process that is gone already is as good as signalled: its end is about to be seen.
     fn signal(&self, signal: Signal) -> Result<(), Error> {
         let Some(init) = self.container.init else { return Ok(()) };
-        if !process::is_alive(init.pid, init.start_ticks) {
-            return Ok(());
-        }
         let sent = process::open(init.pid, init.start_ticks).and_then(|pidfd| process::signal(pidfd, signal.number()));
         match sent {
-            Err(error) if process::is_alive(init.pid, init.start_ticks) => {
-                Err(Error::failed("signal", self.container.config.name.to_string(), error))
-            }
+            Err(error) if !self.program_has_ended() => Err(Error::failed("signal", self.container.config.name.to_string(), error)),
             _ => Ok(()),
         }
     }

@@ -6,10 +6,16 @@ use belljar_store::Durability;
 use super::Task;
 use crate::{Answer, Error};
 
+/// Its cgroup may be gone before its monitor is; then that is the answer, and no failure.
+const JUST_ENDED: &str = "has just ended";
+
 impl Task {
     pub(super) async fn pause(&mut self) -> Result<Answer, Error> {
         let cgroup = self.cgroup.clone();
         if let Err(error) = crate::blocking(move || cgroup.freeze()).await {
+            if self.program_has_ended() {
+                return Err(self.refused(JUST_ENDED));
+            }
             // Half frozen is worse than not: what could be frozen is let go again.
             let thawed = self.thaw().await;
             thawed.unwrap_or_else(|error| self.log(&error, "a container that could not be frozen could not be thawed either"));
@@ -22,7 +28,10 @@ impl Task {
     }
 
     pub(super) async fn resume(&mut self) -> Result<Answer, Error> {
-        self.thaw().await?;
+        match self.thaw().await {
+            Err(_) if self.program_has_ended() => return Err(self.refused(JUST_ENDED)),
+            thawed => thawed?,
+        }
         self.container.state = State::Running;
         let events = vec![self.event(EventKind::Resumed, "its processes go on")];
         self.record(events, Durability::Durable).await?;
