@@ -7,6 +7,7 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on says so and ends")]
 
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use belljar_testbed::process::is_alive;
 use belljar_testbed::{Server, Traces, skip, wait_until};
@@ -16,6 +17,10 @@ use serde_json::{Value, json};
 const EXECUTABLE: &str = env!("CARGO_BIN_EXE_belljar");
 /// What a crash at a place ends with.
 const CRASHED: i32 = 137;
+/// Answers that each server of the storm gives before it is killed, and how many servers there are.
+const ANSWERS_PER_SERVER: u64 = 150;
+/// See above.
+const SERVERS: u64 = 4;
 
 /// A server that crashes at a place; it was not running before.
 struct Doomed<'a> {
@@ -80,7 +85,7 @@ fn assert_promises(server: &Server, place: &str) {
     let containers = wait_until(&format!("what is called running runs ({place})"), || {
         let answer = server.api().get("/api/v1/containers").expect(200).json();
         let containers = answer.as_array().expect("a list").clone();
-        let so = containers.iter().all(|container| (container["state"] == "running") == lives(container));
+        let so = containers.iter().all(|container| matches!(container["state"].as_str(), Some("running" | "paused")) == lives(container));
         so.then_some(containers)
     });
     assert!(containers.iter().all(|container| container["state"] != "creating"), "{place}");
@@ -193,4 +198,67 @@ fn a_stop_that_a_crash_interrupted_is_finished_by_the_next_server() {
     Doomed::start(&server, "stop.wanted").ask("POST", "/api/v1/containers/web/stop", &Value::Null);
     server.start_again();
     server.wait_for_state("web", "stopped");
+}
+
+/// A request of the storm, by a number; about one of a few containers.
+fn storm_request(number: u64) -> (&'static str, String, Value) {
+    let name = format!("storm-{}", number / 16 % 6);
+    let programs = ["trap 'exit 0' TERM; while :; do sleep 0.01; done", "exit 3", "exec sleep 1d"];
+    let policies = ["no", "on-failure", "always"];
+    let (program, policy) = (programs[(number / 97 % 3) as usize], policies[(number / 311 % 3) as usize]);
+    let create =
+        json!({"image": "host", "name": name, "command": ["sh", "-c", program], "restart": policy, "start": !number.is_multiple_of(5)});
+    let of = |action: &str| format!("/api/v1/containers/{name}{action}");
+    match number % 10 {
+        0 | 1 => ("POST", "/api/v1/containers".to_owned(), create),
+        2 => ("POST", of("/start"), Value::Null),
+        3 => ("POST", of("/stop?grace_ms=200"), Value::Null),
+        4 => ("POST", of("/kill"), Value::Null),
+        5 => ("POST", of("/pause"), Value::Null),
+        6 => ("POST", of("/resume"), Value::Null),
+        7 => ("POST", of("/restart?grace_ms=200"), Value::Null),
+        8 => ("DELETE", of(""), Value::Null),
+        _ => ("DELETE", of("?force=true"), Value::Null),
+    }
+}
+
+/// Asks for one thing after the other until `answered` says that it is enough. Servers that are gone give no answer, and
+/// no answer may be a failure of the server's own.
+fn storm(client: &belljar_testbed::Client, mut number: u64, answered: &AtomicU64) {
+    let client = client.clone().with("content-type", "application/json");
+    while answered.load(Ordering::Relaxed) < ANSWERS_PER_SERVER * SERVERS {
+        // xorshift64: any sequence will do, the same one each time is better.
+        number ^= number << 13;
+        number ^= number >> 7;
+        number ^= number << 17;
+        let (method, path, body) = storm_request(number);
+        let body = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
+        if let Ok(answer) = client.try_send(method, &path, body) {
+            assert!(answer.status < 500, "{method} {path}: {}", answer.text());
+            answered.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+#[test]
+fn a_storm_of_requests_over_killed_servers_leaves_nothing_behind() {
+    let Some(mut server) = server() else { return };
+    let before = server.traces();
+    let (client, answered) = (server.api(), AtomicU64::new(0));
+    std::thread::scope(|scope| {
+        for seed in 1..=4 {
+            let (client, answered) = (&client, &answered);
+            scope.spawn(move || storm(client, 0x9e37_79b9_7f4a_7c15 >> seed, answered));
+        }
+        for round in 1..SERVERS {
+            wait_until("requests are answered", || (answered.load(Ordering::Relaxed) >= ANSWERS_PER_SERVER * round).then_some(()));
+            server.kill_hard();
+            server.start_again();
+        }
+    });
+    assert_promises(&server, "after the storm");
+    for number in 0..6 {
+        server.api().delete(&format!("/api/v1/containers/storm-{number}?force=true"));
+    }
+    server.assert_nothing_left(&before);
 }
