@@ -24,9 +24,7 @@ CREATE TABLE containers (
     CHECK ((monitor_pid IS NULL) = (monitor_start_ticks IS NULL)),
     -- Nothing is called running that has no process.
     CHECK ((state IN ('running', 'paused')) = (init_pid IS NOT NULL))
-) STRICT;
-
-CREATE INDEX containers_image ON containers (image);
+) STRICT, WITHOUT ROWID; -- one tree fewer to write at each change
 
 -- What each may use; NULL is not limited.
 CREATE TABLE limits (
@@ -35,7 +33,7 @@ CREATE TABLE limits (
     memory_swap_bytes INTEGER,
     cpus              REAL,
     pids              INTEGER
-) STRICT;
+) STRICT, WITHOUT ROWID;
 
 -- What happened. No reference to containers: the diary outlives what it is about.
 CREATE TABLE events (

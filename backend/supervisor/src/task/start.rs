@@ -156,8 +156,10 @@ impl Task {
 
     /// Lets a monitor make the container, and returns when it has written down what became of that.
     async fn launch(&mut self) -> Result<(), Failure> {
-        // A reboot empties the run folder, so they are made again; what is there stays.
-        self.bundle.create().map_err(of_kernel)?;
+        // A reboot empties the run folder; then all are made again, and what is there stays.
+        if !self.bundle.run().is_dir() || !self.bundle.log().is_dir() {
+            self.bundle.create().map_err(of_kernel)?;
+        }
         crash::here("start.folders");
         self.attempt += 1;
         self.write_spec()?;
