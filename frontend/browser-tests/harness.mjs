@@ -2,7 +2,7 @@
 // by the one-time link like a person, and removed with everything it made. A test that fails leaves a screenshot of the
 // page beside the copy of this file, under target/browser-tests/failures.
 import { spawn } from "node:child_process";
-import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync } from "node:fs";
+import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, rmdirSync } from "node:fs";
 import { request } from "node:http";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
@@ -20,6 +20,18 @@ export async function waitUntil(what, look) {
     if (found) return found;
     if (Date.now() > deadline) throw new Error(`waited ${DEADLINE_MS} ms in vain until ${what}`);
     await new Promise((resume) => setTimeout(resume, PAUSE_MS));
+  }
+}
+
+/** Removes what is empty of an instance's cgroups, in every hierarchy of both versions; what is not there is fine. */
+function removeCgroups(instance) {
+  for (const line of readFileSync("/proc/self/mountinfo", "utf8").split("\n")) {
+    if (!/ - cgroup2? /.test(line)) continue;
+    try {
+      rmdirSync(join(line.split(" ")[4], instance));
+    } catch (error) {
+      if (!["ENOENT", "EBUSY"].includes(error.code)) throw error;
+    }
   }
 }
 
@@ -81,6 +93,7 @@ export class Server {
     }
     this.child.kill("SIGTERM");
     await this.ended;
+    removeCgroups(this.instance);
     rmSync(this.folder, { recursive: true, force: true });
   }
 }
