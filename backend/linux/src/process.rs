@@ -341,6 +341,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::zombie_processes, reason = "reaped by the function under test")]
     fn a_child_that_ended_tells_how() {
         for (script, ended) in [("exit 3", Ended::Exited(3)), ("kill -9 $$", Ended::Signaled(9))] {
             let child = std::process::Command::new("/bin/sh").args(["-c", script]).spawn().unwrap();
