@@ -18,6 +18,7 @@
 use std::path::PathBuf;
 
 use belljar_linux::mount::Attributes;
+use belljar_model::cgroup::Version;
 use belljar_model::plan::{Outcome, Place, StepRecord};
 use belljar_model::{Failure, Invalid, Mount};
 
@@ -58,10 +59,11 @@ pub fn make(spec: &Spec, facts: &Facts) -> Result<Plan, Invalid> {
     steps
         .insert(0, Step::FillInitLayer { layer: spec.root.spanning.first().cloned().unwrap_or_default(), hostname: spec.hostname.clone() });
     let cgroup = Cgroup::at(&facts.hierarchies, &spec.cgroup);
-    let has_unified = cgroup.parts().iter().any(|part| part.version == belljar_model::cgroup::Version::V2);
+    let unified = cgroup.parts().iter().find(|part| part.version == Version::V2);
     let user = spec.uid_base.map(|_| "user");
     let namespaces = user.into_iter().chain(["mnt", "pid", "net", "uts", "ipc"]).collect();
-    steps.push(Step::Clone { namespaces, cgroup: if has_unified { Joining::AtBirth } else { Joining::Later } });
+    let joining = unified.map_or(Joining::Later, |part| Joining::AtBirth(part.path.clone()));
+    steps.push(Step::Clone { namespaces, cgroup: joining });
     if let Some(base) = spec.uid_base {
         steps.push(Step::MapIds { base, count: IDS });
     }
@@ -90,7 +92,7 @@ fn cgroup_steps(spec: &Spec, facts: &Facts) -> Result<Vec<Step>, Invalid> {
 }
 
 fn joining_files(cgroup: &Cgroup) -> Vec<PathBuf> {
-    let later = |part: &&crate::cgroup::Part| part.version == belljar_model::cgroup::Version::V1;
+    let later = |part: &&crate::cgroup::Part| part.version == Version::V1;
     cgroup.parts().iter().filter(later).map(crate::cgroup::Part::joining_file).collect()
 }
 
@@ -201,7 +203,6 @@ impl Plan {
 
 #[cfg(test)]
 mod tests {
-    use belljar_model::cgroup::Version;
     use belljar_model::image::ImageLayer;
     use belljar_model::{Config, Container, ContainerId, State, Wanted};
 

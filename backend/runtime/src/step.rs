@@ -158,10 +158,10 @@ pub enum Step {
 }
 
 /// How a process gets into its cgroup.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Joining {
-    /// It begins in it (`CLONE_INTO_CGROUP`).
-    AtBirth,
+    /// It begins in this v2 folder (`CLONE_INTO_CGROUP`).
+    AtBirth(PathBuf),
     /// It moves there.
     Later,
 }
@@ -257,7 +257,7 @@ impl Step {
             Step::FillInitLayer { .. } => "init layer (mount points, /etc/hostname, /etc/hosts, /etc/resolv.conf)".into(),
             Step::MakeCgroup { name, folders } => format!("cgroup {name} in {} hierarchies", folders.len()),
             Step::Limit(write) => format!("{} to {}", write.file, write.value),
-            Step::Clone { namespaces, cgroup: Joining::AtBirth } => {
+            Step::Clone { namespaces, cgroup: Joining::AtBirth(_) } => {
                 format!("first process into new {}, and its cgroup", namespaces.join(" "))
             }
             Step::Clone { namespaces, cgroup: Joining::Later } => format!("first process into new {}", namespaces.join(" ")),

@@ -8,7 +8,7 @@ use std::time::Instant;
 use belljar_linux::error::Context;
 use belljar_linux::mount::{self, Attributes, Depth};
 use belljar_linux::process::{self, Cloned};
-use belljar_linux::{Error, Result, fd, namespace};
+use belljar_linux::{Error, Result, fd, namespace, tree};
 use belljar_model::plan::{Outcome, PlanRecord};
 use rustix::io::Errno;
 
@@ -108,7 +108,7 @@ impl<'a> Outside<'a> {
             Step::FillInitLayer { layer, hostname } => super::init_layer::fill(layer, hostname),
             Step::MakeCgroup { folders, .. } => folders.iter().try_for_each(make_cgroup),
             Step::Limit(write) => crate::cgroup::write(&write.path, &write.value),
-            Step::Clone { namespaces, cgroup } => self.clone(namespaces, *cgroup),
+            Step::Clone { namespaces, cgroup } => self.clone(namespaces, cgroup),
             Step::MapIds { base, count } => self.map_ids(*base, *count),
             Step::Overlay { mount, owners } => {
                 overlay::prepare(mount)?;
@@ -132,15 +132,14 @@ impl<'a> Outside<'a> {
     }
 
     /// Everything that the child needs from our side is opened before: afterwards it has no way to our files.
-    fn clone(&mut self, namespaces: &[&str], cgroup: Joining) -> Result<()> {
+    fn clone(&mut self, namespaces: &[&str], cgroup: &Joining) -> Result<()> {
         let joining = self.plan.steps.iter().find_map(|step| match step {
             Step::JoinCgroup { files } => Some(files),
             _ => None,
         });
         let tasks = joining.into_iter().flatten().map(open_for_writing).collect::<Result<Vec<_>>>()?;
-        let hierarchies = crate::cgroup::Hierarchies::probe()?;
         let unified = match cgroup {
-            Joining::AtBirth => crate::cgroup::Cgroup::at(&hierarchies, &self.spec.cgroup).open_unified(),
+            Joining::AtBirth(folder) => Some(tree::root(folder)?),
             Joining::Later => None,
         };
         let (ours, theirs) = fd::message_pair()?;

@@ -9,7 +9,6 @@ pub mod figures;
 pub mod hierarchy;
 pub mod limits;
 
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -86,11 +85,6 @@ impl Cgroup {
     /// Content of a file of a controller; `None` where controller or file is missing.
     pub fn read(&self, controller: &str, file: &str) -> Option<String> {
         std::fs::read_to_string(self.part(controller)?.path.join(file)).ok()
-    }
-
-    /// An open v2 folder, for `CLONE_INTO_CGROUP`; `None` where there is no v2 hierarchy.
-    pub fn open_unified(&self) -> Option<OwnedFd> {
-        self.unified().and_then(|part| belljar_linux::tree::root(&part.path).ok())
     }
 
     /// Freezes all its processes, and returns when the kernel says that they are.
