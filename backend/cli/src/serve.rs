@@ -97,7 +97,7 @@ async fn open_and_run(arguments: &ServeArguments, place: &Place, spawner: Spawne
         data_dir: arguments.data_dir.clone(),
         run_dir: place.run_dir.clone(),
     };
-    let supervisor = Supervisor::open(settings, store.clone(), spawner).await.map_err(Refusal::part("find the containers"))?;
+    let supervisor = Supervisor::open(settings, store.clone(), spawner).await.map_err(unopened)?;
     let settings =
         belljar_server::Settings { listen: arguments.listen, socket: place.socket(), allowed_hosts: arguments.allowed_hosts.clone() };
     let server = Server::bind(&settings, supervisor.clone(), store.clone()).await.map_err(refused)?;
@@ -113,6 +113,13 @@ async fn open_and_run(arguments: &ServeArguments, place: &Place, spawner: Spawne
     }
     tracing::info!("ended; containers keep running");
     Ok(())
+}
+
+fn unopened(error: belljar_supervisor::Error) -> Refusal {
+    match error {
+        belljar_supervisor::Error::InstanceTaken { instance } => Refusal::InstanceTaken { instance },
+        error => Refusal::part("find the containers")(error),
+    }
 }
 
 fn refused(error: belljar_server::Error) -> Refusal {

@@ -39,6 +39,12 @@ pub enum Error {
         /// A clause that follows the name.
         because: &'static str,
     },
+    /// Another process serves this instance.
+    #[error("another Belljar serves instance {instance}; give this one --instance NAME")]
+    InstanceTaken {
+        /// Its name.
+        instance: String,
+    },
     /// An image of that name is there already.
     #[error("there is already an image {image}: delete it first, or choose another name")]
     ImageExists {
@@ -122,6 +128,7 @@ impl Error {
             Error::Ambiguous { .. }
             | Error::NameTaken { .. }
             | Error::Refused { .. }
+            | Error::InstanceTaken { .. }
             | Error::ImageExists { .. }
             | Error::ImageInUse { .. } => ErrorKind::Conflict,
             Error::Invalid(_) => ErrorKind::Invalid,

@@ -6,6 +6,7 @@
 mod clock;
 pub mod crash;
 mod error;
+mod hold;
 mod host;
 mod image;
 mod inspect;
@@ -111,7 +112,8 @@ pub struct Supervisor {
 
 impl Supervisor {
     /// Looks at everything of the instance, makes the database say what is so, removes what belongs to nothing, and takes
-    /// every container over. Nobody else may use the folders.
+    /// every container over. [`Error::InstanceTaken`] where another process serves the instance; nobody else may use the folders
+    /// either.
     pub async fn open(settings: Settings, store: Store, spawner: Spawner) -> Result<Supervisor, Error> {
         let hierarchies = Hierarchies::probe().map_err(|error| Error::failed("find", "the cgroup hierarchies", error))?;
         Self::open_with(settings, store, Box::new(spawner), hierarchies).await
@@ -119,7 +121,7 @@ impl Supervisor {
 
     async fn open_with(settings: Settings, store: Store, launcher: Box<dyn Launch>, hierarchies: Hierarchies) -> Result<Supervisor, Error> {
         let Settings { instance, data_dir, run_dir } = settings;
-        hierarchies.prepare(&instance).map_err(|error| Error::failed("prepare the cgroup", instance.clone(), error))?;
+        let hold = hold::take(&hierarchies, &instance)?;
         for folder in [&data_dir, &run_dir] {
             make_folder(&folder.join("containers"))?;
         }
@@ -128,7 +130,7 @@ impl Supervisor {
         let host = host::look(&home, &hierarchies).map_err(|error| Error::failed("look at", "the host", error))?;
         let (registry, samples) = (Registry::default(), sample::Samples::default());
         let (notices, _) = broadcast::channel(shared::NOTICES_MAX);
-        let shared = Arc::new(Shared { home, store, launcher, hierarchies, host, images, registry, samples, notices });
+        let shared = Arc::new(Shared { home, _hold: hold, store, launcher, hierarchies, host, images, registry, samples, notices });
         reconcile::all(&shared).await?;
         image::sweep(&shared).await;
         tokio::spawn(sample::run(Arc::downgrade(&shared)));

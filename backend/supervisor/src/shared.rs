@@ -7,6 +7,7 @@ use belljar_store::Store;
 use tokio::sync::broadcast;
 
 use crate::Notice;
+use crate::hold::Hold;
 use crate::image::Shelf;
 use crate::launch::Launch;
 use crate::registry::Registry;
@@ -19,6 +20,8 @@ pub(crate) const NOTICES_MAX: usize = 1024;
 pub(crate) struct Shared {
     /// Its name and folders.
     pub(crate) home: Instance,
+    /// What keeps other servers away from it.
+    pub(crate) _hold: Hold,
     pub(crate) store: Store,
     pub(crate) launcher: Box<dyn Launch>,
     pub(crate) hierarchies: Hierarchies,

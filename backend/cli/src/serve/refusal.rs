@@ -36,6 +36,12 @@ pub(crate) enum Refusal {
         /// Who locked it, where that can be read.
         pid: Option<u32>,
     },
+    /// Another server, with other folders, has the cgroup of this instance.
+    #[error("another Belljar serves instance {instance}; give this one --instance NAME")]
+    InstanceTaken {
+        /// The instance.
+        instance: String,
+    },
     /// A folder cannot be made or written.
     #[error("cannot write to {}: choose another folder with {flag}", folder.display())]
     NotWritable {

@@ -52,6 +52,20 @@ fn a_second_server_of_the_same_instance_is_refused() {
 }
 
 #[test]
+fn a_second_server_with_other_folders_does_not_touch_the_first_ones_containers() {
+    let Some(server) = crate::server() else { return };
+    server.run_script("kept", "exec sleep 1000");
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = Command::new(crate::EXECUTABLE);
+    command.args(["serve", "--instance", server.instance(), "--listen", "127.0.0.1:0"]);
+    command.arg("--data-dir").arg(folder.path().join("data")).arg("--run-dir").arg(folder.path().join("run"));
+    let sentence = format!("another Belljar serves instance {}; give this one --instance NAME", server.instance());
+    refusal(command, &[&sentence]);
+    assert_eq!(server.container("kept")["state"], "running");
+    assert_eq!(server.event_kinds("kept"), ["created", "started"]);
+}
+
+#[test]
 fn a_folder_that_cannot_be_written_is_named() {
     if !crate::is_root() {
         return;
