@@ -50,6 +50,10 @@ pub fn receive(socket: impl AsFd, buffer: &mut [u8]) -> Result<(usize, Vec<Owned
     if received.flags.contains(rustix::net::ReturnFlags::TRUNC) {
         return Err(Error::new("receive", "message", rustix::io::Errno::MSGSIZE));
     }
+    // Descriptors were lost on the way: this process may not open any more.
+    if received.flags.contains(rustix::net::ReturnFlags::CTRUNC) {
+        return Err(Error::new("receive", "descriptors", rustix::io::Errno::MFILE));
+    }
     Ok((received.bytes, passed))
 }
 
@@ -59,6 +63,21 @@ pub fn close_on_exec_from(first: u32) -> Result<()> {
     // pointers and closes nothing, so no owned descriptor is invalidated.
     let done = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
     if done == 0 { Ok(()) } else { Err(Error::last("close on exec", format!("descriptors from {first}"))) }
+}
+
+/// Closes every descriptor above the standard ones that this process was started with. For the very beginning of a program,
+/// when it owns none of them yet.
+pub fn close_inherited() -> Result<()> {
+    // SAFETY: close_range(2) takes no pointers. The caller's obligation, stated above, is that no descriptor is owned yet.
+    let done = unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, 0) };
+    if done == 0 { Ok(()) } else { Err(Error::last("close", "inherited descriptors")) }
+}
+
+/// Connects the three standard descriptors to nothing: whoever reads what they were connected to sees the end.
+pub fn let_go_of_standard() -> Result<()> {
+    let null = rustix::fs::open("/dev/null", rustix::fs::OFlags::RDWR | rustix::fs::OFlags::CLOEXEC, rustix::fs::Mode::empty());
+    let null = null.context("open", || "/dev/null".into())?;
+    [Standard::Input, Standard::Output, Standard::Error].into_iter().try_for_each(|number| replace_standard(&null, number))
 }
 
 /// Closes every descriptor of this process, standard ones included. What still owns one must not be dropped afterwards:

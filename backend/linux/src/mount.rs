@@ -86,9 +86,11 @@ pub fn clone_opened(opened: impl AsFd) -> Result<OwnedFd> {
     rustix::mount::open_tree(opened, "", flags).context("take", || "mount".into())
 }
 
-/// Sets attributes (`MOUNT_ATTR_*`) on a mount, or with [`Depth::All`] on all below it too.
+/// Sets attributes (`MOUNT_ATTR_*`) on a mount, or with [`Depth::All`] on all below it too, and makes it private: a copy of a
+/// shared mount is its peer, and what is mounted below one would appear below the other, in the host.
 pub fn set_attributes(mount: impl AsFd, attributes: Attributes, depth: Depth) -> Result<()> {
-    let change = libc::mount_attr { attr_set: u64::from(attributes.bits()), attr_clr: 0, propagation: 0, userns_fd: 0 };
+    let attr_set = u64::from(attributes.bits());
+    let change = libc::mount_attr { attr_set, attr_clr: 0, propagation: libc::MS_PRIVATE, userns_fd: 0 };
     mount_setattr(mount, &change, depth).context("set attributes of", || "mount".into())
 }
 

@@ -7,7 +7,7 @@ use rustix::fs::{Mode, OFlags};
 
 use crate::error::{Context, Error, Result};
 
-pub use libc::{CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER, CLONE_NEWUTS};
+pub use libc::{CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWTIME, CLONE_NEWUSER, CLONE_NEWUTS};
 
 /// Inode of a process's namespace of this kind (`mnt`, `pid`, …), which is its identity as long as it exists.
 /// `ENOENT` where the kernel has no such kind.
@@ -34,6 +34,11 @@ pub fn unshare_mounts() -> Result<()> {
     // SAFETY: as above; CLONE_NEWNS implies CLONE_FS, which only matters to threads, and callers have one.
     let done = unsafe { libc::unshare(CLONE_NEWNS) };
     if done == 0 { Ok(()) } else { Err(Error::last("unshare", "mount namespace")) }
+}
+
+/// Puts this process into another mount namespace, at whose root it then stands.
+pub fn enter_mounts(namespace: &OwnedFd) -> Result<()> {
+    nix::sched::setns(namespace, nix::sched::CloneFlags::CLONE_NEWNS).context("enter", || "mount namespace".into())
 }
 
 /// Writes the one line of a child's `uid_map` and `gid_map`: its ids from 0 on are the host's from `base` on.

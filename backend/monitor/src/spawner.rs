@@ -10,12 +10,14 @@ use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 
 use belljar_linux::error::Context;
 use belljar_linux::process::{self, Children};
 use belljar_linux::{Result, fd};
+use rustix::io::Errno;
 
 /// Longest path of a spec, in bytes.
 const PATH_BYTES_MAX: usize = 4096;
@@ -23,50 +25,89 @@ const PATH_BYTES_MAX: usize = 4096;
 /// The server's end. When it is dropped, the spawner ends; monitors go on.
 #[derive(Debug)]
 pub struct Spawner {
-    socket: OwnedFd,
+    program: PathBuf,
+    /// Replaced when the spawner is found dead.
+    socket: Mutex<OwnedFd>,
 }
 
 impl Spawner {
     /// Executes `program monitor` (`/proc/self/exe` for the program that calls this). It gets its end of the socket as its
     /// standard input, and the caller's standard error.
     pub fn launch(program: &Path) -> Result<Self> {
-        let (ours, theirs) = fd::message_pair()?;
-        let mut command = Command::new(program);
-        command.arg0("belljar").arg("monitor").stdin(Stdio::from(theirs)).stdout(Stdio::null());
-        // Dropped without waiting: the spawner ends when we do, and is nobody's zombie before.
-        command.spawn().context("execute", || format!("{} monitor", program.display()))?;
-        Ok(Self { socket: ours })
+        Ok(Self { program: program.to_owned(), socket: Mutex::new(execute(program)?) })
     }
 
     /// Asks for a monitor of the spec at `path`. Returns the reading end of a pipe: its end means that there is something to
-    /// look at ([`crate::look`]), or that nothing came of it.
+    /// look at ([`crate::look`]), or that nothing came of it. A spawner that somebody killed is executed again.
     pub fn start(&self, path: &Path) -> Result<OwnedFd> {
         let (ours, theirs) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).context("make", || "pipe".into())?;
-        fd::send(&self.socket, path.as_os_str().as_bytes(), &[theirs.as_fd()])?;
+        let message = path.as_os_str().as_bytes();
+        // Nothing that holds the lock can panic half-way through a change.
+        let mut socket = self.socket.lock().unwrap_or_else(PoisonError::into_inner);
+        match fd::send(&*socket, message, &[theirs.as_fd()]) {
+            Err(error) if matches!(error.errno, Errno::PIPE | Errno::CONNRESET | Errno::NOTCONN) => {
+                *socket = execute(&self.program)?;
+                fd::send(&*socket, message, &[theirs.as_fd()])?;
+            }
+            sent => sent?,
+        }
         Ok(ours)
     }
 }
 
-/// The spawner itself: what `belljar monitor` does. Returns when the server is gone.
+fn execute(program: &Path) -> Result<OwnedFd> {
+    let (ours, theirs) = fd::message_pair()?;
+    let mut command = Command::new(program);
+    command.arg0("belljar").arg("monitor").stdin(Stdio::from(theirs)).stdout(Stdio::null());
+    // Dropped without waiting: the spawner ends when we do, and is nobody's zombie before.
+    command.spawn().context("execute", || format!("{} monitor", program.display()))?;
+    Ok(ours)
+}
+
+/// The spawner itself: what `belljar monitor` does. To be called before anything is opened. Returns when the server is gone.
 pub fn serve() -> Result<()> {
+    fd::close_inherited()?;
     let socket = fd::adopt(0)?;
+    // A second end of the socket in every monitor would keep the server from seeing that the spawner is dead.
+    fd::replace_standard(&nothing()?, fd::Standard::Input)?;
     // Ctrl-C in the server's terminal is for the server alone.
     rustix::process::setsid().context("begin", || "session".into())?;
     process::treat_children(Children::Forgotten)?;
     process::set_name(c"belljar-spawner")?;
     let mut buffer = [0; PATH_BYTES_MAX];
     loop {
-        let (length, mut passed) = fd::receive(&socket, &mut buffer)?;
-        let Some(poke) = passed.pop() else { return Ok(()) };
+        let (length, mut passed) = match fd::receive(&socket, &mut buffer) {
+            // The pipe was lost, so the server sees its end, and that nothing came of it.
+            Err(error) if matches!(error.errno, Errno::MFILE | Errno::MSGSIZE) => continue,
+            received => received?,
+        };
         let path = Path::new(OsStr::from_bytes(&buffer[..length]));
-        // A fork that fails drops the pipe: the server looks, and finds that nothing came of it.
-        if let Ok(None) = process::fork() {
-            drop(socket);
-            let prepared = process::treat_children(Children::Awaited).and_then(|()| process::set_name(c"belljar-monitor"));
-            if prepared.is_ok() && rustix::process::setsid().is_ok() {
-                crate::run::run(path, poke);
+        match passed.pop() {
+            None if length == 0 => return Ok(()),
+            None => {}
+            // A fork that fails drops the pipe: the server looks, and finds that nothing came of it.
+            Some(poke) => {
+                if let Ok(None) = process::fork() {
+                    drop(socket);
+                    become_monitor(path, poke);
+                }
             }
-            process::exit_now(0);
         }
     }
+}
+
+fn nothing() -> Result<OwnedFd> {
+    let flags = rustix::fs::OFlags::RDWR | rustix::fs::OFlags::CLOEXEC;
+    rustix::fs::open("/dev/null", flags, rustix::fs::Mode::empty()).context("open", || "/dev/null".into())
+}
+
+fn become_monitor(path: &Path, poke: OwnedFd) -> ! {
+    let prepared = process::treat_children(Children::Awaited)
+        .and_then(|()| process::set_name(c"belljar-monitor"))
+        // Whoever reads the server's output must not wait for containers.
+        .and_then(|()| fd::let_go_of_standard());
+    if prepared.is_ok() && rustix::process::setsid().is_ok() {
+        crate::run::run(path, poke);
+    }
+    process::exit_now(0)
 }

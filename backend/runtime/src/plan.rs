@@ -19,6 +19,7 @@ use std::path::PathBuf;
 
 use belljar_linux::mount::Attributes;
 use belljar_model::cgroup::Version;
+use belljar_model::namespace::Kind;
 use belljar_model::plan::{Outcome, Place, StepRecord};
 use belljar_model::{Failure, Invalid, Mount};
 
@@ -60,8 +61,8 @@ pub fn make(spec: &Spec, facts: &Facts) -> Result<Plan, Invalid> {
         .insert(0, Step::FillInitLayer { layer: spec.root.spanning.first().cloned().unwrap_or_default(), hostname: spec.hostname.clone() });
     let cgroup = Cgroup::at(&facts.hierarchies, &spec.cgroup);
     let unified = cgroup.parts().iter().find(|part| part.version == Version::V2);
-    let user = spec.uid_base.map(|_| "user");
-    let namespaces = user.into_iter().chain(["mnt", "pid", "net", "uts", "ipc"]).collect();
+    let user = spec.uid_base.map(|_| Kind::User);
+    let namespaces = user.into_iter().chain([Kind::Mnt, Kind::Pid, Kind::Net, Kind::Uts, Kind::Ipc]).collect();
     let joining = unified.map_or(Joining::Later, |part| Joining::AtBirth(part.path.clone()));
     steps.push(Step::Clone { namespaces, cgroup: joining });
     if let Some(base) = spec.uid_base {
@@ -132,9 +133,15 @@ fn tree_steps(spec: &Spec, attached: Vec<(String, Missing)>) -> Vec<Step> {
     if spec.uid_base.is_some() {
         steps.push(Step::BecomeNamespaceRoot);
     }
-    let grafted = stack::mounts(spec).len() - 1;
     let attach = |(mount, (target, missing))| Step::Attach { target, mount, missing };
-    steps.extend(attached.by_ref().take(grafted).map(attach));
+    steps.extend(attached.map(attach));
+    for tmpfs in &spec.mounts {
+        if let Mount::Tmpfs { target, size_bytes } = tmpfs {
+            let size = size_bytes.unwrap_or(belljar_model::mount::TMPFS_SIZE_BYTES_DEFAULT).to_string();
+            steps.push(mount("tmpfs", target, &[("mode", "1777"), ("size", &size)], nosuid | nodev));
+        }
+    }
+    // After what was asked for: a target may be a link of the image's to `/proc`, and then ours must lie on top.
     steps.extend([
         mount("proc", "/proc", &[], none),
         mount("sysfs", "/sys", &[], none | Attributes::MOUNT_ATTR_RDONLY),
@@ -145,13 +152,6 @@ fn tree_steps(spec: &Spec, attached: Vec<(String, Missing)>) -> Vec<Step> {
     ]);
     steps.extend(DEVICES.map(|(name, device)| Step::BindDevice { name, device }));
     steps.push(Step::LinkDevices);
-    steps.extend(attached.map(attach));
-    for tmpfs in &spec.mounts {
-        if let Mount::Tmpfs { target, size_bytes } = tmpfs {
-            let size = size_bytes.unwrap_or(belljar_model::mount::TMPFS_SIZE_BYTES_DEFAULT).to_string();
-            steps.push(mount("tmpfs", target, &[("mode", "1777"), ("size", &size)], nosuid | nodev));
-        }
-    }
     steps.extend(spec.readonly_paths.iter().cloned().map(Step::MakeReadOnly));
     steps.extend(spec.masked_paths.iter().cloned().map(Step::Mask));
     steps

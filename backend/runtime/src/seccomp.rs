@@ -41,6 +41,7 @@ pub fn default_denials() -> Vec<Denial> {
         SYS_open_tree Always, EPERM;
         SYS_mount_setattr Always, EPERM;
         SYS_quotactl Always, EPERM;
+        SYS_quotactl_fd Always, EPERM;
         SYS_swapon Always, EPERM;
         SYS_swapoff Always, EPERM;
         // Files by handle, past every path (the "shocker" escape).
@@ -71,6 +72,7 @@ pub fn default_denials() -> Vec<Denial> {
         SYS_finit_module Always, EPERM;
         SYS_delete_module Always, EPERM;
         SYS_kexec_load Always, EPERM;
+        SYS_kexec_file_load Always, EPERM;
         SYS_reboot Always, EPERM;
         SYS_acct Always, EPERM;
         SYS_syslog Always, EPERM;

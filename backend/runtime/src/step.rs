@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use belljar_linux::mount::Attributes;
 use belljar_model::UserSpec;
+use belljar_model::namespace::Kind;
 use belljar_model::plan::Place;
 
 use crate::cgroup::limits::Write;
@@ -31,8 +32,8 @@ pub enum Step {
     Limit(Write),
     /// Makes the first process.
     Clone {
-        /// Its new namespaces, by name.
-        namespaces: Vec<&'static str>,
+        /// Its new namespaces.
+        namespaces: Vec<Kind>,
         /// Whether it begins in the v2 cgroup.
         cgroup: Joining,
     },
@@ -258,9 +259,9 @@ impl Step {
             Step::MakeCgroup { name, folders } => format!("cgroup {name} in {} hierarchies", folders.len()),
             Step::Limit(write) => format!("{} to {}", write.file, write.value),
             Step::Clone { namespaces, cgroup: Joining::AtBirth(_) } => {
-                format!("first process into new {}, and its cgroup", namespaces.join(" "))
+                format!("first process into new {}, and its cgroup", words(namespaces))
             }
-            Step::Clone { namespaces, cgroup: Joining::Later } => format!("first process into new {}", namespaces.join(" ")),
+            Step::Clone { namespaces, cgroup: Joining::Later } => format!("first process into new {}", words(namespaces)),
             Step::MapIds { base, count } => format!("user and group ids 0-{} to {base}-{}", count - 1, base + count - 1),
             Step::Overlay { mount, owners } => {
                 let layers = mount.lower.len();
@@ -298,6 +299,10 @@ impl Step {
             Step::Exec { program, first: First::Init } => format!("{program} below a minimal init"),
         }
     }
+}
+
+fn words(kinds: &[Kind]) -> String {
+    kinds.iter().map(|kind| kind.as_str()).collect::<Vec<_>>().join(" ")
 }
 
 fn note(owners: Owners) -> &'static str {

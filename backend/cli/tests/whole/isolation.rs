@@ -189,3 +189,75 @@ fn the_executable_is_the_same_after_containers_tried_to_overwrite_it() {
     assert_eq!(fs::read(crate::EXECUTABLE).unwrap().len(), before.len());
     assert!(fs::read(crate::EXECUTABLE).unwrap() == before, "the executable is unchanged");
 }
+
+#[test]
+fn outputs_can_be_opened_by_name_by_whoever_the_program_runs_as() {
+    let Some(server) = crate::server() else { return };
+    for (name, user) in [("teller", serde_json::Value::Null), ("mumbler", json!("1000:1000"))] {
+        let script = "echo out > /dev/stdout; echo err > /dev/stderr; echo again >> /proc/self/fd/1";
+        server.create(&json!({"image": "host", "name": name, "user": user, "command": ["sh", "-c", script]}));
+        server.wait_for_state(name, "stopped");
+        let log = server.logs(name);
+        for line in ["out", "err", "again"] {
+            assert!(log.lines().any(|said| said == line), "{name}: {line:?} in {log}");
+        }
+    }
+}
+
+#[test]
+fn a_link_of_the_tree_to_proc_or_dev_takes_nothing_of_the_isolation_away() {
+    let Some(server) = crate::server() else { return };
+    let layer = server.scratch("layer");
+    let shared = server.scratch("shared");
+    for (name, to) in [("to-proc", "/proc"), ("to-dev", "/dev"), ("to-sys", "/sys")] {
+        std::os::unix::fs::symlink(to, layer.join(name)).unwrap();
+    }
+    fs::create_dir_all(shared.join("sys/kernel")).unwrap();
+    fs::write(shared.join("sys/kernel/cap_last_cap"), "0\n").unwrap();
+    fs::write(shared.join("kcore"), "BREACH").unwrap();
+    for pipe in ["null", "zero"] {
+        assert!(std::process::Command::new("mkfifo").arg(shared.join(pipe)).status().unwrap().success());
+    }
+    let script = "grep CapBnd /proc/self/status; stat -f -c %T /proc; cat /proc/kcore; head -c1 /dev/null; stat -c %F /dev/null; ls -l /proc/self/fd/0";
+    for target in ["/to-proc", "/to-dev", "/to-sys"] {
+        let name = format!("linked{}", target.replace('/', "-"));
+        let mounts = json!([{"type": "layer", "source": layer}, {"type": "bind", "source": shared, "target": target}]);
+        server.create(&json!({"image": "host", "name": name, "mounts": mounts, "command": ["sh", "-c", script]}));
+        let ended = server.wait_for_state(&name, "stopped");
+        let log = server.logs(&name);
+        assert_eq!(ended["exit"]["kind"], "exited", "{ended}");
+        assert!(log.contains("CapBnd:\t00000000a80425fb"), "{target}: {log}");
+        assert!(log.contains("character special file") && !log.contains("BREACH"), "{target}: {log}");
+    }
+}
+
+#[test]
+fn what_is_mounted_below_a_shared_folder_inside_is_not_seen_by_the_host() {
+    let Some(server) = crate::server() else { return };
+    let shared = server.scratch("shared-mount");
+    let mount = |arguments: &[&str]| std::process::Command::new("mount").args(arguments).arg(&shared).status().unwrap().success();
+    assert!(mount(&["-t", "tmpfs", "shared-by-test"]) && mount(&["--make-shared"]));
+    let table = || fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let before = table();
+    let mounts = json!([{"type": "bind", "source": shared, "target": "/data"}, {"type": "tmpfs", "target": "/data/cache"}]);
+    server.create(&json!({"image": "host", "name": "leaker", "mounts": mounts, "command": ["sleep", "1d"]}));
+    let during = table();
+    server.api().delete("/api/v1/containers/leaker?force=true").expect(204);
+    let after = table();
+    assert!(std::process::Command::new("umount").arg("--recursive").arg(&shared).status().unwrap().success());
+    let ours = |table: &str| table.lines().filter(|line| line.contains("shared-mount")).map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(ours(&during), ours(&before));
+    assert_eq!(ours(&after), ours(&before));
+}
+
+#[test]
+fn a_killed_spawner_is_replaced_while_containers_go_on() {
+    let Some(server) = crate::server() else { return };
+    server.run_script("elder", "exec sleep 1d");
+    let is_spawner = |pid: &i32| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm.trim() == "belljar-spawner");
+    let spawner = process::pids().into_iter().find(|pid| is_spawner(pid) && process::parent(*pid) == Some(server.pid()));
+    process::kill_hard(spawner.expect("the server has a spawner"));
+    belljar_testbed::wait_until("the spawner is gone", || (!spawner.is_some_and(process::is_alive)).then_some(()));
+    assert_eq!(server.run_script("younger", "exec sleep 1d")["state"], "running");
+    assert_eq!(server.container("elder")["state"], "running");
+}

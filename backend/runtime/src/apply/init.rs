@@ -1,24 +1,23 @@
 //! A minimal init: PID 1 of a container that asked for one. It starts the program as its child, forwards the signals that
 //! it gets, reaps whatever is orphaned to it, and ends as the program does.
 
+use belljar_linux::Result;
+use belljar_linux::error::Context;
 use belljar_linux::process::{self, Ended};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 
-/// Splits into init and program. Returns `false` in the program's process, which goes on to the exec; in init's it does not
-/// return unless the split failed (`true`).
-pub(super) fn is_the_init() -> bool {
+/// Splits into init and program. Returns in the program's process, which goes on to the exec; init's serves until the
+/// program ends. An error means that there was no split.
+pub(super) fn split() -> Result<()> {
     // Blocked before the split, so that none is lost; the program's own side unblocks all again.
     let all = SigSet::all();
-    if sigprocmask(SigmaskHow::SIG_BLOCK, Some(&all), None).is_err() {
-        return true;
-    }
-    match process::fork() {
-        Ok(None) => process::reset_signals().is_err(),
-        Ok(Some(pid)) => {
+    sigprocmask(SigmaskHow::SIG_BLOCK, Some(&all), None).context("block", || "signals".into())?;
+    match process::fork()? {
+        None => process::reset_signals(),
+        Some(pid) => {
             close_all();
             serve(pid, &all)
         }
-        Err(_) => true,
     }
 }
 

@@ -67,6 +67,12 @@ pub(super) fn run(plan: &Plan, spec: &Spec, inherited: Inherited) -> ! {
     process::exit_now(1)
 }
 
+/// Becomes another user, and still dies with the monitor: the kernel forgets that wish when ids change.
+fn become_mortal(uid: u32, gid: u32, groups: &[u32]) -> Result<()> {
+    process::become_user(uid, gid, groups)?;
+    process::die_with_parent()
+}
+
 fn told(error: &Error) -> String {
     format!("{} ({} {})", error.cause(), error.operation, error.subject)
 }
@@ -86,8 +92,10 @@ struct Inside<'a> {
 
 impl Inside<'_> {
     fn report(&self, report: &Report) {
-        // Whoever does not listen any more is dead, and so are we (`die_with_parent`).
-        let _ = fd::send(&self.socket, &report.encode(), &[]);
+        // Whoever does not listen any more is dead: nobody would know of the container that this would become.
+        if fd::send(&self.socket, &report.encode(), &[]).is_err() {
+            process::exit_now(1);
+        }
     }
 
     fn take(&mut self, step: &Step) -> Result<()> {
@@ -97,7 +105,7 @@ impl Inside<'_> {
             Step::NewSession => self.new_session(),
             Step::MakeMountsPrivate => mount::make_all_private(),
             Step::AttachRoot { staging } => self.attach_root(staging),
-            Step::BecomeNamespaceRoot => process::become_user(0, 0, &[]),
+            Step::BecomeNamespaceRoot => become_mortal(0, 0, &[]),
             Step::Attach { target, mount, missing } => self.attach(target, *mount, *missing),
             Step::Mount { kind, target, options, attributes } => self.mount(kind, target, options, *attributes),
             Step::BindDevice { name, device } => self.bind_device(name, *device),
@@ -231,8 +239,14 @@ impl Inside<'_> {
     }
 
     fn connect_outputs(&mut self) -> Result<()> {
-        let null = rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, rustix::fs::Mode::empty());
-        fd::replace_standard(null.context("open", || "/dev/null".into())?, fd::Standard::Input)?;
+        let path = "/dev/null";
+        // Looked at before it is opened: a pipe in its place would never answer.
+        let is_device = self.existing(path)?.is_some_and(|(_, kind)| kind == FileType::CharacterDevice);
+        if !is_device {
+            return Err(Error::new("open", format!("{path}: not a device"), Errno::NODEV));
+        }
+        let null = tree::open(self.root()?, path, OFlags::RDONLY | OFlags::NOFOLLOW)?;
+        fd::replace_standard(null, fd::Standard::Input)?;
         let outputs = self.outputs.take().ok_or_else(|| Error::new("find", "outputs", Errno::BADF))?;
         fd::replace_standard(&outputs.stdout, fd::Standard::Output)?;
         fd::replace_standard(&outputs.stderr, fd::Standard::Error)
@@ -247,12 +261,11 @@ impl Inside<'_> {
 
     fn become_user(&mut self, user: Option<&belljar_model::UserSpec>) -> Result<()> {
         let identity = user::look_up(self.root()?, user)?;
-        // A program may reopen its outputs by name (`/dev/stdout`), so they belong to who it runs as.
         for output in [rustix::stdio::stdout(), rustix::stdio::stderr()] {
             let (owner, group) = (rustix::fs::Uid::from_raw(identity.uid), rustix::fs::Gid::from_raw(identity.gid));
-            let _ = rustix::fs::fchown(output, Some(owner), Some(group));
+            rustix::fs::fchown(output, Some(owner), Some(group)).context("give", || "outputs to the user".into())?;
         }
-        process::become_user(identity.uid, identity.gid, &identity.groups)?;
+        become_mortal(identity.uid, identity.gid, &identity.groups)?;
         self.identity = Some(identity);
         Ok(())
     }
@@ -271,8 +284,10 @@ impl Inside<'_> {
             Ok((candidates, arguments, environment)) => {
                 // The death of the monitor from here on is the supervisor's to notice: containers outlive it.
                 let _ = rustix::process::set_parent_process_death_signal(None);
-                if first == First::Init && init::is_the_init() {
-                    return Error::new("exec", "", Errno::CHILD);
+                if first == First::Init
+                    && let Err(error) = init::split()
+                {
+                    return error;
                 }
                 self.report(&Report { index, took_nsec: 0, outcome: Word::Begun });
                 try_each(&candidates, &arguments, &environment)

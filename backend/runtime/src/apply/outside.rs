@@ -9,6 +9,7 @@ use belljar_linux::error::Context;
 use belljar_linux::mount::{self, Attributes, Depth};
 use belljar_linux::process::{self, Cloned};
 use belljar_linux::{Error, Result, fd, namespace, tree};
+use belljar_model::namespace::Kind;
 use belljar_model::plan::{Outcome, PlanRecord};
 use rustix::io::Errno;
 
@@ -106,7 +107,7 @@ impl<'a> Outside<'a> {
     fn take(&mut self, step: &Step) -> Result<()> {
         match step {
             Step::FillInitLayer { layer, hostname } => super::init_layer::fill(layer, hostname),
-            Step::MakeCgroup { folders, .. } => folders.iter().try_for_each(make_cgroup),
+            Step::MakeCgroup { name, folders } => folders.iter().try_for_each(|folder| make_cgroup(name, folder)),
             Step::Limit(write) => crate::cgroup::write(&write.path, &write.value),
             Step::Clone { namespaces, cgroup } => self.clone(namespaces, cgroup),
             Step::MapIds { base, count } => self.map_ids(*base, *count),
@@ -132,7 +133,7 @@ impl<'a> Outside<'a> {
     }
 
     /// Everything that the child needs from our side is opened before: afterwards it has no way to our files.
-    fn clone(&mut self, namespaces: &[&str], cgroup: &Joining) -> Result<()> {
+    fn clone(&mut self, namespaces: &[Kind], cgroup: &Joining) -> Result<()> {
         let joining = self.plan.steps.iter().find_map(|step| match step {
             Step::JoinCgroup { files } => Some(files),
             _ => None,
@@ -143,8 +144,9 @@ impl<'a> Outside<'a> {
             Joining::Later => None,
         };
         let (ours, theirs) = fd::message_pair()?;
-        let flags = namespaces.iter().map(|name| flag_of(name)).fold(0, |all, flag| all | flag);
+        let flags = namespaces.iter().map(|kind| flag_of(*kind)).fold(0, |all, flag| all | flag);
         let outputs = self.outputs.take().ok_or_else(no_child)?;
+        self.give_away(&outputs)?;
         match process::clone(flags, unified.as_ref())? {
             Cloned::Child => {
                 drop(ours);
@@ -158,6 +160,17 @@ impl<'a> Outside<'a> {
                 Ok(())
             }
         }
+    }
+
+    /// A program may reopen its outputs by name (`/dev/stdout`), so they belong to the root of its user namespace, who gives
+    /// them on to its user: what belongs to the host's root is nobody's inside.
+    fn give_away(&self, outputs: &Outputs) -> Result<()> {
+        let Some(base) = self.spec.uid_base else { return Ok(()) };
+        let (owner, group) = (rustix::fs::Uid::from_raw(base), rustix::fs::Gid::from_raw(base));
+        for output in [&outputs.stdout, &outputs.stderr] {
+            rustix::fs::fchown(output, Some(owner), Some(group)).context("give away", || "output".into())?;
+        }
+        Ok(())
     }
 
     fn map_ids(&mut self, base: u32, count: u32) -> Result<()> {
@@ -254,12 +267,20 @@ fn cannot_map(source: &Path) -> String {
     format!(": its file system, {filesystem}, cannot map owners, so they stay as they are and read as nobody")
 }
 
-fn make_cgroup(folder: impl AsRef<Path>) -> Result<()> {
-    let folder = folder.as_ref();
-    match std::fs::create_dir(folder) {
+fn make_cgroup(name: &str, folder: &Path) -> Result<()> {
+    let made = match std::fs::create_dir(folder) {
+        // Another engine mounted this hierarchy after the server had made its own folder in every other.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let parent = name.split_once('/').map_or(name, |(parent, _)| parent);
+            crate::cgroup::Hierarchies::probe()?.prepare(parent)?;
+            std::fs::create_dir(folder)
+        }
+        made => made,
+    };
+    match made {
         // Left by a start that was cut off; it has no processes, or the join would have found the container alive.
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
-        other => other.context("make", || folder.display().to_string()),
+        made => made.context("make", || folder.display().to_string()),
     }
 }
 
@@ -268,15 +289,16 @@ fn open_for_writing(path: impl AsRef<Path>) -> Result<File> {
     File::options().write(true).open(path).context("open", || path.display().to_string())
 }
 
-fn flag_of(name: &str) -> u64 {
-    let flag = match name {
-        "user" => namespace::CLONE_NEWUSER,
-        "mnt" => namespace::CLONE_NEWNS,
-        "pid" => namespace::CLONE_NEWPID,
-        "net" => namespace::CLONE_NEWNET,
-        "uts" => namespace::CLONE_NEWUTS,
-        "ipc" => namespace::CLONE_NEWIPC,
-        _ => 0,
+fn flag_of(kind: Kind) -> u64 {
+    let flag = match kind {
+        Kind::Mnt => namespace::CLONE_NEWNS,
+        Kind::Pid => namespace::CLONE_NEWPID,
+        Kind::Net => namespace::CLONE_NEWNET,
+        Kind::Uts => namespace::CLONE_NEWUTS,
+        Kind::Ipc => namespace::CLONE_NEWIPC,
+        Kind::User => namespace::CLONE_NEWUSER,
+        Kind::Cgroup => namespace::CLONE_NEWCGROUP,
+        Kind::Time => namespace::CLONE_NEWTIME,
     };
     flag as u64
 }

@@ -5,10 +5,9 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use belljar_linux::error::{Context, Error};
-use belljar_linux::mount::{self, Attributes, Value};
+use belljar_linux::mount::{self, Attributes, Depth, Value};
 use belljar_linux::{Result, namespace, tree};
 use rustix::io::Errno;
 
@@ -38,12 +37,20 @@ pub(super) fn make(wanted: &OverlayMount, user_namespace: Option<BorrowedFd<'_>>
 fn make_folder(path: &Path) -> Result<()> {
     use std::os::unix::fs::PermissionsExt;
     match std::fs::create_dir(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => refuse_what_is_no_folder(path),
         made => {
             made.context("make folder", || path.display().to_string())?;
             std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).context("set mode of", || path.display().to_string())
         }
     }
+}
+
+/// A place of the upper tree may be one that the container made before the image had a folder of its own there: a link
+/// would lead the overlay out of the tree.
+fn refuse_what_is_no_folder(path: &Path) -> Result<()> {
+    let subject = || path.display().to_string();
+    let is_folder = std::fs::symlink_metadata(path).context("stat", subject)?.is_dir();
+    if is_folder { Ok(()) } else { Err(Error::new("use", subject(), Errno::NOTDIR)) }
 }
 
 fn open_lower(wanted: &OverlayMount) -> Result<Vec<OwnedFd>> {
@@ -70,6 +77,7 @@ fn common_folder(wanted: &OverlayMount) -> Result<(PathBuf, PathBuf, PathBuf)> {
 
 fn take(folder: BorrowedFd<'_>, user_namespace: Option<BorrowedFd<'_>>) -> Result<OwnedFd> {
     let taken = mount::clone_opened(folder)?;
+    mount::set_attributes(&taken, mount::no_attributes(), Depth::One)?;
     if let Some(user_namespace) = user_namespace {
         mount::map_ids(&taken, user_namespace)?;
     }
@@ -93,38 +101,35 @@ fn takes_descriptors() -> bool {
     (numbers.next(), numbers.next()) >= (Some(6), Some(13))
 }
 
-/// Hangs the layers below a tmpfs in a mount namespace of the monitor's own, under names short enough that all of them
-/// fit the one page that older kernels read.
+/// Hangs the layers below a tmpfs in a mount namespace made for this, under names short enough that all of them fit the
+/// one page that older kernels read. The overlay keeps copies of its own of what it uses, so the namespace goes again: it
+/// would hold a copy of every mount of the host, and keep its disks busy, as long as the container lives.
 fn by_path(base: &OwnedFd, (upper, work): (&Path, &Path), lower: &[OwnedFd]) -> Result<OwnedFd> {
-    let desk = desk()?;
+    let home = namespace::open(std::process::id() as i32, "mnt")?;
+    namespace::unshare_mounts()?;
+    let made = on_the_desk(base, (upper, work), lower);
+    namespace::enter_mounts(&home)?;
+    made
+}
+
+/// Where layers are hung, in the namespace made for this only. The folder exists on every Linux.
+const DESK: &str = "/dev/shm";
+
+fn on_the_desk(base: &OwnedFd, (upper, work): (&Path, &Path), lower: &[OwnedFd]) -> Result<OwnedFd> {
+    mount::make_all_private()?;
+    let tmpfs = mount::new_filesystem("tmpfs", &[("mode", Value::Text("700"))], mount::no_attributes())?;
+    mount::attach(&tmpfs, tree::root(Path::new(DESK))?)?;
+    let desk = tree::root(Path::new(DESK))?;
     let place = |name: String, taken: &OwnedFd| -> Result<String> {
         let target = tree::make_folder(&desk, &name, 0o700)?;
         mount::attach(taken, &target)?;
         Ok(format!("{DESK}/{name}"))
     };
-    let serial = std::fs::read_dir(DESK).context("list", || DESK.into())?.count();
-    let base = place(format!("{serial}u"), base)?;
-    let names = lower.iter().enumerate().map(|(index, taken)| place(format!("{serial}l{index}"), taken)).collect::<Result<Vec<_>>>()?;
+    let base = place("u".to_owned(), base)?;
+    let names = lower.iter().enumerate().map(|(index, taken)| place(index.to_string(), taken)).collect::<Result<Vec<_>>>()?;
     let (upper, work) = (format!("{base}/{}", upper.display()), format!("{base}/{}", work.display()));
     let lower = names.join(":");
     let mut options: Vec<(&str, Value<'_>)> = OPTIONS.iter().map(|(key, value)| (*key, Value::Text(value))).collect();
     options.extend([("lowerdir", Value::Text(&lower)), ("upperdir", Value::Text(&upper)), ("workdir", Value::Text(&work))]);
     mount::new_filesystem("overlay", &options, Attributes::MOUNT_ATTR_NODEV)
-}
-
-/// Where layers are hung, in the monitor's own mount namespace only. The folder exists on every Linux.
-const DESK: &str = "/dev/shm";
-
-/// Whether this process has made its desk.
-static HAS_DESK: AtomicBool = AtomicBool::new(false);
-
-/// An empty tmpfs at [`DESK`], seen by this process alone; the same one for every overlay of a container.
-fn desk() -> Result<OwnedFd> {
-    if !HAS_DESK.swap(true, Ordering::Relaxed) {
-        namespace::unshare_mounts()?;
-        mount::make_all_private()?;
-        let tmpfs = mount::new_filesystem("tmpfs", &[("mode", Value::Text("700"))], mount::no_attributes())?;
-        mount::attach(&tmpfs, tree::root(Path::new(DESK))?)?;
-    }
-    tree::root(Path::new(DESK))
 }
