@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use belljar_linux::process::{self, parse_stat};
+use belljar_model::cgroup::Cgroup;
 use belljar_model::container::ProcessRef;
 use belljar_model::namespace::{Kind, Namespace, Sharing};
 use belljar_model::overlay::Stack;
@@ -70,6 +71,16 @@ pub(crate) fn namespaces_of(shared: &Shared, container: &Container) -> Vec<Names
         }
     }
     list
+}
+
+/// The cgroup of a container; without controllers where it is not alive.
+pub(crate) fn cgroup_of(shared: &Shared, container: &Container) -> Cgroup {
+    let mode = shared.hierarchies.mode();
+    if container.state.is_alive() {
+        shared.cgroup(&container.id).view(mode)
+    } else {
+        Cgroup { mode: mode.to_owned(), controllers: Vec::new() }
+    }
 }
 
 /// The processes of a container, by pid; those that end meanwhile are left out.

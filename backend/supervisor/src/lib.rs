@@ -16,6 +16,7 @@ mod reconcile;
 mod registry;
 mod sample;
 mod shared;
+mod sources;
 mod task;
 #[cfg(test)]
 mod testing;
@@ -35,7 +36,7 @@ use belljar_model::namespace::Namespace;
 use belljar_model::overlay::{Change, Entry, Stack};
 use belljar_model::plan::PlanRecord;
 use belljar_model::usage::Usage;
-use belljar_model::{Config, Container, ContainerId, Event, Host, Image, ImageName, Invalid, Mount, Process, State, Wanted};
+use belljar_model::{Config, Container, ContainerId, Event, Host, Image, ImageName, Process, State, Wanted};
 use belljar_monitor::Spawner;
 use belljar_runtime::cgroup::Hierarchies;
 use belljar_runtime::spec::Folders;
@@ -51,6 +52,7 @@ pub use registry::CONTAINERS_MAX;
 use launch::Launch;
 use registry::Registry;
 use shared::Shared;
+use sources::Looks;
 use task::{Beginning, Command, Task};
 
 /// Where an instance of Belljar lives. Several can run side by side on one host.
@@ -128,9 +130,9 @@ impl Supervisor {
         let images = image::open(&data_dir.join("images"), &store).await?;
         let home = Instance { name: instance, folders: Folders { data_dir, run_dir } };
         let host = host::look(&home, &hierarchies).map_err(|error| Error::failed("look at", "the host", error))?;
-        let (registry, samples) = (Registry::default(), sample::Samples::default());
+        let (registry, samples, looks) = (Registry::default(), sample::Samples::default(), Looks::default());
         let (notices, _) = broadcast::channel(shared::NOTICES_MAX);
-        let shared = Arc::new(Shared { home, _hold: hold, store, launcher, hierarchies, host, images, registry, samples, notices });
+        let shared = Arc::new(Shared { home, _hold: hold, store, launcher, hierarchies, host, images, registry, samples, notices, looks });
         reconcile::all(&shared).await?;
         image::sweep(&shared).await;
         tokio::spawn(sample::run(Arc::downgrade(&shared)));
@@ -162,7 +164,7 @@ impl Supervisor {
     pub async fn create(&self, config: Config, start: StartNow) -> Result<Container, Error> {
         config.check()?;
         config.limits.check(&self.capacity())?;
-        check_sources(&config.mounts)?;
+        self.shared.looks.check(&config.mounts).await?;
         let image = config.image.clone();
         let container = new_container(config)?;
         let (reply, answer) = oneshot::channel();
@@ -204,8 +206,7 @@ impl Supervisor {
 
     /// What the container uses, read now. All figures are unknown where it is not alive.
     pub async fn usage(&self, id: &ContainerId) -> Result<Usage, Error> {
-        let container = self.shared.registry.snapshot(id)?;
-        Ok(sample::read(&self.shared, &container))
+        self.inspect(id, sample::read).await
     }
 
     /// What every container that is alive used at the last measurement: every second while somebody watches
@@ -216,23 +217,17 @@ impl Supervisor {
 
     /// The container's namespaces beside the host's; empty where it is not alive.
     pub async fn namespaces(&self, id: &ContainerId) -> Result<Vec<Namespace>, Error> {
-        let container = self.shared.registry.snapshot(id)?;
-        Ok(inspect::namespaces_of(&self.shared, &container))
+        self.inspect(id, inspect::namespaces_of).await
     }
 
     /// The container's cgroup, read now; without controllers where it is not alive.
     pub async fn cgroup(&self, id: &ContainerId) -> Result<Cgroup, Error> {
-        let container = self.shared.registry.snapshot(id)?;
-        let mode = self.shared.hierarchies.mode();
-        if !container.state.is_alive() {
-            return Ok(Cgroup { mode: mode.to_owned(), controllers: Vec::new() });
-        }
-        Ok(self.shared.cgroup(id).view(mode))
+        self.inspect(id, inspect::cgroup_of).await
     }
 
     /// The layers of the container's root.
     pub async fn stack(&self, id: &ContainerId) -> Result<Stack, Error> {
-        inspect::stack_of(&self.shared, &self.shared.registry.snapshot(id)?)
+        self.inspect(id, inspect::stack_of).await?
     }
 
     /// What is in one folder of the container's root, whether it is alive or not.
@@ -249,14 +244,24 @@ impl Supervisor {
 
     /// The plan that made the container when it was last started; empty where it never was.
     pub async fn plan(&self, id: &ContainerId) -> Result<PlanRecord, Error> {
-        self.shared.registry.snapshot(id)?;
-        Ok(belljar_monitor::record::plan(&self.shared.bundle(id)).unwrap_or_default())
+        self.inspect(id, |shared, container| belljar_monitor::record::plan(&shared.bundle(&container.id)).unwrap_or_default()).await
     }
 
     /// The processes in the container; none where it is not alive.
     pub async fn processes(&self, id: &ContainerId) -> Result<Vec<Process>, Error> {
+        self.inspect(id, inspect::processes_of).await
+    }
+
+    /// Reads something of a container, away from the threads that answer: a file of `/proc` or of a cgroup may make its
+    /// reader wait, for as long as what it tells of waits for a disk.
+    async fn inspect<T: Send + 'static>(
+        &self,
+        id: &ContainerId,
+        read: impl FnOnce(&Shared, &Container) -> T + Send + 'static,
+    ) -> Result<T, Error> {
         let container = self.shared.registry.snapshot(id)?;
-        Ok(inspect::processes_of(&self.shared, &container))
+        let shared = Arc::clone(&self.shared);
+        Ok(blocking(move || read(&shared, &container)).await)
     }
 
     /// Lines of the container's log, oldest first.
@@ -333,23 +338,6 @@ fn new_container(config: Config) -> Result<Container, Error> {
         exit: None,
         restarts: 0,
     })
-}
-
-/// What a mount takes from the host must be there; a layer must be a folder.
-fn check_sources(mounts: &[Mount]) -> Result<(), Error> {
-    for (index, mount) in mounts.iter().enumerate() {
-        let field = || format!("mounts[{index}].source");
-        let (source, folder_only) = match mount {
-            Mount::Bind { source, .. } => (source, false),
-            Mount::Layer { source } => (source, true),
-            Mount::Tmpfs { .. } => continue,
-        };
-        let metadata = std::fs::metadata(source).map_err(|error| Invalid::new(field(), format!("{source} cannot be used: {error}")))?;
-        if folder_only && !metadata.is_dir() {
-            return Err(Invalid::new(field(), format!("{source} must be a folder")).into());
-        }
-    }
-    Ok(())
 }
 
 /// The task of a container ended without an answer: the server is closing, or it found a mistake of its own.

@@ -12,6 +12,7 @@ use crate::image::Shelf;
 use crate::launch::Launch;
 use crate::registry::Registry;
 use crate::sample::Samples;
+use crate::sources::Looks;
 
 /// Most notices that somebody may lag behind before being told so.
 pub(crate) const NOTICES_MAX: usize = 1024;
@@ -29,6 +30,7 @@ pub(crate) struct Shared {
     pub(crate) images: Shelf,
     pub(crate) registry: Registry,
     pub(crate) samples: Samples,
+    pub(crate) looks: Looks,
     pub(crate) notices: broadcast::Sender<Notice>,
 }
 
