@@ -66,6 +66,8 @@ pub(crate) fn router(app: Arc<App>) -> Router {
     let routes = Router::new()
         .nest(belljar_api::ROOT, rest::router())
         .merge(pages::router())
+        // Where tools that watch servers look for it, besides its place in the API.
+        .route("/healthz", axum::routing::get(rest::health))
         .route("/stream", axum::routing::get(stream::open))
         .route("/static/{file}", axum::routing::get(assets::serve))
         .fallback(not_found)

@@ -83,7 +83,7 @@ async fn host(State(app): State<Arc<App>>, Query(Nothing {}): Query<Nothing>) ->
     Json(Host::with_version(app.supervisor.host(), VERSION))
 }
 
-async fn health(Query(Nothing {}): Query<Nothing>) -> Json<Health> {
+pub(crate) async fn health(Query(Nothing {}): Query<Nothing>) -> Json<Health> {
     Json(Health { status: "ok".into(), version: VERSION.into() })
 }
 
