@@ -18,6 +18,7 @@ pub mod mountinfo;
 pub mod namespace;
 pub mod net;
 pub mod process;
+pub mod removal;
 pub mod seccomp;
 pub mod tree;
 

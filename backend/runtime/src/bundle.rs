@@ -93,13 +93,10 @@ impl Bundle {
         Ok(())
     }
 
-    /// Removes everything; what is missing already is no error.
+    /// Removes everything, however deep the container dug; what is missing already is no error.
     pub fn remove(&self) -> Result<()> {
         for folder in [&self.data, &self.run] {
-            match std::fs::remove_dir_all(folder) {
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                other => other.context("remove", || folder.display().to_string())?,
-            }
+            belljar_linux::removal::remove(folder)?;
         }
         Ok(())
     }
@@ -161,5 +158,20 @@ mod tests {
         bundle.remove().unwrap();
         bundle.remove().unwrap();
         assert!(!bundle.dir().exists() && !bundle.run().exists());
+    }
+
+    #[test]
+    fn a_container_that_dug_deeper_than_any_path_is_removed_whole() {
+        use rustix::fs::{Mode, OFlags};
+        let folder = tempfile::tempdir().unwrap();
+        let bundle = Bundle::new(&folder.path().join("data"), &folder.path().join("run"), &ContainerId::from_bytes([2; 32]));
+        bundle.create().unwrap();
+        let mut dug = rustix::fs::open(bundle.upper(), OFlags::PATH, Mode::empty()).unwrap();
+        for _ in 0..30_000 {
+            rustix::fs::mkdirat(&dug, "d", Mode::RWXU).unwrap();
+            dug = rustix::fs::openat(&dug, "d", OFlags::PATH, Mode::empty()).unwrap();
+        }
+        bundle.remove().unwrap();
+        assert!(!bundle.dir().exists());
     }
 }
