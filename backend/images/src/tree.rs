@@ -6,15 +6,16 @@
 //!
 //! [`openat2(2)`]: https://man7.org/linux/man-pages/man2/openat2.2.html
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, ResolveFlags};
+use belljar_linux::removal;
+use rustix::fs::{Mode, OFlags, RawDir, ResolveFlags};
 use rustix::io::Errno;
 
 /// How a path below a root is resolved.
@@ -45,32 +46,11 @@ impl Tree {
         rustix::fs::openat2(&self.root, path, flags, Mode::empty(), BENEATH)
     }
 
-    /// Removes the folder at `path` with everything in it; for the root (empty path), only everything in it. It holds
-    /// two descriptors at most, however deep the tree is.
+    /// Removes the folder at `path` (not the root) with everything in it.
     pub(crate) fn remove_folder(&self, path: &[u8]) -> Result<(), Errno> {
-        let mut folders = vec![path.to_vec()];
-        let mut next = 0;
-        while let Some(folder) = folders.get(next).cloned() {
-            self.remove_files(&folder, &mut folders)?;
-            next += 1;
-        }
-        for folder in folders.iter().rev().filter(|folder| !folder.is_empty()) {
-            let (parent, name) = split(folder);
-            rustix::fs::unlinkat(self.folder(parent)?, name, AtFlags::REMOVEDIR)?;
-        }
-        Ok(())
-    }
-
-    /// Removes everything in a folder but its folders, which are added to `found`.
-    fn remove_files(&self, folder: &[u8], found: &mut Vec<Vec<u8>>) -> Result<(), Errno> {
-        let open = self.folder(folder)?;
-        for_each(&open, |name, kind| {
-            if kind == FileType::Directory {
-                found.push(join(folder, name));
-                return Ok(());
-            }
-            rustix::fs::unlinkat(&open, name, AtFlags::empty())
-        })
+        let (parent, name) = split(path);
+        let removed = removal::remove_at(self.folder(parent)?, Path::new(OsStr::from_bytes(name)));
+        removed.map_err(|error| error.errno)
     }
 }
 
@@ -78,25 +58,6 @@ impl AsFd for Tree {
     fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
         self.root.as_fd()
     }
-}
-
-/// Calls `visit` with the name and kind of each entry of a folder, except `.` and `..`.
-fn for_each(folder: &OwnedFd, mut visit: impl FnMut(&[u8], FileType) -> Result<(), Errno>) -> Result<(), Errno> {
-    let mut buffer = Box::new([MaybeUninit::uninit(); LISTING_BYTES]);
-    let mut listing = RawDir::new(folder, buffer.as_mut_slice());
-    while let Some(entry) = listing.next() {
-        let entry = entry?;
-        let name = entry.file_name().to_bytes();
-        if name == b"." || name == b".." {
-            continue;
-        }
-        let kind = match entry.file_type() {
-            FileType::Unknown => FileType::from_raw_mode(rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?.st_mode),
-            known => known,
-        };
-        visit(name, kind)?;
-    }
-    Ok(())
 }
 
 /// A path's folder and its last part.
@@ -114,27 +75,23 @@ pub(crate) fn join(folder: &[u8], name: &[u8]) -> Vec<u8> {
 
 /// The names in a folder of ours.
 pub(crate) fn names(folder: &Path) -> io::Result<Vec<OsString>> {
+    let tree = Tree::open(folder)?;
+    let mut buffer = Box::new([MaybeUninit::uninit(); LISTING_BYTES]);
+    let mut listing = RawDir::new(&tree.root, buffer.as_mut_slice());
     let mut names = Vec::new();
-    for_each(&Tree::open(folder)?.root, |name, _| {
-        names.push(OsString::from_vec(name.to_vec()));
-        Ok(())
-    })?;
+    while let Some(entry) = listing.next() {
+        let name = entry?.file_name().to_bytes().to_vec();
+        if name != b"." && name != b".." {
+            names.push(OsString::from_vec(name));
+        }
+    }
     Ok(names)
 }
 
 /// Removes whatever lies at `path`: a folder with everything in it, or a file. Links are removed, never followed. What
 /// is already gone is fine.
 pub(crate) fn remove(path: &Path) -> io::Result<()> {
-    let is_folder = match std::fs::symlink_metadata(path) {
-        Ok(metadata) => metadata.is_dir(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error),
-    };
-    if !is_folder {
-        return std::fs::remove_file(path);
-    }
-    Tree::open(path)?.remove_folder(b"")?;
-    std::fs::remove_dir(path)
+    removal::remove(path).map_err(|error| io::Error::new(io::Error::from(error.errno).kind(), error))
 }
 
 /// Moves whatever lies at `path` into `tmp`, then removes it: if we are killed in between, a sweep finds it there, and
@@ -233,10 +190,15 @@ mod tests {
     }
 
     #[test]
-    fn a_tree_of_a_thousand_levels_is_removed_with_two_descriptors() {
+    fn a_tree_that_is_deeper_than_any_path_is_removed() {
         let inside = tempfile::tempdir().unwrap();
         let doomed = inside.path().join("doomed");
-        std::fs::create_dir_all(doomed.join("d/".repeat(1000))).unwrap();
+        std::fs::create_dir(&doomed).unwrap();
+        let mut folder = Tree::open(&doomed).unwrap();
+        for _ in 0..10_000 {
+            rustix::fs::mkdirat(&folder, "d", Mode::RWXU).unwrap();
+            folder = Tree { root: folder.folder(b"d").unwrap() };
+        }
         remove(&doomed).unwrap();
         assert!(!doomed.exists());
     }
