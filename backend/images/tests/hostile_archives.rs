@@ -246,6 +246,19 @@ fn attributes_of_overlayfs_and_of_the_host_are_dropped_and_those_of_programs_kep
 }
 
 #[test]
+fn of_two_entries_for_a_folder_the_attributes_of_the_last_one_win() {
+    let bed = Bed::new();
+    let (first, last) = (&[("SCHILY.xattr.user.first", &b"1"[..])], &[("SCHILY.xattr.user.last", &b"2"[..])]);
+    for name in ["d", "."] {
+        let layer = bed.layer(&tar(&[folder(name).pax(first), file("d/f", "x"), folder(name).mode(0o700).pax(last)]));
+        let mut names = [0; 1024];
+        let length = rustix::fs::llistxattr(layer.join(name), &mut names).unwrap();
+        assert_eq!(&names[..length], b"user.last\0", "{name}");
+        assert_eq!(layer.join(name).metadata().unwrap().mode() & 0o7777, 0o700);
+    }
+}
+
+#[test]
 fn file_capabilities_and_set_uid_bits_survive_the_change_of_owner() {
     if !root_or_skip() {
         return;

@@ -18,6 +18,9 @@ pub const DEPTH_MAX: usize = 256;
 pub const EXTENSION_BYTES_MAX: u64 = 1 << 20;
 /// Most extended attributes of an entry that are kept.
 pub const XATTRS_MAX: usize = 64;
+/// Most bytes that the folders of an archive take in memory until their modes and times are set: 64 MiB. Half a million folders
+/// with usual names.
+pub const FOLDERS_BYTES_MAX: usize = 64 << 20;
 /// Largest window that a zstd stream may ask for, as a power of two: 128 MiB, what `zstd` itself takes without `--long`.
 pub const ZSTD_WINDOW_LOG_MAX: u32 = 27;
 

@@ -58,12 +58,8 @@ impl Records {
         Ok(())
     }
 
-    /// Keeps what a program may set on its own files, and file capabilities. Never `trusted.*` (overlayfs's own marks:
-    /// a forged one would hide or redirect files), nor overlayfs's marks in the user's space, nor a label of the host
-    /// that the archive came from (`security.selinux`).
     fn take_xattr(&mut self, name: &[u8], value: &[u8]) -> Result<(), &'static str> {
-        let kept = name == b"security.capability" || (name.starts_with(b"user.") && !name.starts_with(b"user.overlay."));
-        if !kept {
+        if !keeps_xattr(name) {
             return Ok(());
         }
         if name.contains(&0) {
@@ -76,6 +72,13 @@ impl Records {
         self.xattrs.push((name.to_vec(), value.to_vec()));
         Ok(())
     }
+}
+
+/// Whether an extended attribute is kept: what a program may set on its own files, and file capabilities. Never `trusted.*`
+/// (overlayfs's own marks: a forged one would hide or redirect files), nor overlayfs's marks in the user's space, nor a label
+/// of the host that the archive came from (`security.selinux`).
+pub(super) fn keeps_xattr(name: &[u8]) -> bool {
+    name == b"security.capability" || (name.starts_with(b"user.") && !name.starts_with(b"user.overlay."))
 }
 
 struct Record<'a> {

@@ -4,8 +4,9 @@
 //! archive's own bytes; `..` is refused, not resolved. A folder is reached through [`Tree`], which passes no link, so
 //! a link that an earlier entry made leads nowhere. A file is made anew (`O_EXCL`), never opened where something lies.
 //! Modes, owners, times and attributes are set through the descriptor of what was just made, never by a path
-//! (CVE-2026-33056 was a mode set through a link). Folders get theirs at the end, deepest first, because writing into a
-//! folder changes its time, and a set-group-id bit on it would change the group of what is written.
+//! (CVE-2026-33056 was a mode set through a link). Folders get mode and time at the end, deepest first, because writing into
+//! a folder changes its time, and a set-group-id bit on it would change the group of what is written. Until then they are
+//! kept in memory, within a limit, and nothing else is: an archive of extended attributes alone would fill it.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -18,7 +19,8 @@ use rustix::io::Errno;
 
 use crate::import::archive::{Archive, Kind, Member};
 use crate::import::error::{ImportError, shown};
-use crate::import::limits::{DEPTH_MAX, NAME_BYTES_MAX, PATH_BYTES_MAX};
+use crate::import::limits::{DEPTH_MAX, FOLDERS_BYTES_MAX, NAME_BYTES_MAX, PATH_BYTES_MAX};
+use crate::import::pax;
 use crate::tree::{Tree, join, split};
 
 /// Mode of a folder that the archive implies but does not hold.
@@ -29,8 +31,10 @@ const WHITEOUT_PREFIX: &[u8] = b".wh.";
 /// Writes entries below one folder.
 pub(super) struct Unpacker {
     tree: Tree,
-    /// What the folders made so far shall be like, by path: set when everything is written.
-    folders: BTreeMap<Vec<u8>, Attributes>,
+    /// What the folders made so far shall be like at last, by path: set when everything is written.
+    folders: BTreeMap<Vec<u8>, Last>,
+    /// Bytes that `folders` takes.
+    folders_bytes: usize,
     /// The folder that the last entry lay in: most entries lie in the same one as the one before.
     last: Option<(Vec<u8>, OwnedFd)>,
     /// Bytes of regular files.
@@ -40,54 +44,65 @@ pub(super) struct Unpacker {
 }
 
 /// What an entry shall be like beside its content.
-#[derive(Debug, Clone)]
-struct Attributes {
-    mode: u32,
-    /// None for a folder that is only implied: it stays ours, which is root's.
-    owner: Option<(u32, u32)>,
-    mtime: Option<(i64, u32)>,
-    xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+#[derive(Debug)]
+struct Attributes<'a> {
+    owner: (u32, u32),
+    xattrs: &'a [(Vec<u8>, Vec<u8>)],
+    last: Last,
 }
 
-impl Attributes {
-    fn implied() -> Self {
-        Self { mode: FOLDER_MODE, owner: None, mtime: None, xattrs: Vec::new() }
-    }
+/// Those of the attributes that writing into a folder would change, or that would hinder it.
+#[derive(Debug, Clone, Copy)]
+struct Last {
+    mode: u32,
+    mtime: Option<(i64, u32)>,
+}
 
-    fn of(member: &Member) -> Result<Self, ImportError> {
-        let id = |number: i128, what| {
-            let id = u32::try_from(number).ok().filter(|id| *id <= ID_MAX);
-            id.ok_or_else(|| member.refuse(format!("its {what} id {number} is not between 0 and {ID_MAX}, the ids of a container")))
-        };
-        let owner = Some((id(member.uid, "user")?, id(member.gid, "group")?));
-        Ok(Self { mode: member.mode, owner, mtime: Some(member.mtime), xattrs: member.xattrs.clone() })
-    }
+impl Last {
+    /// Of a folder that is only implied: it stays ours, which is root's.
+    const IMPLIED: Self = Self { mode: FOLDER_MODE, mtime: None };
 
-    /// Sets them on an open file or folder. The owner comes first: `chown` takes set-uid bits and capabilities away.
-    fn set(&self, file: impl AsFd) -> Result<(), Errno> {
-        if let Some((uid, gid)) = self.owner {
-            rustix::fs::fchown(&file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
-        }
+    fn set(self, file: impl AsFd) -> Result<(), Errno> {
         rustix::fs::fchmod(&file, Mode::from_raw_mode(self.mode))?;
-        for (name, value) in &self.xattrs {
-            rustix::fs::fsetxattr(&file, name.as_slice(), value, XattrFlags::empty())?;
-        }
         match self.mtime {
             Some(mtime) => rustix::fs::futimens(&file, &timestamps(mtime)),
             None => Ok(()),
         }
     }
+}
+
+impl<'a> Attributes<'a> {
+    fn of(member: &'a Member) -> Result<Self, ImportError> {
+        let id = |number: i128, what| {
+            let id = u32::try_from(number).ok().filter(|id| *id <= ID_MAX);
+            id.ok_or_else(|| member.refuse(format!("its {what} id {number} is not between 0 and {ID_MAX}, the ids of a container")))
+        };
+        let owner = (id(member.uid, "user")?, id(member.gid, "group")?);
+        Ok(Self { owner, xattrs: &member.xattrs, last: Last { mode: member.mode, mtime: Some(member.mtime) } })
+    }
+
+    /// Sets them on an open file.
+    fn set(&self, file: impl AsFd) -> Result<(), Errno> {
+        self.set_first(&file)?;
+        self.last.set(file)
+    }
+
+    /// Sets those that nothing later changes. The owner comes first: `chown` takes set-uid bits and capabilities away.
+    fn set_first(&self, file: impl AsFd) -> Result<(), Errno> {
+        let (uid, gid) = self.owner;
+        rustix::fs::fchown(&file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
+        self.xattrs.iter().try_for_each(|(name, value)| rustix::fs::fsetxattr(&file, name.as_slice(), value, XattrFlags::empty()))
+    }
 
     /// Sets owner and time, and for all but links the mode, of something that cannot be opened, by its name in an open
     /// folder. We made it a moment ago, and nobody else writes here.
     fn set_at(&self, folder: &OwnedFd, name: &[u8], kind: &Kind) -> Result<(), Errno> {
-        if let Some((uid, gid)) = self.owner {
-            rustix::fs::chownat(folder, name, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)), AtFlags::SYMLINK_NOFOLLOW)?;
-        }
+        let (uid, gid) = self.owner;
+        rustix::fs::chownat(folder, name, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)), AtFlags::SYMLINK_NOFOLLOW)?;
         if !matches!(kind, Kind::Symlink { .. }) {
-            rustix::fs::chmodat(folder, name, Mode::from_raw_mode(self.mode), AtFlags::empty())?;
+            rustix::fs::chmodat(folder, name, Mode::from_raw_mode(self.last.mode), AtFlags::empty())?;
         }
-        match self.mtime {
+        match self.last.mtime {
             Some(mtime) => rustix::fs::utimensat(folder, name, &timestamps(mtime), AtFlags::SYMLINK_NOFOLLOW),
             None => Ok(()),
         }
@@ -102,8 +117,8 @@ fn timestamps((tv_sec, nanoseconds): (i64, u32)) -> Timestamps {
 impl Unpacker {
     /// Will write below `tree`, which is empty.
     pub(super) fn new(tree: Tree) -> Self {
-        let folders = BTreeMap::from([(Vec::new(), Attributes::implied())]);
-        Self { tree, folders, last: None, size_bytes: 0, devices_skipped: 0 }
+        let folders = BTreeMap::from([(Vec::new(), Last::IMPLIED)]);
+        Self { tree, folders, folders_bytes: 0, last: None, size_bytes: 0, devices_skipped: 0 }
     }
 
     /// Writes one entry, with its body from `archive`.
@@ -114,8 +129,8 @@ impl Unpacker {
             if member.kind != Kind::Folder {
                 return Err(member.refuse("it would stand in the place of the root"));
             }
-            self.folders.insert(path, attributes);
-            return Ok(());
+            set_on_folder(&self.tree, &attributes).map_err(written("set the attributes of", member))?;
+            return self.keep(path, attributes.last);
         }
         if let Kind::Hardlink { target } = &member.kind {
             return self.hardlink(member, &path, target);
@@ -123,7 +138,7 @@ impl Unpacker {
         let (parent, name) = split(&path);
         let folder = self.folder(member, parent)?;
         let made = match &member.kind {
-            Kind::Folder => self.make_folder(member, &path, &folder, attributes),
+            Kind::Folder => self.make_folder(member, &path, &folder, &attributes),
             Kind::File { size } => self.write_file(member, &path, &folder).and_then(|file| {
                 self.size_bytes += size;
                 copy(member, archive, file, &attributes)
@@ -141,14 +156,14 @@ impl Unpacker {
         made
     }
 
-    /// Gives all folders their attributes, deepest first, and waits until everything is on disk.
+    /// Gives all folders their modes and times, deepest first, and waits until everything is on disk.
     pub(super) fn finish(self) -> Result<(), ImportError> {
         let failed = |path: &[u8], operation| {
             let entry = shown(path);
             move |errno: Errno| ImportError::Write { operation, entry, source: errno.into() }
         };
-        for (path, attributes) in self.folders.iter().rev() {
-            let set = self.tree.folder(path).and_then(|folder| attributes.set(folder));
+        for (path, last) in self.folders.iter().rev() {
+            let set = self.tree.folder(path).and_then(|folder| last.set(folder));
             set.map_err(failed(path, "set the attributes of"))?;
         }
         rustix::fs::syncfs(&self.tree).map_err(failed(b"", "write everything"))
@@ -171,7 +186,7 @@ impl Unpacker {
             match rustix::fs::mkdirat(folder, name, Mode::RWXU) {
                 Err(Errno::EXIST) => {}
                 Err(errno) => return Err(written("make a folder for", member)(errno)),
-                Ok(()) => drop(self.folders.insert(path[..end].to_vec(), Attributes::implied())),
+                Ok(()) => self.keep(path[..end].to_vec(), Last::IMPLIED)?,
             }
         }
         self.tree.folder(path).map_err(|errno| not_a_folder(member, path, errno))
@@ -195,18 +210,36 @@ impl Unpacker {
         }
     }
 
+    /// Keeps for the end what a folder shall be like.
+    fn keep(&mut self, path: Vec<u8>, last: Last) -> Result<(), ImportError> {
+        let bytes = kept_bytes(&path);
+        if self.folders.insert(path, last).is_none() {
+            self.folders_bytes += bytes;
+        }
+        if self.folders_bytes > FOLDERS_BYTES_MAX {
+            return Err(ImportError::OverLimit { what: "bytes of names of folders", max: FOLDERS_BYTES_MAX as u64 });
+        }
+        Ok(())
+    }
+
     /// Forgets what a folder that is gone, and all below it, should have been like.
     fn forget_folders(&mut self, path: &[u8]) {
-        self.folders.remove(path);
+        self.forget(path);
         let below = join(path, b"");
         let gone = self.folders.range(below.clone()..).map(|(folder, _)| folder).take_while(|folder| folder.starts_with(&below));
         let gone: Vec<Vec<u8>> = gone.cloned().collect();
         for folder in gone {
-            self.folders.remove(&folder);
+            self.forget(&folder);
         }
     }
 
-    fn make_folder(&mut self, member: &Member, path: &[u8], folder: &OwnedFd, attributes: Attributes) -> Result<(), ImportError> {
+    fn forget(&mut self, path: &[u8]) {
+        if self.folders.remove(path).is_some() {
+            self.folders_bytes -= kept_bytes(path);
+        }
+    }
+
+    fn make_folder(&mut self, member: &Member, path: &[u8], folder: &OwnedFd, attributes: &Attributes) -> Result<(), ImportError> {
         let (_, name) = split(path);
         let mut made = rustix::fs::mkdirat(folder, name, Mode::RWXU);
         if made == Err(Errno::EXIST) {
@@ -217,8 +250,10 @@ impl Unpacker {
             };
         }
         made.map_err(written("make", member))?;
-        self.folders.insert(path.to_vec(), attributes);
-        Ok(())
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let opened = rustix::fs::openat(folder, name, flags, Mode::empty());
+        opened.and_then(|made| set_on_folder(made, attributes)).map_err(written("set the attributes of", member))?;
+        self.keep(path.to_vec(), attributes.last)
     }
 
     /// Makes the file, empty.
@@ -274,6 +309,22 @@ impl Unpacker {
         self.remember(parent, folder);
         Ok(())
     }
+}
+
+/// Gives a folder what of its attributes need not wait. An earlier entry of the same name may have given it others,
+/// and the last one wins.
+fn set_on_folder(folder: impl AsFd, attributes: &Attributes) -> Result<(), Errno> {
+    let mut names = vec![0; rustix::fs::flistxattr(&folder, &mut [0; 0])?];
+    let length = rustix::fs::flistxattr(&folder, &mut names)?;
+    for name in names[..length].split(|byte| *byte == 0).filter(|name| pax::keeps_xattr(name)) {
+        rustix::fs::fremovexattr(&folder, name)?;
+    }
+    attributes.set_first(folder)
+}
+
+/// Bytes that a folder takes in memory until the end.
+fn kept_bytes(path: &[u8]) -> usize {
+    path.len() + size_of::<(Vec<u8>, Last)>()
 }
 
 /// Copies the current body into a new file, and gives it its attributes.
@@ -340,6 +391,27 @@ fn check_target(target: &[u8]) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_kept_of_folders_is_counted_and_bounded() {
+        let inside = tempfile::tempdir().unwrap();
+        let mut unpacker = Unpacker::new(Tree::open(inside.path()).unwrap());
+        for name in [&b"a"[..], b"a/b", b"a/b", b"a/c", b"ab"] {
+            unpacker.keep(name.to_vec(), Last::IMPLIED).unwrap();
+        }
+        unpacker.forget_folders(b"a");
+        assert_eq!(unpacker.folders_bytes, kept_bytes(b"ab"));
+        let mut kept = 0;
+        let refused = loop {
+            let path = format!("{kept:0PATH_BYTES_MAX$}").into_bytes();
+            match unpacker.keep(path, Last::IMPLIED) {
+                Ok(()) => kept += 1,
+                Err(error) => break error,
+            }
+        };
+        assert!(refused.is_invalid() && refused.to_string().contains("names of folders"), "{refused}");
+        assert!(kept * PATH_BYTES_MAX <= FOLDERS_BYTES_MAX, "{kept}");
+    }
 
     #[test]
     fn names_are_taken_apart_before_the_kernel_sees_them() {
