@@ -75,9 +75,10 @@ pub(crate) fn namespaces_of(shared: &Shared, container: &Container) -> Vec<Names
 
 /// The cgroup of a container; without controllers where it is not alive.
 pub(crate) fn cgroup_of(shared: &Shared, container: &Container) -> Cgroup {
-    let mode = shared.hierarchies.mode();
+    let hierarchies = shared.hierarchies();
+    let mode = hierarchies.mode();
     if container.state.is_alive() {
-        shared.cgroup(&container.id).view(mode)
+        shared.cgroup_in(&hierarchies, &container.id).view(mode)
     } else {
         Cgroup { mode: mode.to_owned(), controllers: Vec::new() }
     }

@@ -51,7 +51,7 @@ pub use registry::CONTAINERS_MAX;
 
 use launch::Launch;
 use registry::Registry;
-use shared::Shared;
+use shared::{Probe, Shared};
 use sources::Looks;
 use task::{Beginning, Command, Task};
 
@@ -117,12 +117,12 @@ impl Supervisor {
     /// every container over. [`Error::InstanceTaken`] where another process serves the instance; nobody else may use the folders
     /// either.
     pub async fn open(settings: Settings, store: Store, spawner: Spawner) -> Result<Supervisor, Error> {
-        let hierarchies = Hierarchies::probe().map_err(|error| Error::failed("find", "the cgroup hierarchies", error))?;
-        Self::open_with(settings, store, Box::new(spawner), hierarchies).await
+        Self::open_with(settings, store, Box::new(spawner), Hierarchies::probe).await
     }
 
-    async fn open_with(settings: Settings, store: Store, launcher: Box<dyn Launch>, hierarchies: Hierarchies) -> Result<Supervisor, Error> {
+    async fn open_with(settings: Settings, store: Store, launcher: Box<dyn Launch>, probe: Probe) -> Result<Supervisor, Error> {
         let Settings { instance, data_dir, run_dir } = settings;
+        let hierarchies = probe().map_err(|error| Error::failed("find", "the cgroup hierarchies", error))?;
         let hold = hold::take(&hierarchies, &instance)?;
         for folder in [&data_dir, &run_dir] {
             make_folder(&folder.join("containers"))?;
@@ -132,7 +132,20 @@ impl Supervisor {
         let host = host::look(&home, &hierarchies).map_err(|error| Error::failed("look at", "the host", error))?;
         let (registry, samples, looks) = (Registry::default(), sample::Samples::default(), Looks::default());
         let (notices, _) = broadcast::channel(shared::NOTICES_MAX);
-        let shared = Arc::new(Shared { home, _hold: hold, store, launcher, hierarchies, host, images, registry, samples, notices, looks });
+        let shared = Arc::new(Shared {
+            home,
+            _hold: hold,
+            store,
+            launcher,
+            probe,
+            at_opening: hierarchies,
+            host,
+            images,
+            registry,
+            samples,
+            notices,
+            looks,
+        });
         reconcile::all(&shared).await?;
         image::sweep(&shared).await;
         tokio::spawn(sample::run(Arc::downgrade(&shared)));
@@ -146,7 +159,7 @@ impl Supervisor {
             // A task that panicked has been reported by the runtime.
             drop(task.await);
         }
-        self.shared.hierarchies.abandon(&self.shared.home.name);
+        self.shared.hierarchies().abandon(&self.shared.home.name);
     }
 
     /// Every container, the newest first.

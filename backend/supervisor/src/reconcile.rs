@@ -245,7 +245,7 @@ async fn clear(shared: &Shared, id: &ContainerId, processes: Vec<ProcessRef>) {
 /// Removes folders and cgroups of containers that have no row.
 async fn remove_strays(shared: &Shared, kept: &[Found]) {
     let folders = &shared.home.folders;
-    let mut names: Vec<String> = cgroup::children(&shared.hierarchies, &shared.home.name);
+    let mut names: Vec<String> = cgroup::children(&shared.hierarchies(), &shared.home.name);
     for folder in [&folders.data_dir, &folders.run_dir] {
         names.extend(names_in(&folder.join("containers")));
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use belljar_model::usage::Usage;
 use belljar_model::{Container, ContainerId};
-use belljar_runtime::cgroup::Cgroup;
+use belljar_runtime::cgroup::{Cgroup, Hierarchies};
 use tokio::sync::Notify;
 
 use crate::Notice;
@@ -61,8 +61,12 @@ fn cpu_percent(before: &Usage, now: &Usage) -> Option<f64> {
 
 /// Reads what a container uses now; all is unknown where it is not alive.
 pub(crate) fn read(shared: &Shared, container: &Container) -> Usage {
+    read_in(shared, &shared.hierarchies(), container)
+}
+
+fn read_in(shared: &Shared, hierarchies: &Hierarchies, container: &Container) -> Usage {
     let Some(init) = container.init else { return Usage { at_ms: now_ms(), ..Usage::default() } };
-    let usage = measure(&shared.cgroup(&container.id), init.pid);
+    let usage = measure(&shared.cgroup_in(hierarchies, &container.id), init.pid);
     shared.samples.compared(&container.id, usage)
 }
 
@@ -104,7 +108,9 @@ pub(crate) async fn run(shared: Weak<Shared>) {
 
 fn all(shared: &Shared) {
     let alive = shared.registry.collect(|container| container.state.is_alive().then(|| container.clone()));
-    let readings: HashMap<ContainerId, Usage> = alive.iter().map(|container| (container.id.clone(), read(shared, container))).collect();
+    let hierarchies = shared.hierarchies();
+    let reading = |container: &Container| (container.id.clone(), read_in(shared, &hierarchies, container));
+    let readings: HashMap<ContainerId, Usage> = alive.iter().map(reading).collect();
     *shared.samples.lock() = readings;
 }
 

@@ -17,6 +17,9 @@ use crate::sources::Looks;
 /// Most notices that somebody may lag behind before being told so.
 pub(crate) const NOTICES_MAX: usize = 1024;
 
+/// Asks which cgroup hierarchies there are. The tests' own finds none.
+pub(crate) type Probe = fn() -> belljar_linux::Result<Hierarchies>;
+
 /// One instance of Belljar.
 pub(crate) struct Shared {
     /// Its name and folders.
@@ -25,7 +28,9 @@ pub(crate) struct Shared {
     pub(crate) _hold: Hold,
     pub(crate) store: Store,
     pub(crate) launcher: Box<dyn Launch>,
-    pub(crate) hierarchies: Hierarchies,
+    pub(crate) probe: Probe,
+    /// The hierarchies as they were then: what serves where they cannot be found out again.
+    pub(crate) at_opening: Hierarchies,
     pub(crate) host: Host,
     pub(crate) images: Shelf,
     pub(crate) registry: Registry,
@@ -39,8 +44,22 @@ impl Shared {
         Bundle::new(&self.home.folders.data_dir, &self.home.folders.run_dir, id)
     }
 
+    /// The hierarchies as they are now. Another engine that starts may mount one at any time, and what monitors make in it
+    /// has to be found there.
+    pub(crate) fn hierarchies(&self) -> Hierarchies {
+        (self.probe)().unwrap_or_else(|error| {
+            tracing::warn!(error = crate::error::chain(&error), "the cgroup hierarchies are taken to be as at the start");
+            self.at_opening.clone()
+        })
+    }
+
     pub(crate) fn cgroup(&self, id: &ContainerId) -> Cgroup {
-        Cgroup::at(&self.hierarchies, &format!("{}/{id}", self.home.name))
+        self.cgroup_in(&self.hierarchies(), id)
+    }
+
+    /// As [`Shared::cgroup`], for who has just asked for the hierarchies.
+    pub(crate) fn cgroup_in(&self, hierarchies: &Hierarchies, id: &ContainerId) -> Cgroup {
+        Cgroup::at(hierarchies, &format!("{}/{id}", self.home.name))
     }
 
     pub(crate) fn notify(&self, notice: Notice) {

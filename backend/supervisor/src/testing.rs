@@ -68,8 +68,7 @@ impl Bench {
         let store = Store::open(&folder.path().join("belljar.db")).await.expect("a database");
         let (data_dir, run_dir) = (folder.path().join("data"), folder.path().join("run"));
         let settings = Settings { instance: "test".to_owned(), data_dir, run_dir };
-        let hierarchies = Hierarchies::of_list(Vec::new());
-        let opened = Supervisor::open_with(settings, store.clone(), Box::new(Script), hierarchies).await;
+        let opened = Supervisor::open_with(settings, store.clone(), Box::new(Script), || Ok(Hierarchies::default())).await;
         Self { folder, store, supervisor: opened.expect("a supervisor") }
     }
 

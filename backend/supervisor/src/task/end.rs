@@ -304,10 +304,10 @@ impl Task {
 
     /// Kills and removes whatever is left of its cgroup: nothing, where the monitor came to do so itself.
     pub(super) async fn clear_cgroup(&mut self) {
-        if !self.cgroup.exists() {
+        let cgroup = self.cgroup();
+        if !cgroup.exists() {
             return;
         }
-        let cgroup = self.cgroup.clone();
         let cleared = crate::blocking(move || cgroup.kill_all().and_then(|()| cgroup.remove())).await;
         if let Err(error) = cleared {
             let error = Error::failed("clear the cgroup of", self.container.config.name.to_string(), error);

@@ -11,7 +11,7 @@ const JUST_ENDED: &str = "has just ended";
 
 impl Task {
     pub(super) async fn pause(&mut self) -> Result<Answer, Error> {
-        let cgroup = self.cgroup.clone();
+        let cgroup = self.cgroup();
         if let Err(error) = crate::blocking(move || cgroup.freeze()).await {
             if self.program_has_ended() {
                 return Err(self.refused(JUST_ENDED));
@@ -39,7 +39,7 @@ impl Task {
     }
 
     pub(super) async fn thaw(&self) -> Result<(), Error> {
-        let cgroup = self.cgroup.clone();
+        let cgroup = self.cgroup();
         let thawed = crate::blocking(move || cgroup.thaw()).await;
         thawed.map_err(|error| Error::failed("thaw", self.container.config.name.to_string(), error))
     }

@@ -90,7 +90,6 @@ pub(crate) struct Task {
     container: Container,
     snapshot: watch::Sender<Container>,
     bundle: Bundle,
-    cgroup: Cgroup,
     /// Number of the last start: an exit of an earlier one is never taken for this one's.
     attempt: u64,
     /// The monitor, while it lives.
@@ -109,7 +108,6 @@ impl Task {
         let (sender, snapshot) = watch::channel(container.clone());
         let task = Task {
             bundle: shared.bundle(&container.id),
-            cgroup: shared.cgroup(&container.id),
             shared,
             container,
             snapshot: sender,
@@ -260,6 +258,10 @@ impl Task {
             self.shared.notify(Notice::Event(event));
         }
         Ok(())
+    }
+
+    fn cgroup(&self) -> Cgroup {
+        self.shared.cgroup(&self.container.id)
     }
 
     fn show(&self) {
