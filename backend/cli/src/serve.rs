@@ -23,6 +23,7 @@ use belljar_monitor::Spawner;
 use belljar_server::{Banner, Server};
 use belljar_store::Store;
 use belljar_supervisor::Supervisor;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::level_filters::LevelFilter;
 
@@ -51,6 +52,7 @@ pub(crate) fn serve(arguments: &ServeArguments, place: &Place) -> Result<(), Ref
     // From here on nobody is waited for. As the first process of a container (docker-compose.yml) this one also inherits what a
     // killed monitor leaves, which must not stay as a zombie.
     process::treat_children(Children::Forgotten).map_err(Refusal::part("let children end by themselves"))?;
+    take_descriptors();
     let workers = std::thread::available_parallelism().map_or(1, usize::from).min(WORKERS_MAX);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build();
     let runtime = runtime.map_err(Refusal::part("start threads"))?;
@@ -68,6 +70,15 @@ fn log_to_standard_error(level: LogLevel) {
     };
     let coloured = std::io::IsTerminal::is_terminal(&std::io::stderr());
     tracing_subscriber::fmt().with_max_level(level).with_target(false).with_ansi(coloured).with_writer(std::io::stderr).init();
+}
+
+/// As many descriptors as we may have: most systems give 1024 at first, and every container and every client needs some. The
+/// helper that makes monitors was executed before, so containers get what the system gives.
+fn take_descriptors() {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        tracing::warn!(%error, limit = limit.current, "the limit of open files stays as it was");
+    }
 }
 
 fn take_folders(arguments: &ServeArguments, place: &Place) -> Result<[Hold; 2], Refusal> {

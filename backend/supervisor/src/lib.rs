@@ -6,6 +6,7 @@
 mod clock;
 pub mod crash;
 mod error;
+mod evidence;
 mod hold;
 mod host;
 mod image;

@@ -9,7 +9,8 @@
 //!                where that was wanted
 //! at rest        adopted as running          stopped, as noted          as it is
 //! ```
-//! It takes no input and trusts no memory: an ordinary start is the same path as the one after a crash.
+//! It takes no input and trusts no memory: an ordinary start is the same path as the one after a crash. Where it cannot be
+//! told which of the columns it is (no descriptors, no memory, a failing disk), nothing is opened and nothing touched.
 
 use std::fs::File;
 use std::path::Path;
@@ -26,10 +27,10 @@ use belljar_runtime::{Bundle, cgroup};
 use belljar_store::Durability;
 
 use crate::clock::now_ms;
-use crate::launch::{Watched, readable, watched};
+use crate::launch::{Watched, readable};
 use crate::shared::Shared;
 use crate::task::{Beginning, Due, Task, policy_restarts};
-use crate::{Error, inspect};
+use crate::{Error, evidence};
 
 /// How long a monitor that was still making its container when the server went away may take to finish.
 const MAKING_LIMIT: Duration = Duration::from_secs(30);
@@ -70,16 +71,17 @@ enum Seen {
 }
 
 async fn one(shared: &Shared, mut container: Container) -> Result<Option<Found>, Error> {
-    let bundle = shared.bundle(&container.id);
+    let (bundle, name) = (shared.bundle(&container.id), container.config.name.clone());
     wait_for_making(&bundle).await;
-    let attempt = last_attempt(shared, &container.id);
-    let mut seen = see(&bundle, attempt);
+    let untold = |error| Error::failed("find out about, and leaves as it is,", format!("container {name}"), error);
+    let attempt = last_attempt(&bundle).map_err(untold)?;
+    let mut seen = see(&bundle, attempt).map_err(untold)?;
     if let Seen::Lives(alive, monitor) = &seen
         && !lives(alive.init)
     {
         // Its program has ended, and its monitor is about to note how.
         drop(tokio::time::timeout(MAKING_LIMIT, readable(Some(monitor))).await);
-        seen = see(&bundle, attempt);
+        seen = see(&bundle, attempt).map_err(untold)?;
     }
     if container.wanted == Wanted::Deleted {
         return erase(shared, &container, "deleted, with everything of it").await.map(|()| None);
@@ -131,22 +133,24 @@ async fn wait_for_making(bundle: &Bundle) {
 }
 
 /// The number of the last start, by every trace of it.
-fn last_attempt(shared: &Shared, id: &ContainerId) -> u64 {
-    let bundle = shared.bundle(id);
-    let look = look(&bundle);
-    let spec = inspect::written_spec(&bundle.spec()).or_else(|| inspect::written_spec(&bundle.spec().with_extension("was")));
+fn last_attempt(bundle: &Bundle) -> Result<u64, Error> {
+    let look = evidence::look(bundle)?;
+    let spec = match evidence::spec(&bundle.spec())? {
+        Some(spec) => Some(spec),
+        None => evidence::spec(&bundle.spec().with_extension("was"))?,
+    };
     let numbers = [look.alive.map(|alive| alive.attempt), look.ended.map(|ended| ended.attempt), spec.map(|spec| spec.attempt)];
-    numbers.into_iter().flatten().max().unwrap_or_default()
+    Ok(numbers.into_iter().flatten().max().unwrap_or_default())
 }
 
-fn see(bundle: &Bundle, attempt: u64) -> Seen {
-    let look = look(bundle);
-    let monitored = look.alive.as_ref().filter(|alive| alive.attempt == attempt && lives(alive.monitor));
-    let monitor = monitored.and_then(|alive| process::open(alive.monitor.pid, alive.monitor.start_ticks).ok());
-    match (monitored, monitor.and_then(|pidfd| watched(pidfd).ok())) {
-        (Some(alive), Some(monitor)) => Seen::Lives(alive.clone(), monitor),
-        _ => look.exit_of(attempt).cloned().map_or(Seen::Nothing, Seen::Ended),
+fn see(bundle: &Bundle, attempt: u64) -> Result<Seen, Error> {
+    let look = evidence::look(bundle)?;
+    if let Some(alive) = look.alive.as_ref().filter(|alive| alive.attempt == attempt)
+        && let Some(monitor) = evidence::watch(alive.monitor)?
+    {
+        return Ok(Seen::Lives(alive.clone(), monitor));
     }
+    Ok(look.exit_of(attempt).cloned().map_or(Seen::Nothing, Seen::Ended))
 }
 
 /// It runs, whatever the row said.

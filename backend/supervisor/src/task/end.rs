@@ -9,17 +9,18 @@ use belljar_linux::process::{self, Attention};
 use belljar_model::container::Restart;
 use belljar_model::exit::Cause;
 use belljar_model::{EventKind, Exit, NewEvent, Signal, State, Wanted};
-use belljar_monitor::look;
 use belljar_store::Durability;
 use tokio::time::Instant;
 
 use super::words::Manner;
 use super::{Flow, Reply, Task, answer};
 use crate::clock::now_ms;
-use crate::{Answer, Error, crash};
+use crate::{Answer, Error, crash, evidence};
 
 /// When a signal that was blocked is asked about again: a shell blocks it for a moment whenever it forks.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
+/// When a look that failed is tried again.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// How long a killed container may take to be gone, before its whole cgroup is killed, and again before it is given up.
 const KILL_LIMIT: Duration = Duration::from_secs(5);
 
@@ -233,13 +234,39 @@ impl Task {
 
     /// A program so short that its monitor was gone before it could be watched.
     pub(super) async fn end_what_has_ended(&mut self) -> Flow {
-        if self.container.state.is_alive() && self.monitor.is_none() { self.end().await } else { Flow::Continue }
+        let unwatched = self.monitor.is_none() && self.look_at.is_none();
+        if self.container.state.is_alive() && unwatched { self.end().await } else { Flow::Continue }
+    }
+
+    /// Watches the monitor, if it lives. Where that cannot be told, it is looked for again, and nothing is done until then.
+    pub(super) fn watch_monitor(&mut self) {
+        self.look_at = None;
+        match self.container.monitor.map(evidence::watch).transpose() {
+            Ok(monitor) => self.monitor = monitor.flatten(),
+            Err(error) => self.look_later(&error),
+        }
+    }
+
+    fn look_later(&mut self, error: &Error) {
+        self.log(error, "whether a container still runs cannot be told now; it is left alone and looked at again");
+        self.look_at = Some(Instant::now() + LOOK_AGAIN);
+    }
+
+    pub(super) async fn look_for_monitor(&mut self) -> Flow {
+        self.watch_monitor();
+        self.end_what_has_ended().await
     }
 
     /// Its monitor has ended: looks how, and records that.
     pub(super) async fn end(&mut self) -> Flow {
         self.monitor = None;
-        let exit = look(&self.bundle).exit_of(self.attempt).cloned();
+        let exit = match evidence::look(&self.bundle) {
+            Ok(look) => look.exit_of(self.attempt).cloned(),
+            Err(error) => {
+                self.look_later(&error);
+                return Flow::Continue;
+            }
+        };
         crash::here("stop.ended");
         let why = "its monitor was killed, and nobody saw how it ended".to_owned();
         let exit = exit.unwrap_or_else(|| Exit { cause: Cause::Lost { why }, out_of_memory: None, at_ms: now_ms() });

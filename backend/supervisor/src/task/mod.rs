@@ -81,6 +81,7 @@ enum Next {
     Ended,
     GraceOver,
     Restart,
+    LookAgain,
     Command(Option<Command>),
 }
 
@@ -94,6 +95,8 @@ pub(crate) struct Task {
     attempt: u64,
     /// The monitor, while it lives.
     monitor: Option<Watched>,
+    /// When the monitor is looked for again, because it could not be told whether it lives.
+    look_at: Option<Instant>,
     ending: Option<Ending>,
     /// Requests that wait until the container has ended.
     later: VecDeque<Command>,
@@ -113,6 +116,7 @@ impl Task {
             snapshot: sender,
             attempt,
             monitor: None,
+            look_at: None,
             ending: None,
             later: VecDeque::new(),
             backoff: Backoff::default(),
@@ -130,12 +134,14 @@ impl Task {
                 () = readable(self.monitor.as_ref()) => Next::Ended,
                 () = until(self.ending.as_ref().map(|ending| ending.deadline)) => Next::GraceOver,
                 () = until(self.restart_at) => Next::Restart,
+                () = until(self.look_at) => Next::LookAgain,
                 command = queue.recv() => Next::Command(command),
             };
             let flow = match next {
                 Next::Ended => self.end().await,
                 Next::GraceOver => self.grace_over().await,
                 Next::Restart => self.restart_by_policy().await,
+                Next::LookAgain => self.look_for_monitor().await,
                 Next::Command(Some(command)) => self.handle(command).await,
                 // The supervisor was closed: the container goes on without us.
                 Next::Command(None) => return,

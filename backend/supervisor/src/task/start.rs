@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use belljar_linux::process;
 use belljar_model::exit::Cause;
 use belljar_model::{Container, EventKind, Exit, Failure, NewEvent, State, Wanted};
-use belljar_monitor::{Alive, look};
+use belljar_monitor::Alive;
 use belljar_runtime::Spec;
 use belljar_runtime::bundle::{Durable, write_whole};
 use belljar_store::{Durability, InsertError};
@@ -15,7 +14,7 @@ use tokio::time::Instant;
 use super::{Flow, Reply, Task, answer, words};
 use crate::clock::now_ms;
 use crate::launch::{START_LIMIT, ready, watched};
-use crate::{Answer, Error, Notice, StartNow, crash};
+use crate::{Answer, Error, Notice, StartNow, crash, evidence};
 
 /// First pause before a container is started again by its policy.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
@@ -127,9 +126,19 @@ impl Task {
         match self.begin(Why::Policy).await {
             Ok(None) => {}
             Ok(Some(_)) => self.restart_at = Some(Instant::now() + self.backoff.after(Duration::ZERO)),
-            Err(error) => self.log(&error, "a start by policy could not be recorded"),
+            Err(error) => {
+                self.log(&error, "a start by policy could not be recorded");
+                self.try_policy_again();
+            }
         }
         self.end_what_has_ended().await
+    }
+
+    /// A policy holds, whatever the database does: what rests now and is not to rest is started again after the next pause.
+    fn try_policy_again(&mut self) {
+        if !self.container.state.is_alive() && self.restart_at.is_none() {
+            self.restart_at = Some(Instant::now() + self.backoff.after(Duration::ZERO));
+        }
     }
 
     /// Launches a monitor, looks at what it did, and records that: the failure, where the program could not begin.
@@ -192,7 +201,13 @@ impl Task {
     }
 
     fn outcome(&self) -> Outcome {
-        let look = look(&self.bundle);
+        let look = match evidence::look(&self.bundle) {
+            Ok(look) => look,
+            Err(error) => {
+                let cause = crate::error::chain(&error);
+                return Outcome::Failed(Failure { step: "look at".into(), object: "container".into(), cause });
+            }
+        };
         let exit = look.exit_of(self.attempt).cloned();
         let alive = look.alive.filter(|alive| alive.attempt == self.attempt);
         match (alive, exit) {
@@ -216,7 +231,7 @@ impl Task {
         let events = vec![self.event(started_kind(why), message)];
         // Watched before it is recorded: whatever happens meanwhile, the end is not missed. One that is gone already is
         // seen by `end_what_has_ended`.
-        self.monitor = process::open(alive.monitor.pid, alive.monitor.start_ticks).ok().and_then(|pidfd| watched(pidfd).ok());
+        self.watch_monitor();
         self.record(events, Durability::Durable).await?;
         crash::here("start.recorded");
         Ok(())
