@@ -52,7 +52,7 @@ const LONG_NAMES: &str = r#"
 /// archives only imply.
 const LOOK: &str = r#"
     find . -mindepth 1 -printf '%P|%y|%m|%U:%G|%l|%n\n' | sort
-    find . -mindepth 1 ! -path './usr' ! -path './usr/lib' ! -path './etc' -printf '%P|%T@\n' | sort
+    find . -mindepth 1 ! -path './usr' ! -path './usr/lib' ! -path './etc' ! -path './etc/alternatives' -printf '%P|%T@\n' | sort
     find . -type f -printf '%s %P\n' | sort
     find . -type f -print0 | sort -z | xargs -0 sha256sum
 "#;

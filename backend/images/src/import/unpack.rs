@@ -314,7 +314,7 @@ impl Unpacker {
 /// Gives a folder what of its attributes need not wait. An earlier entry of the same name may have given it others,
 /// and the last one wins.
 fn set_on_folder(folder: impl AsFd, attributes: &Attributes) -> Result<(), Errno> {
-    let mut names = vec![0; rustix::fs::flistxattr(&folder, &mut [0; 0])?];
+    let mut names = vec![0; rustix::fs::flistxattr_query(&folder)?];
     let length = rustix::fs::flistxattr(&folder, &mut names)?;
     for name in names[..length].split(|byte| *byte == 0).filter(|name| pax::keeps_xattr(name)) {
         rustix::fs::fremovexattr(&folder, name)?;
