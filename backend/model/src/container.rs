@@ -1,10 +1,10 @@
 //! A container: what was asked ([`Config`]), what is wanted ([`Wanted`]), and what is so ([`State`], [`Container`]).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::mount::{MOUNTS_MAX, absolute_path};
+use crate::mount::{MOUNTS_MAX, absolute_path, names};
 use crate::{ContainerId, ContainerName, Exit, Hostname, ImageName, Invalid, Limits, Mount, Signal, UserSpec};
 
 /// Most arguments of a command, and most variables of an environment.
@@ -88,7 +88,7 @@ impl Config {
         for (index, mount) in self.mounts.iter().enumerate() {
             mount.check(&format!("mounts[{index}]"))?;
         }
-        check_targets_differ(&self.mounts)?;
+        check_mounts_differ(&self.mounts)?;
         if self.stop_grace_ms > STOP_GRACE_MS_MAX {
             return Err(Invalid::new("stop_grace_ms", format!("must be at most {STOP_GRACE_MS_MAX}")));
         }
@@ -130,11 +130,19 @@ fn check_strings<'a>(field: &str, strings: impl Iterator<Item = &'a str>) -> Res
     Ok(())
 }
 
-fn check_targets_differ(mounts: &[Mount]) -> Result<(), Invalid> {
-    let mut seen = std::collections::BTreeSet::new();
-    for (index, target) in mounts.iter().enumerate().filter_map(|(index, mount)| Some((index, mount.target()?))) {
-        if !seen.insert(target.trim_end_matches('/')) {
+/// No two mounts at one place, and no layer twice: the kernel refuses to stack a folder on itself.
+fn check_mounts_differ(mounts: &[Mount]) -> Result<(), Invalid> {
+    let (mut targets, mut layers) = (BTreeSet::new(), BTreeSet::new());
+    for (index, mount) in mounts.iter().enumerate() {
+        if let Some(target) = mount.target()
+            && !targets.insert(names(target).collect::<Vec<_>>())
+        {
             return Err(Invalid::new(format!("mounts[{index}].target"), format!("{target} is already the target of another mount")));
+        }
+        if let Mount::Layer { source } = mount
+            && !layers.insert(names(source).collect::<Vec<_>>())
+        {
+            return Err(Invalid::new(format!("mounts[{index}].source"), format!("{source} is already a layer of this container")));
         }
     }
     Ok(())
@@ -295,7 +303,7 @@ mod tests {
             ("stop_grace_ms", |config| config.stop_grace_ms = u64::MAX),
             ("mounts[1].target", |config| {
                 config.mounts =
-                    vec![Mount::Tmpfs { target: "/t".into(), size_bytes: None }, Mount::Tmpfs { target: "/t/".into(), size_bytes: None }]
+                    vec![Mount::Tmpfs { target: "/t".into(), size_bytes: None }, Mount::Tmpfs { target: "//t/".into(), size_bytes: None }]
             }),
         ];
         for (field, breaks) in broken {

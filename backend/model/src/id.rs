@@ -97,7 +97,8 @@ impl FromStr for ContainerName {
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
         plain_name("name", text)?;
-        if text.len() == 64 && text.parse::<ContainerId>().is_ok() {
+        // Whole or in its short form: `delete` of a name must never mean another container's id.
+        if matches!(text.len(), 12 | 64) && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
             return Err(Invalid::new("name", "must not look like a container id"));
         }
         Ok(Self(text.to_owned()))
@@ -198,7 +199,9 @@ mod tests {
         for name in ["", "a/b", "..", ".hidden", "-rf", "a b", "ä", "a\n", "a\0", long.as_str()] {
             assert!(name.parse::<ContainerName>().is_err(), "{name:?}");
         }
-        assert!("a".repeat(64).parse::<ContainerName>().is_err(), "an id is not a name");
+        for digits in [12, 64] {
+            assert!("a".repeat(digits).parse::<ContainerName>().is_err(), "an id is not a name");
+        }
     }
 
     #[test]

@@ -88,19 +88,22 @@ pub fn absolute_path(field: &str, path: &str) -> Result<(), Invalid> {
 }
 
 /// What the core mounts itself; a mount there would take the container's isolation apart.
-const RESERVED_TARGETS: [&str; 3] = ["/proc", "/sys", "/dev"];
+const RESERVED: [&str; 3] = ["proc", "sys", "dev"];
+
+/// The names of a path, from the root down: `//a//b/` and `/a/b` are the same place.
+pub fn names(path: &str) -> impl Iterator<Item = &str> {
+    path.split('/').filter(|name| !name.is_empty())
+}
 
 fn mount_target(field: &str, path: &str) -> Result<(), Invalid> {
     absolute_path(field, path)?;
-    let trimmed = path.trim_end_matches('/');
-    if trimmed.is_empty() {
+    let Some(first) = names(path).next() else {
         return Err(Invalid::new(field, "must not be the root of the container"));
+    };
+    if RESERVED.contains(&first) {
+        return Err(Invalid::new(field, format!("must not be in /{first}, which Belljar mounts itself")));
     }
-    let inside = |reserved: &str| trimmed.strip_prefix(reserved).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-    match RESERVED_TARGETS.into_iter().find(|reserved| inside(reserved)) {
-        Some(reserved) => Err(Invalid::new(field, format!("must not be in {reserved}, which Belljar mounts itself"))),
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -109,7 +112,8 @@ mod tests {
 
     #[test]
     fn mounts_over_what_isolates_are_refused() {
-        for target in ["/", "//", "/proc", "/proc/sys", "/sys/fs/cgroup", "/dev/", "relative", "/a/../proc", "/a\n"] {
+        for target in ["/", "//", "/proc", "//proc", "///sys//fs", "/proc/sys", "/sys/fs/cgroup", "/dev/", "relative", "/a/../proc", "/a\n"]
+        {
             let mount = Mount::Tmpfs { target: target.into(), size_bytes: None };
             assert!(mount.check("mounts[0]").is_err(), "{target}");
         }

@@ -68,7 +68,8 @@ pub fn lives(process: ProcessRef) -> bool {
 
 /// Looks at what a container's monitor left. A file that is missing or cut off says nothing.
 pub fn look(bundle: &Bundle) -> Look {
-    Look { alive: read(&bundle.alive()), ended: read(&bundle.exit()) }
+    let records = [read::<Ended>(&bundle.exit()), read(&bundle.exit_of_this_boot())];
+    Look { alive: read(&bundle.alive()), ended: records.into_iter().flatten().max_by_key(|ended| ended.attempt) }
 }
 
 /// The plan that last made the container, with times; `None` before its first start.
@@ -88,8 +89,10 @@ pub(crate) fn write_plan(bundle: &Bundle, plan: &PlanRecord) -> Result<()> {
     write(&bundle.plan(), plan, Durable::No)
 }
 
+/// On disk; where that is full, or the container's folder is gone, at least where this boot can see it: an end that was
+/// seen must not be told as one that nobody saw.
 pub(crate) fn write_ended(bundle: &Bundle, ended: &Ended) -> Result<()> {
-    write(&bundle.exit(), ended, Durable::Yes)
+    write(&bundle.exit(), ended, Durable::Yes).or_else(|_| write(&bundle.exit_of_this_boot(), ended, Durable::No))
 }
 
 fn write<T: Serialize>(path: &Path, value: &T, durable: Durable) -> Result<()> {
@@ -117,6 +120,18 @@ mod tests {
         write_ended(&bundle, &Ended { attempt: 1, exit: exit.clone() }).unwrap();
         let look = look(&bundle);
         assert_eq!((look.exit_of(1), look.exit_of(2)), (Some(&exit), None));
+    }
+
+    #[test]
+    fn an_end_that_the_disk_could_not_take_is_seen_all_the_same() {
+        let (_folder, bundle) = bundle();
+        let ended = |attempt| Ended { attempt, exit: Exit { cause: Cause::Exited { code: 0 }, out_of_memory: None, at_ms: 5 } };
+        write_ended(&bundle, &ended(1)).unwrap();
+        std::fs::rename(bundle.dir(), bundle.dir().with_extension("gone")).unwrap();
+        write_ended(&bundle, &ended(2)).unwrap();
+        assert!(look(&bundle).exit_of(2).is_some());
+        std::fs::rename(bundle.dir().with_extension("gone"), bundle.dir()).unwrap();
+        assert!(look(&bundle).exit_of(2).is_some(), "the later start counts");
     }
 
     #[test]

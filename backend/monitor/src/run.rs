@@ -137,13 +137,8 @@ impl<'a> Monitor<'a> {
             Err(error) => Cause::Lost { why: error.to_string() },
         };
         let exit = Exit { cause, out_of_memory: self.out_of_memory(), at_ms: now_ms() };
-        // A full disk must not make the end unknown while it can still be told: tried again while there is a monitor to try.
-        for pause_ms in [0, 100, 1_000, 10_000] {
-            std::thread::sleep(std::time::Duration::from_millis(pause_ms));
-            if record::write_ended(self.bundle, &Ended { attempt: self.spec.attempt, exit: exit.clone() }).is_ok() {
-                break;
-            }
-        }
+        // Where neither folder takes it, nothing more can be done: the next look finds an end without a record.
+        let _ = record::write_ended(self.bundle, &Ended { attempt: self.spec.attempt, exit });
         self.clear_up();
         let _ = std::fs::remove_file(self.bundle.alive());
     }

@@ -9,6 +9,7 @@
 //!                               exit.json   how it ended, written before anybody is told
 //!                               plan.json   the steps that made it, with times
 //! <run-dir>/containers/<id>/    alive.json  who watches over it, and its first process
+//!                               exit.json   how it ended, only where the disk was full
 //! ```
 
 use std::path::{Path, PathBuf};
@@ -63,6 +64,11 @@ impl Bundle {
     /// How it ended.
     pub fn exit(&self) -> PathBuf {
         self.data.join("exit.json")
+    }
+
+    /// How it ended, where the disk could not take it: gone with a reboot, as everything that ran then.
+    pub fn exit_of_this_boot(&self) -> PathBuf {
+        self.run.join("exit.json")
     }
 
     /// The steps that made it.

@@ -19,6 +19,7 @@ use std::path::PathBuf;
 
 use belljar_linux::mount::Attributes;
 use belljar_model::cgroup::Version;
+use belljar_model::mount::names;
 use belljar_model::namespace::Kind;
 use belljar_model::plan::{Outcome, Place, StepRecord};
 use belljar_model::{Failure, Invalid, Mount};
@@ -68,15 +69,16 @@ pub fn make(spec: &Spec, facts: &Facts) -> Result<Plan, Invalid> {
     if let Some(base) = spec.uid_base {
         steps.push(Step::MapIds { base, count: IDS });
     }
-    let (taken, attached) = root_steps(spec, owners);
+    let taken = taken_steps(spec, owners);
+    let mounts = taken.len();
     steps.extend(taken);
-    steps.push(Step::HandOver { mounts: attached.len() });
+    steps.push(Step::HandOver { mounts });
 
     steps.push(Step::JoinCgroup { files: joining_files(&cgroup) });
     steps.push(Step::UnshareCgroup);
     steps.push(Step::NewSession);
     steps.push(Step::MakeMountsPrivate);
-    steps.extend(tree_steps(spec, attached));
+    steps.extend(tree_steps(spec));
     steps.push(Step::Pivot);
     steps.push(Step::SetHostname(spec.hostname.clone()));
     steps.push(Step::BringLoopbackUp);
@@ -97,26 +99,29 @@ fn joining_files(cgroup: &Cgroup) -> Vec<PathBuf> {
     cgroup.parts().iter().filter(later).map(crate::cgroup::Part::joining_file).collect()
 }
 
-/// What the monitor makes and the first process hangs: overlays first, the root's before all, then binds in order.
-fn root_steps(spec: &Spec, owners: Owners) -> (Vec<Step>, Vec<(String, Missing)>) {
-    let (mut taken, mut attached) = (Vec::new(), Vec::new());
-    for mount in stack::mounts(spec) {
-        attached.push((format!("/{}", mount.at), Missing::Folder));
-        taken.push(Step::Overlay { mount, owners });
-    }
-    for mount in &spec.mounts {
-        if let Mount::Bind { source, target, readonly } = mount {
-            attached.push((target.clone(), Missing::Alike));
+/// What was asked to be put into the tree, parents before children whatever the order in which they were named.
+fn by_depth(mounts: &[Mount]) -> Vec<&Mount> {
+    let mut sorted: Vec<&Mount> = mounts.iter().collect();
+    sorted.sort_by_key(|mount| mount.target().map_or(0, |target| names(target).count()));
+    sorted
+}
+
+/// What the monitor makes and the first process hangs: overlays first, the root's before all, then binds by depth.
+fn taken_steps(spec: &Spec, owners: Owners) -> Vec<Step> {
+    let overlays = stack::mounts(spec).into_iter().map(|mount| Step::Overlay { mount, owners });
+    let binds = by_depth(&spec.mounts).into_iter().filter_map(|mount| match mount {
+        Mount::Bind { source, target, readonly } => {
             let access = if *readonly { Access::ReadOnly } else { Access::ReadWrite };
-            taken.push(Step::TakeBind { source: source.into(), target: target.clone(), access, owners });
+            Some(Step::TakeBind { source: source.into(), target: target.clone(), access, owners })
         }
-    }
-    (taken, attached)
+        Mount::Layer { .. } | Mount::Tmpfs { .. } => None,
+    });
+    overlays.chain(binds).collect()
 }
 
 /// The new root and everything in it, while the host's `/proc`, `/sys` and `/dev` are still there: the kernel lets a
 /// user namespace mount its own `proc` and `sysfs` only beside ones that hide nothing.
-fn tree_steps(spec: &Spec, attached: Vec<(String, Missing)>) -> Vec<Step> {
+fn tree_steps(spec: &Spec) -> Vec<Step> {
     let (nosuid, noexec, nodev) = (Attributes::MOUNT_ATTR_NOSUID, Attributes::MOUNT_ATTR_NOEXEC, Attributes::MOUNT_ATTR_NODEV);
     let none = nosuid | noexec | nodev;
     let mount = |kind, target: &str, options: &[(&'static str, &str)], attributes| Step::Mount {
@@ -125,20 +130,25 @@ fn tree_steps(spec: &Spec, attached: Vec<(String, Missing)>) -> Vec<Step> {
         options: options.iter().map(|(key, value)| (*key, (*value).to_owned())).collect(),
         attributes,
     };
-    let mut attached = attached.into_iter().enumerate();
-    let mut steps = Vec::new();
-    if attached.next().is_some() {
-        steps.push(Step::AttachRoot { staging: spec.folders.run_dir.join("containers").join(&spec.id) });
-    }
+    let mut steps = vec![Step::AttachRoot { staging: spec.folders.run_dir.join("containers").join(&spec.id) }];
     if spec.uid_base.is_some() {
         steps.push(Step::BecomeNamespaceRoot);
     }
-    let attach = |(mount, (target, missing))| Step::Attach { target, mount, missing };
-    steps.extend(attached.map(attach));
-    for tmpfs in &spec.mounts {
-        if let Mount::Tmpfs { target, size_bytes } = tmpfs {
-            let size = size_bytes.unwrap_or(belljar_model::mount::TMPFS_SIZE_BYTES_DEFAULT).to_string();
-            steps.push(mount("tmpfs", target, &[("mode", "1777"), ("size", &size)], nosuid | nodev));
+    // Numbered as they were handed over: the root's overlay is number 0.
+    let mut next_mount = 1..;
+    let mut attach =
+        |target: &str, missing| Step::Attach { target: target.to_owned(), mount: next_mount.next().unwrap_or_default(), missing };
+    for grafted in stack::mounts(spec).iter().skip(1) {
+        steps.push(attach(&format!("/{}", grafted.at), Missing::Folder));
+    }
+    for wanted in by_depth(&spec.mounts) {
+        match wanted {
+            Mount::Bind { target, .. } => steps.push(attach(target, Missing::Alike)),
+            Mount::Tmpfs { target, size_bytes } => {
+                let size = size_bytes.unwrap_or(belljar_model::mount::TMPFS_SIZE_BYTES_DEFAULT).to_string();
+                steps.push(mount("tmpfs", target, &[("mode", "1777"), ("size", &size)], nosuid | nodev));
+            }
+            Mount::Layer { .. } => {}
         }
     }
     // After what was asked for: a target may be a link of the image's to `/proc`, and then ours must lie on top.
@@ -261,6 +271,19 @@ mod tests {
     fn without_a_user_namespace_nothing_is_mapped() {
         let plan = printed(r#"{"name":"web","image":"host","command":["sh"]}"#, None, Version::V2);
         assert!(!plan.contains("owners mapped") && !plan.contains("user namespace") && !plan.contains("map user"), "{plan}");
+    }
+
+    #[test]
+    fn parents_are_mounted_before_children_whatever_their_order() {
+        let config = r#"{"name":"web","image":"host","command":["sh"],"mounts":[
+            {"type":"bind","source":"/a","target":"/data/a"},{"type":"tmpfs","target":"/data"},{"type":"bind","source":"/b","target":"/b"}]}"#;
+        let steps = make(&spec(config, None), &facts(Version::V2)).unwrap().steps;
+        let position = |text: &str| steps.iter().position(|step| step.to_string() == text).unwrap_or_else(|| panic!("no step {text}"));
+        assert!(position("mount tmpfs at /data") < position("attach /data/a"));
+        assert!(position("attach /b") < position("attach /data/a"));
+        let numbers: Vec<usize> =
+            steps.iter().filter_map(|step| if let Step::Attach { mount, .. } = step { Some(*mount) } else { None }).collect();
+        assert_eq!(numbers, [1, 2, 3], "in the order in which they are handed over");
     }
 
     #[test]

@@ -138,6 +138,10 @@ impl Cgroup {
             if let Some(file) = &kill_file {
                 // Fails only where the cgroup is gone, which the count below sees.
                 let _ = write(file, "1");
+                // What somebody froze in a v1 freezer beside it does not die before it is thawed.
+                if let Some(part) = self.part("freezer").filter(|part| part.version == Version::V1) {
+                    let _ = write(&part.path.join("freezer.state"), "THAWED");
+                }
             } else {
                 self.kill_frozen();
             }
