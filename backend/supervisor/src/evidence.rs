@@ -63,9 +63,11 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>, Error> {
     }
 }
 
-/// `ESRCH` is what a file of `/proc` says whose process ended after it was opened.
+/// `ESRCH` is what a file of `/proc` says whose process ended after it was opened. What is below something that is no folder
+/// is not there either.
 fn means_gone(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(Errno::SRCH.raw_os_error())
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+        || error.raw_os_error() == Some(Errno::SRCH.raw_os_error())
 }
 
 #[cfg(test)]

@@ -84,10 +84,10 @@ async fn one(shared: &Shared, mut container: Container) -> Result<Option<Found>,
         seen = see(&bundle, attempt).map_err(untold)?;
     }
     if container.wanted == Wanted::Deleted {
-        return erase(shared, &container, "deleted, with everything of it").await.map(|()| None);
+        return Ok(erase_or_keep(shared, container, attempt, "deleted, with everything of it").await);
     }
     if container.state == State::Creating && matches!(seen, Seen::Nothing) {
-        return erase(shared, &container, "was never finished, and is removed").await.map(|()| None);
+        return Ok(erase_or_keep(shared, container, attempt, "was never finished, and is removed").await);
     }
     let before = container.clone();
     let (events, monitor) = match seen {
@@ -203,6 +203,22 @@ fn starts_now(container: &Container) -> bool {
         Wanted::Stopped => policy == Restart::Always,
         Wanted::Deleted => false,
     }
+}
+
+/// One that cannot be erased is no reason to leave the others alone: it is shown at rest, and can be deleted again.
+async fn erase_or_keep(shared: &Shared, mut container: Container, attempt: u64, message: &str) -> Option<Found> {
+    let error = erase(shared, &container, message).await.err()?;
+    let (id, name) = (container.id.short().to_owned(), container.config.name.to_string());
+    tracing::error!(container.id = id, container.name = name, error = crate::error::chain(&error), "what is left of it stays for now");
+    container.wanted = Wanted::Deleted;
+    container.state = State::Stopped;
+    (container.init, container.monitor) = (None, None);
+    let why = "it was being deleted".to_owned();
+    container.exit.get_or_insert(Exit { cause: Cause::Lost { why }, out_of_memory: None, at_ms: now_ms() });
+    if let Err(error) = shared.store.record(&container, Vec::new(), Durability::Deferred).await {
+        tracing::error!(container.id = id, error = crate::error::chain(&error), "and that could not be recorded");
+    }
+    Some(Found { container, attempt, monitor: None, due: Due::Nothing })
 }
 
 /// Finishes a delete, or takes back a create that nobody was told of.

@@ -172,6 +172,10 @@ impl Task {
             self.handle_while_ending(command).await;
             return Flow::Continue;
         }
+        if self.container.wanted == Wanted::Deleted && !matches!(command.request, Request::Delete(_)) {
+            answer(command.reply, Err(self.refused("was deleted, but something of it could not be removed: delete it again")));
+            return Flow::Continue;
+        }
         match admit(self.container.state, command.request) {
             Verdict::No(because) => answer(command.reply, Err(self.refused(because))),
             Verdict::AlreadySo => {
