@@ -3,6 +3,7 @@
 //! This crate must never know HTTP, a page, SQL or a system call's number: it decides, and lets others do. It is the one
 //! place where [`Container::state`] changes. Start reading at [`Supervisor`], the only thing that a server calls.
 
+mod boot;
 mod clock;
 pub mod crash;
 mod error;

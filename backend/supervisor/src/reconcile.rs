@@ -26,6 +26,7 @@ use belljar_monitor::{Alive, look};
 use belljar_runtime::{Bundle, cgroup};
 use belljar_store::Durability;
 
+use crate::boot::Boot;
 use crate::clock::now_ms;
 use crate::launch::{Watched, readable};
 use crate::shared::Shared;
@@ -39,7 +40,9 @@ const MAKING_PAUSE: Duration = Duration::from_millis(5);
 
 /// Brings rows and kernel together, and starts a task for every container that remains.
 pub(crate) async fn all(shared: &Arc<Shared>) -> Result<(), Error> {
-    let rows = shared.store.load_all().await?;
+    let mut rows = shared.store.load_all().await?;
+    let boot = Boot::look(shared).await?;
+    boot.forget_processes(shared, &mut rows)?;
     let mut kept = Vec::new();
     for row in rows {
         if let Some(found) = one(shared, row).await? {
@@ -47,6 +50,7 @@ pub(crate) async fn all(shared: &Arc<Shared>) -> Result<(), Error> {
         }
     }
     remove_strays(shared, &kept).await;
+    boot.note(shared).await?;
     for Found { container, attempt, monitor, due } in kept {
         let id = container.id.clone();
         let task = Task::spawn(Arc::clone(shared), container, attempt, Beginning::Restore { monitor, due });
@@ -265,14 +269,14 @@ async fn clear(shared: &Shared, id: &ContainerId, processes: Vec<ProcessRef>) {
 /// Removes folders and cgroups of containers that have no row.
 async fn remove_strays(shared: &Shared, kept: &[Found]) {
     let folders = &shared.home.folders;
-    let mut names: Vec<String> = cgroup::children(&shared.hierarchies(), &shared.home.name);
+    let names = cgroup::children(&shared.hierarchies(), &shared.home.name);
+    let mut ids: Vec<ContainerId> = names.iter().filter_map(|name| name.parse().ok()).collect();
     for folder in [&folders.data_dir, &folders.run_dir] {
-        names.extend(names_in(&folder.join("containers")));
+        ids.extend(ids_in(&folder.join("containers")));
     }
-    names.sort();
-    names.dedup();
-    // What does not look like a container of ours was put there by a person.
-    for id in names.iter().filter_map(|name| name.parse::<ContainerId>().ok()) {
+    ids.sort();
+    ids.dedup();
+    for id in ids {
         if kept.iter().any(|found| found.container.id == id) {
             continue;
         }
@@ -289,7 +293,8 @@ async fn remove_strays(shared: &Shared, kept: &[Found]) {
     }
 }
 
-fn names_in(folder: &Path) -> Vec<String> {
+/// The containers that have something in a folder. What does not look like one of ours was put there by a person.
+pub(crate) fn ids_in(folder: &Path) -> Vec<ContainerId> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
 }

@@ -80,6 +80,11 @@ impl Bench {
         Self::open(self.folder).await
     }
 
+    /// Makes the database say that this boot is not the one in which the instance was last opened.
+    pub(crate) async fn pretend_another_boot(&self) {
+        self.store.save_setting(crate::boot::KEY, "another").await.expect("saved");
+    }
+
     pub(crate) async fn run(&self, name: &str, program: &str) -> Container {
         self.supervisor.create(config(name, program), StartNow::Yes).await.expect("created")
     }

@@ -1,14 +1,13 @@
 //! What a supervisor decides, on real processes, files and rows, without root. The kernel's part is looked at elsewhere
 //! (`backend/cli/tests`). Start reading at the first test, which takes a container through its life.
 
+use crate::testing::{Bench, DEAF, POLITE, STUBBORN, config};
+use crate::{Answer, Error, ErrorKind, Notice, StartNow};
 use belljar_linux::process;
 use belljar_model::container::Restart;
 use belljar_model::exit::Cause;
 use belljar_model::machine::{Force, Request};
 use belljar_model::{Container, Exit, Mount, Signal, State, Wanted};
-
-use crate::testing::{Bench, DEAF, POLITE, STUBBORN, config};
-use crate::{Answer, Error, ErrorKind, Notice, StartNow};
 
 /// Longer than any test.
 const HOUR_MS: u64 = 3_600_000;
@@ -280,4 +279,23 @@ async fn an_image_in_use_cannot_be_deleted_and_host_never() {
     let not_an_archive = bench.supervisor.import_image("bad".parse().expect("a name"), &b"certainly no archive"[..]).await;
     assert_eq!(not_an_archive.map_err(|error| error.kind()), Err(ErrorKind::Invalid));
     assert_eq!(bench.supervisor.images().len(), 1);
+}
+
+#[tokio::test]
+async fn a_process_that_an_earlier_boot_numbered_alike_is_not_touched() {
+    let bench = Bench::new().await;
+    let web = bench.run("web", DEAF).await;
+    let (init, monitor) = (web.init.expect("it runs"), web.monitor.expect("it is watched"));
+    bench.pretend_another_boot().await;
+    let bench = bench.reopened(async || {}).await;
+    let found = bench.supervisor.find("web").expect("found");
+    assert_eq!((found.state, found.init, found.exit.as_ref().map(Exit::kind)), (State::Stopped, None, Some("lost")));
+    for process in [init, monitor] {
+        let pidfd = process::open(process.pid, process.start_ticks).expect("it was left alone");
+        process::signal(pidfd, Signal::KILL.number()).expect("killed");
+    }
+    let again = bench.supervisor.ask(&web.id, Request::Start).await.expect("started").into_container();
+    let bench = bench.reopened(async || {}).await;
+    assert_eq!(bench.supervisor.find("web").expect("found").init, again.init, "this boot was noted");
+    bench.supervisor.ask(&web.id, Request::Delete(Force::Yes)).await.expect("deleted");
 }
