@@ -1,14 +1,12 @@
 //! A container's log, read at once or followed as it grows. Only its monitor writes to it.
 
-use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, ErrorKind, Seek, SeekFrom};
-use std::os::unix::fs::MetadataExt;
+use std::io::{self, BufRead, BufReader, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use belljar_model::Container;
 use belljar_model::log::{LogLine, Stream};
-use belljar_monitor::log::{self, CURRENT, LINES_MAX, PREVIOUS};
+use belljar_monitor::log::{self, CURRENT};
 use rustix::fs::inotify;
 use tokio::sync::watch;
 
@@ -17,6 +15,9 @@ use crate::launch::{Watched, watched};
 
 /// Most lines that [`LogFollow::next`] returns at once.
 pub const LINES_AT_ONCE_MAX: usize = 1000;
+/// Bytes of the file after which [`LogFollow::next`] returns what it has, give or take a line: however long its lines are, a
+/// reader holds no more of a log than this.
+const BYTES_AT_ONCE_MAX: usize = 256 << 10;
 /// Bytes that are read of what the kernel tells about changed files; what is told does not matter, only that it is.
 const NOTES_BYTES: usize = 4096;
 
@@ -31,26 +32,25 @@ pub struct LogQuery {
     pub stream: Option<Stream>,
 }
 
-impl LogQuery {
-    fn wants(&self, line: &LogLine) -> bool {
-        self.since_usec.is_none_or(|since| line.at_usec > since) && self.stream.is_none_or(|stream| line.stream == stream)
+impl From<LogQuery> for log::Query {
+    fn from(LogQuery { since_usec, tail, stream }: LogQuery) -> Self {
+        Self { since_usec, tail, stream }
     }
 }
 
 /// The lines that are there, oldest first.
 pub(crate) fn read(folder: &Path, query: LogQuery) -> Result<Vec<LogLine>, Error> {
-    let LogQuery { since_usec, tail, stream } = query;
-    let lines = log::read(folder, &log::Query { since_usec, tail, stream });
+    let lines = log::read(folder, &query.into());
     lines.map_err(|error| Error::failed("read the log in", folder.display().to_string(), error))
 }
 
 /// A log that is read on as it grows; made by [`crate::Supervisor::follow_logs`].
 pub struct LogFollow {
     folder: PathBuf,
-    query: LogQuery,
-    /// What was there at the beginning and has not been returned yet.
-    backlog: VecDeque<LogLine>,
+    query: log::Query,
     position: Position,
+    /// The file that comes after, where two were there at the beginning.
+    next: Option<Position>,
     changes: Watched,
     snapshot: watch::Receiver<Container>,
 }
@@ -63,13 +63,28 @@ struct Position {
     rest: Vec<u8>,
 }
 
+/// Lines that were read at once.
+#[derive(Default)]
+struct Batch {
+    lines: Vec<LogLine>,
+    /// What they, and those that were not asked for, take in the file.
+    bytes: usize,
+}
+
+impl Batch {
+    fn is_full(&self) -> bool {
+        self.lines.len() >= LINES_AT_ONCE_MAX || self.bytes >= BYTES_AT_ONCE_MAX
+    }
+}
+
 impl LogFollow {
     pub(crate) fn open(folder: PathBuf, query: LogQuery, snapshot: watch::Receiver<Container>) -> Result<Self, Error> {
         let failed = |source: io::Error| Error::File { operation: "follow", path: folder.clone(), source };
         // Watched before it is read: what is written meanwhile is read twice over, or told, but never missed.
         let changes = watch_folder(&folder).map_err(failed)?;
-        let (backlog, position) = backlog(&folder, &query).map_err(failed)?;
-        Ok(Self { folder, query, backlog, position, changes, snapshot })
+        let query = query.into();
+        let (position, next) = begin(&folder, &query).map_err(failed)?;
+        Ok(Self { folder, query, position, next, changes, snapshot })
     }
 
     /// The next lines, at least one; `None` when the container has ended and everything was read. Cancel safe.
@@ -77,9 +92,14 @@ impl LogFollow {
         loop {
             // Whether it lives is asked first: what it wrote before its end is then there to be read.
             let alive = self.snapshot.has_changed().is_ok() && self.snapshot.borrow_and_update().state.is_alive();
-            let lines = self.read_on().map_err(|source| Error::File { operation: "read", path: self.folder.join(CURRENT), source })?;
-            if !lines.is_empty() {
-                return Ok(Some(lines));
+            let batch = self.read_on().map_err(|source| Error::File { operation: "read", path: self.folder.join(CURRENT), source })?;
+            if !batch.lines.is_empty() {
+                return Ok(Some(batch.lines));
+            }
+            if batch.is_full() {
+                // None of all that was asked for, and there may be more: others have their turn meanwhile.
+                tokio::task::yield_now().await;
+                continue;
             }
             if !alive {
                 return Ok(None);
@@ -94,85 +114,64 @@ impl LogFollow {
         }
     }
 
-    fn read_on(&mut self) -> io::Result<Vec<LogLine>> {
-        if !self.backlog.is_empty() {
-            let count = self.backlog.len().min(LINES_AT_ONCE_MAX);
-            return Ok(self.backlog.drain(..count).collect());
-        }
-        let mut lines = Vec::new();
+    fn read_on(&mut self) -> io::Result<Batch> {
+        let mut batch = Batch::default();
         loop {
-            self.position.read(&self.query, &mut lines)?;
-            if lines.len() >= LINES_AT_ONCE_MAX || !self.position.move_on(&self.folder.join(CURRENT))? {
-                return Ok(lines);
+            self.position.read(&self.query, &mut batch)?;
+            if batch.is_full() {
+                return Ok(batch);
+            }
+            if let Some(next) = self.next.take() {
+                self.position = next;
+            } else if !self.position.move_on(&self.folder)? {
+                return Ok(batch);
             }
         }
     }
 }
 
 impl Position {
+    fn at(mut file: File, start: u64) -> io::Result<Self> {
+        file.seek(SeekFrom::Start(start))?;
+        Ok(Self { file: Some(BufReader::new(file)), rest: Vec::new() })
+    }
+
     /// Reads lines until the end of the file, or enough of them.
-    fn read(&mut self, query: &LogQuery, lines: &mut Vec<LogLine>) -> io::Result<()> {
+    fn read(&mut self, query: &log::Query, batch: &mut Batch) -> io::Result<()> {
         let Some(file) = &mut self.file else { return Ok(()) };
-        while lines.len() < LINES_AT_ONCE_MAX {
+        while !batch.is_full() {
             let count = file.read_until(b'\n', &mut self.rest)?;
             if count == 0 || self.rest.pop_if(|byte| *byte == b'\n').is_none() {
                 return Ok(());
             }
-            lines.extend(log::parse(&self.rest).filter(|line| query.wants(line)));
+            batch.bytes += self.rest.len();
+            batch.lines.extend(log::parse(&self.rest, query));
             self.rest.clear();
         }
         Ok(())
     }
 
     /// Turns to the file that is written to now, if that is another; `false` if it is the same, or none.
-    fn move_on(&mut self, path: &Path) -> io::Result<bool> {
-        let Some(current) = open(path)? else { return Ok(false) };
-        let number = |file: &File| file.metadata().map(|metadata| metadata.ino());
-        let new = number(&current)?;
-        if let Some(file) = &self.file
-            && number(file.get_ref())? == new
-        {
+    fn move_on(&mut self, folder: &Path) -> io::Result<bool> {
+        let [_, Some(current)] = log::open(folder)? else { return Ok(false) };
+        if self.file.as_ref().is_some_and(|file| log::same(file.get_ref(), &current)) {
             return Ok(false);
         }
-        *self = Self { file: Some(BufReader::new(current)), rest: Vec::new() };
+        *self = Self::at(current, 0)?;
         Ok(true)
     }
 }
 
-/// The lines that are there, and where to read on.
-fn backlog(folder: &Path, query: &LogQuery) -> io::Result<(VecDeque<LogLine>, Position)> {
-    let most = query.tail.unwrap_or(LINES_MAX).min(LINES_MAX);
-    let mut lines = VecDeque::new();
-    let mut position = Position::default();
-    // The older file is opened last: had the newer one become it meanwhile, it would be read twice, and is left out.
-    let current = open(&folder.join(CURRENT))?;
-    let previous = open(&folder.join(PREVIOUS))?.filter(|previous| !same(previous, current.as_ref()));
-    for mut file in [previous, current].into_iter().flatten() {
-        file.seek(SeekFrom::Start(0))?;
-        position = Position { file: Some(BufReader::new(file)), rest: Vec::new() };
-        loop {
-            let mut some = Vec::new();
-            position.read(query, &mut some)?;
-            if some.is_empty() {
-                break;
-            }
-            lines.extend(some);
-            lines.drain(..lines.len().saturating_sub(most));
-        }
-    }
-    Ok((lines, position))
-}
-
-fn same(file: &File, other: Option<&File>) -> bool {
-    let number = |file: &File| file.metadata().map(|metadata| metadata.ino()).ok();
-    other.is_some_and(|other| number(file) == number(other))
-}
-
-fn open(path: &Path) -> io::Result<Option<File>> {
-    match File::open(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        opened => opened.map(Some),
-    }
+/// Where to begin, and with which file to go on.
+fn begin(folder: &Path, query: &log::Query) -> io::Result<(Position, Option<Position>)> {
+    let files = log::open(folder)?;
+    let [older, newer] = log::tail_starts(&files, query)?;
+    let [previous, current] = files;
+    let current = current.map(|file| Position::at(file, newer)).transpose()?;
+    Ok(match previous {
+        Some(file) => (Position::at(file, older)?, current),
+        None => (current.unwrap_or_default(), None),
+    })
 }
 
 fn watch_folder(folder: &Path) -> io::Result<Watched> {
@@ -227,20 +226,42 @@ mod tests {
     async fn a_followed_log_goes_on_over_a_change_of_files_and_ends_with_the_container() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path();
-        write(path, PREVIOUS, "1 stdout F zero\n");
+        write(path, log::PREVIOUS, "1 stdout F zero\n");
         write(path, CURRENT, "2 stdout F one\n2 stdout F two\n2 stderr F th");
         let (sender, mut follow) = follow(path, LogQuery { tail: Some(2), ..LogQuery::default() });
         assert_eq!(texts(&mut follow).await, said(["one", "two"]));
         write(path, CURRENT, "ree\n");
         assert_eq!(texts(&mut follow).await, said(["three"]));
         write(path, CURRENT, "3 stdout F four\n");
-        std::fs::rename(path.join(CURRENT), path.join(PREVIOUS)).expect("renamed");
+        std::fs::rename(path.join(CURRENT), path.join(log::PREVIOUS)).expect("renamed");
         write(path, CURRENT, "3 stdout F five\n");
         assert_eq!(texts(&mut follow).await, said(["four", "five"]));
         write(path, CURRENT, "4 stdout F last\n");
         sender.send_modify(|container| container.state = belljar_model::State::Stopped);
         assert_eq!(texts(&mut follow).await, said(["last"]));
         assert_eq!(texts(&mut follow).await, None);
+    }
+
+    #[tokio::test]
+    async fn what_was_there_comes_in_portions_of_bounded_size() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path();
+        let long = format!("1 stdout F {}\n", "x".repeat(log::LINE_BYTES_MAX));
+        write(path, log::PREVIOUS, &long.repeat(100));
+        write(path, CURRENT, &format!("{}2 stderr F last\n", long.repeat(100)));
+        let (sender, mut all) = follow(path, LogQuery::default());
+        let (mut lines, mut portions) = (0, 0);
+        sender.send_modify(|container| container.state = belljar_model::State::Stopped);
+        while let Some(portion) = all.next().await.expect("read") {
+            let bytes: usize = portion.iter().map(|line| line.text.len()).sum();
+            assert!(bytes <= BYTES_AT_ONCE_MAX + long.len(), "{bytes}");
+            (lines, portions) = (lines + portion.len(), portions + 1);
+        }
+        assert_eq!(lines, 201);
+        assert!(portions >= 200 * log::LINE_BYTES_MAX / (BYTES_AT_ONCE_MAX + long.len()), "{portions}");
+        // Far behind much that is not asked for.
+        let (_sender, mut few) = follow(path, LogQuery { stream: Some(Stream::Stderr), ..LogQuery::default() });
+        assert_eq!(texts(&mut few).await, said(["last"]));
     }
 
     #[tokio::test]
