@@ -79,6 +79,8 @@ impl Store {
         let events = vec![event];
         let arguments = arguments!(to_json(&events), id.as_str().to_owned()).map_err(&statement)?;
         let rows = self.writer.commit(REMOVE, arguments, Durability::Durable).await.map_err(&statement)?;
+        // Its folders went before its row: if the disk was full, there is room again.
+        self.writer.take_up_ballast().await;
         Ok(recorded(events, &rows).map_err(&statement)?.pop())
     }
 

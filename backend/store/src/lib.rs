@@ -8,6 +8,7 @@
 //! than the statements themselves. Start reading at [`Store`], then [`writer`].
 
 mod access;
+mod ballast;
 mod container;
 mod error;
 mod event;
@@ -27,6 +28,7 @@ pub use error::{Error, InsertError};
 pub use event::{EVENTS_KEPT, EVENTS_PAGE_MAX, EventQuery};
 pub use writer::Durability;
 
+use ballast::Ballast;
 use writer::Writer;
 
 /// Most connections that read at the same time; each costs a thread and its page cache.
@@ -61,7 +63,7 @@ impl Store {
             .idle_timeout(READER_IDLE)
             .test_before_acquire(false)
             .connect_lazy_with(options(path, READER_CACHE_KIB).pragma("query_only", "ON"));
-        Ok(Store { writer: Arc::new(Writer::new(connection)), readers })
+        Ok(Store { writer: Arc::new(Writer::new(connection, Ballast::take_up(path))), readers })
     }
 
     /// Closes every connection, after what is under way is done. Dropping the store does so too, without waiting.

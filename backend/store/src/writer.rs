@@ -4,6 +4,8 @@ use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{Connection, SqliteConnection};
 use tokio::sync::{Mutex, MutexGuard};
 
+use crate::ballast::Ballast;
+
 /// How safe a commit is when it returns. The log is one file, written in order: what is durable makes durable whatever was
 /// committed before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +44,11 @@ macro_rules! arguments {
 }
 pub(crate) use arguments;
 
+/// Whether the disk had no room (`SQLITE_FULL`, result code 13).
+fn is_full(error: &sqlx::Error) -> bool {
+    error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == "13")
+}
+
 #[derive(Debug)]
 pub(crate) struct Writer {
     state: Mutex<Option<State>>,
@@ -50,6 +57,7 @@ pub(crate) struct Writer {
 #[derive(Debug)]
 struct State {
     connection: SqliteConnection,
+    ballast: Ballast,
     /// What the connection is set to.
     durability: Durability,
     /// Whether a batch began of which nobody saw the end: it failed, or who waited for it went away.
@@ -57,8 +65,8 @@ struct State {
 }
 
 impl Writer {
-    pub(crate) fn new(connection: SqliteConnection) -> Self {
-        let state = State { connection, durability: Durability::Deferred, unfinished: false };
+    pub(crate) fn new(connection: SqliteConnection, ballast: Ballast) -> Self {
+        let state = State { connection, ballast, durability: Durability::Deferred, unfinished: false };
         Self { state: Mutex::new(Some(state)) }
     }
 
@@ -77,16 +85,16 @@ impl Writer {
             sqlx::raw_sql(durability.pragma()).execute(&mut state.connection).await?;
             state.durability = durability;
         }
-        state.unfinished = true;
-        match sqlx::query_with(batch, arguments).fetch_all(&mut state.connection).await {
-            Ok(rows) => {
-                state.unfinished = false;
-                Ok(rows)
-            }
-            Err(error) => {
-                state.roll_back_what_is_unfinished().await?;
-                Err(error)
-            }
+        match state.run(batch, arguments.clone()).await {
+            Err(error) if is_full(&error) && state.ballast.drop_for_room() => state.run(batch, arguments).await,
+            done => done,
+        }
+    }
+
+    /// Keeps room for a full disk again, where there is some: after something was removed.
+    pub(crate) async fn take_up_ballast(&self) {
+        if let Some(state) = self.state.lock().await.as_mut() {
+            state.ballast.take_up_again();
         }
     }
 
@@ -101,6 +109,20 @@ impl Writer {
 impl State {
     fn of<'a>(guard: &'a mut MutexGuard<'_, Option<State>>) -> Result<&'a mut State, sqlx::Error> {
         guard.as_mut().ok_or(sqlx::Error::PoolClosed)
+    }
+
+    async fn run(&mut self, batch: &'static str, arguments: SqliteArguments) -> Result<Vec<SqliteRow>, sqlx::Error> {
+        self.unfinished = true;
+        match sqlx::query_with(batch, arguments).fetch_all(&mut self.connection).await {
+            Ok(rows) => {
+                self.unfinished = false;
+                Ok(rows)
+            }
+            Err(error) => {
+                self.roll_back_what_is_unfinished().await?;
+                Err(error)
+            }
+        }
     }
 
     async fn roll_back_what_is_unfinished(&mut self) -> Result<(), sqlx::Error> {
