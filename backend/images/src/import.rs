@@ -16,7 +16,7 @@ mod stream;
 mod unpack;
 
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub use error::ImportError;
 pub use limits::ImportLimits;
@@ -40,8 +40,24 @@ pub struct Imported {
     pub devices_skipped: u64,
 }
 
-/// Unpacks `archive` in `tmp`, and moves it to its digest's place in `layers`.
-pub(crate) fn run(archive: impl Read, limits: &ImportLimits, tmp: &Path, layers: &Path) -> Result<Imported, ImportError> {
+/// An archive that is unpacked, but not in its place. It is gone when dropped.
+#[derive(Debug)]
+pub struct Unpacked {
+    scratch: Scratch,
+    place: PathBuf,
+    imported: Imported,
+}
+
+impl Unpacked {
+    /// Puts it in its digest's place, by one rename. Where the same lies there already, that one stays.
+    pub fn put_in_place(self) -> Result<Imported, ImportError> {
+        self.scratch.move_to(&self.place).map_err(stored("put in its place", &self.place))?;
+        Ok(self.imported)
+    }
+}
+
+/// Unpacks `archive` in `tmp`; its digest's place is in `layers`.
+pub(crate) fn run(archive: impl Read, limits: &ImportLimits, tmp: &Path, layers: &Path) -> Result<Unpacked, ImportError> {
     let mut archive = Archive::new(Stream::open(archive, limits)?);
     // The first entry is read before anything is made: most mistakes are a file of the wrong kind.
     let mut next = archive.next()?;
@@ -59,9 +75,7 @@ pub(crate) fn run(archive: impl Read, limits: &ImportLimits, tmp: &Path, layers:
     let digest = archive.finish();
     let imported = Imported { digest, size_bytes: unpacker.size_bytes, entries, devices_skipped: unpacker.devices_skipped };
     unpacker.finish()?;
-    let place = layers.join(digest.hex());
-    scratch.move_to(&place).map_err(stored("put in its place", &place))?;
-    Ok(imported)
+    Ok(Unpacked { scratch, place: layers.join(digest.hex()), imported })
 }
 
 fn stored(operation: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> ImportError {

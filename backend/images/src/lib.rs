@@ -23,5 +23,5 @@ mod tree;
 
 pub use digest::Digest;
 pub use host::HostImage;
-pub use import::{ImportError, ImportLimits, Imported};
+pub use import::{ImportError, ImportLimits, Imported, Unpacked};
 pub use store::{Error, Images, Swept};

@@ -11,7 +11,7 @@ use belljar_model::image::{ImageKind, ImageLayer};
 
 use crate::digest::Digest;
 use crate::host::{self, HostImage};
-use crate::import::{self, ImportError, ImportLimits, Imported};
+use crate::import::{self, ImportError, ImportLimits, Imported, Unpacked};
 use crate::tree;
 
 const LAYERS: &str = "layers";
@@ -88,9 +88,14 @@ impl Images {
         host::make(&self.folder.join(TMP), &self.folder.join(HOST))
     }
 
-    /// Unpacks a rootfs archive (tar, plain or compressed with gzip or zstd) in one pass. The same archive twice is one
-    /// layer. After a failure nothing of it is left.
+    /// Unpacks a rootfs archive (tar, plain or compressed with gzip or zstd) in one pass, and puts it in its place. The same
+    /// archive twice is one layer. After a failure nothing of it is left.
     pub fn import(&self, archive: impl Read, limits: &ImportLimits) -> Result<Imported, ImportError> {
+        self.unpack(archive, limits)?.put_in_place()
+    }
+
+    /// The first and longer half of [`Images::import`]: as slow as the archive arrives, and in nobody's way.
+    pub fn unpack(&self, archive: impl Read, limits: &ImportLimits) -> Result<Unpacked, ImportError> {
         import::run(archive, limits, &self.folder.join(TMP), &self.folder.join(LAYERS))
     }
 

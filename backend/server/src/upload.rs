@@ -8,6 +8,7 @@
 //! archive must not look like a whole one.
 
 use std::io;
+use std::time::Duration;
 
 use axum::body::Bytes;
 use belljar_api::problem::Kind;
@@ -16,6 +17,7 @@ use belljar_supervisor::Supervisor;
 use futures_util::stream::unfold;
 use futures_util::{Stream, StreamExt};
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 use tokio_util::io::StreamReader;
 
 use crate::fault::{Answer, Fault};
@@ -25,6 +27,9 @@ const CHUNKS_MAX: usize = 8;
 /// Most bytes that are still read, and thrown away, after the importer has refused: a client that is cut off while it
 /// sends may never see why.
 const DRAINED_BYTES_MAX: usize = 16 << 20;
+
+/// Longest silence of whoever sends. Somebody who goes away without a word would hold a place among the imports for ever.
+const IDLE_LIMIT: Duration = Duration::from_secs(60);
 
 /// What goes through the pipe.
 enum Piece {
@@ -43,6 +48,9 @@ where
         (Ok(image), _) => Ok(image),
         // The importer's own words would blame the archive, or us.
         (Err(_), Sent::Part) => Err(Fault::new(Kind::Malformed, "the upload ended before the archive did")),
+        (Err(_), Sent::Stalled) => {
+            Err(Fault::new(Kind::Malformed, format!("the upload stalled: nothing came for {} seconds", IDLE_LIMIT.as_secs())))
+        }
         (Err(error), Sent::Enough) => Err(error.into()),
     }
 }
@@ -54,6 +62,8 @@ enum Sent {
     Enough,
     /// As much as there was: it broke off.
     Part,
+    /// As much as came, until nothing did for [`IDLE_LIMIT`].
+    Stalled,
 }
 
 /// The other end of the pipe.
@@ -71,7 +81,10 @@ async fn pump<C, E>(mut chunks: C, sender: mpsc::Sender<Piece>) -> Sent
 where
     C: Stream<Item = Result<Bytes, E>> + Unpin,
 {
-    while let Some(chunk) = chunks.next().await {
+    loop {
+        // Only the sender's silence counts: while the importer takes its time, nothing is asked for.
+        let Ok(next) = timeout(IDLE_LIMIT, chunks.next()).await else { return Sent::Stalled };
+        let Some(chunk) = next else { break };
         let Ok(chunk) = chunk else { return Sent::Part };
         if sender.send(Piece::Chunk(chunk)).await.is_err() {
             drain(chunks).await;
@@ -85,7 +98,7 @@ where
 
 async fn drain<C: Stream<Item = Result<Bytes, E>> + Unpin, E>(mut chunks: C) {
     let mut left = DRAINED_BYTES_MAX;
-    while let Some(Ok(chunk)) = chunks.next().await {
+    while let Ok(Some(Ok(chunk))) = timeout(IDLE_LIMIT, chunks.next()).await {
         let Some(rest) = left.checked_sub(chunk.len()) else { return };
         left = rest;
     }
@@ -114,6 +127,18 @@ mod tests {
     async fn a_body_that_breaks_off_is_not_the_end_of_an_archive() {
         let broken = vec![Ok(Bytes::from_static(b"half")), Err(io::Error::other("the connection was reset"))];
         assert_eq!(read_through(broken).await.map_err(|error| error.kind()), Err(io::ErrorKind::UnexpectedEof));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_stops_sending_is_not_waited_for_for_ever() {
+        let (sender, receiver) = mpsc::channel(CHUNKS_MAX);
+        let silent = futures_util::stream::iter([Ok::<_, io::Error>(Bytes::from_static(b"half"))]).chain(futures_util::stream::pending());
+        let begun = tokio::time::Instant::now();
+        assert_eq!(pump(silent, sender).await, Sent::Stalled);
+        assert_eq!(begun.elapsed().as_secs(), IDLE_LIMIT.as_secs());
+        let mut read = Vec::new();
+        let ended = StreamReader::new(Box::pin(pieces(receiver))).read_to_end(&mut read).await;
+        assert_eq!(ended.map_err(|error| error.kind()), Err(io::ErrorKind::UnexpectedEof), "which is no end of an archive");
     }
 
     #[tokio::test]

@@ -4,32 +4,37 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
-use belljar_images::{Digest, HostImage, ImportError, ImportLimits, Imported};
+use belljar_images::{Digest, HostImage, ImportError, ImportLimits, Imported, Unpacked};
 use belljar_model::image::{ImageKind, ImageLayer};
 use belljar_model::{EventKind, Image, ImageName, Invalid, NewEvent, size};
 use belljar_store::Store;
 use tokio::io::AsyncRead;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 use tokio_util::io::SyncIoBridge;
 
 use crate::clock::now_ms;
 use crate::shared::Shared;
 use crate::{Error, Notice};
 
+/// Archives that are unpacked at once; more wait. Each has a thread, and up to 200 MiB of memory in the worst case.
+const IMPORTS_MAX: usize = 4;
+
 /// Every image by its name.
 pub(crate) struct Shelf {
     folder: belljar_images::Images,
     host: HostImage,
     rows: RwLock<BTreeMap<ImageName, Image>>,
-    /// One archive is unpacked, or layer removed, at a time: the disk is the bottleneck, and a layer that two archives
-    /// share must not be removed while it arrives.
-    changing: Arc<Mutex<()>>,
+    /// One layer is put in its place, or removed, at a time: one that two archives share must not be removed while the
+    /// second one gets its row. Nobody waits for a client while holding it.
+    changing: Mutex<()>,
+    /// Archives that may be unpacked at the moment.
+    imports: Semaphore,
 }
 
 impl Shelf {
     pub(crate) fn new(folder: belljar_images::Images, host: HostImage, rows: Vec<Image>) -> Self {
         let rows = rows.into_iter().map(|image| (image.name.clone(), image)).collect();
-        Self { folder, host, rows: RwLock::new(rows), changing: Arc::new(Mutex::new(())) }
+        Self { folder, host, rows: RwLock::new(rows), changing: Mutex::new(()), imports: Semaphore::new(IMPORTS_MAX) }
     }
 
     fn rows(&self) -> RwLockReadGuard<'_, BTreeMap<ImageName, Image>> {
@@ -106,11 +111,10 @@ pub(crate) async fn import(shared: Arc<Shared>, name: ImageName, archive: impl A
         return Err(Error::ImageExists { image: name });
     }
     let import = async move {
-        let _changing = Arc::clone(&shared.images.changing).lock_owned().await;
-        let folder = shared.images.folder.clone();
-        let bridge = SyncIoBridge::new(archive);
-        let unpacked = crate::blocking(move || folder.import(bridge, &ImportLimits::default())).await;
-        let imported = unpacked.map_err(|error| not_imported(&name, error))?;
+        let unpacked = unpack(&shared, archive).await.map_err(|error| not_imported(&name, error))?;
+        let _changing = shared.images.changing.lock().await;
+        let in_place = crate::blocking(move || unpacked.put_in_place()).await;
+        let imported = in_place.map_err(|error| not_imported(&name, error))?;
         let digest = imported.digest;
         let placed = place(&shared, name, imported).await;
         if placed.is_err() && !shared.images.uses(&digest.to_string()) {
@@ -119,6 +123,14 @@ pub(crate) async fn import(shared: Arc<Shared>, name: ImageName, archive: impl A
         placed
     };
     joined(tokio::spawn(import)).await
+}
+
+async fn unpack(shared: &Shared, archive: impl AsyncRead + Send + Unpin + 'static) -> Result<Unpacked, ImportError> {
+    // It is never closed, so there is nothing to do about an error.
+    let _one_of_few = shared.images.imports.acquire().await;
+    let folder = shared.images.folder.clone();
+    let bridge = SyncIoBridge::new(archive);
+    crate::blocking(move || folder.unpack(bridge, &ImportLimits::default())).await
 }
 
 fn not_imported(name: &ImageName, error: ImportError) -> Error {
@@ -149,7 +161,7 @@ pub(crate) async fn delete(shared: Arc<Shared>, name: ImageName) -> Result<(), E
         return Err(Invalid::new("image", "is the host's own userland, which is always there").into());
     }
     let delete = async move {
-        let _changing = Arc::clone(&shared.images.changing).lock_owned().await;
+        let _changing = shared.images.changing.lock().await;
         let image = take_off(&shared, &name)?;
         let event = event(EventKind::ImageDeleted, &name, "deleted".to_owned());
         match shared.store.remove_image(&name, event).await {
@@ -189,4 +201,51 @@ async fn remove_layer(shared: &Shared, digest: Digest) -> Result<(), Error> {
 
 async fn joined<T>(task: tokio::task::JoinHandle<Result<T, Error>>) -> Result<T, Error> {
     task.await.unwrap_or_else(|error| Err(Error::failed("finish", "what was begun", error)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use tokio::io::AsyncWriteExt;
+
+    use crate::testing::Bench;
+
+    /// Bytes of a block of an archive.
+    const BLOCK: usize = 512;
+
+    /// An archive of one folder, which belongs to whoever runs this.
+    fn archive() -> Vec<u8> {
+        let mut header = [0; BLOCK];
+        let (uid, gid) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
+        for (start, text) in [(0, "d/".to_owned()), (100, "755".to_owned()), (108, format!("{uid:o}")), (116, format!("{gid:o}"))] {
+            header[start..start + text.len()].copy_from_slice(text.as_bytes());
+        }
+        header[148..156].fill(b' ');
+        header[156] = b'5';
+        let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
+        header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+        [&header[..], &[0; 2 * BLOCK]].concat()
+    }
+
+    #[tokio::test]
+    async fn whoever_sends_an_archive_slowly_is_in_nobodys_way() {
+        let bench = Bench::new().await;
+        let (slow, fast) = ("slow".parse().expect("a name"), "fast".parse().expect("a name"));
+        // A pipe this short is written to only as it is read: what follows happens while the archive is under way.
+        let (mut client, pipe) = tokio::io::duplex(BLOCK / 8);
+        let import = tokio::spawn({
+            let supervisor = bench.supervisor.clone();
+            async move { supervisor.import_image(slow, pipe).await }
+        });
+        let archive = archive();
+        client.write_all(&archive[..BLOCK]).await.expect("read");
+        bench.supervisor.import_image(fast, Cursor::new(archive.clone())).await.expect("imported");
+        bench.supervisor.delete_image(&"fast".parse().expect("a name")).await.expect("deleted");
+        client.write_all(&archive[BLOCK..]).await.expect("read");
+        drop(client);
+        let image = import.await.expect("ended").expect("imported");
+        let layers = bench.supervisor.shared.images.layers(&image.name).expect("layers");
+        assert!(std::path::Path::new(&layers[0].path).join("d").is_dir(), "the same layer was deleted meanwhile, and is there again");
+    }
 }
