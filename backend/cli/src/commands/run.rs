@@ -33,11 +33,14 @@ pub(crate) async fn run(session: &mut Session, arguments: RunArguments) -> Outco
         session.paper.line(&started.id)?;
         return Ok(DONE);
     }
-    let ended = if never_started(&started) { started } else { follow(session, started).await? };
-    if rm {
+    let id = started.id.clone();
+    let ended = if never_started(&started) { Ok(started) } else { follow(session, started).await };
+    // Nobody reads on (`run --rm … | head -1`): what was to go with its end goes now, as with Ctrl-C.
+    if rm && ended.as_ref().map_or_else(Failure::is_broken_pipe, |_| true) {
         let query = query::write(&query::Delete { force: query::Switch::On });
-        session.client.act(Method::DELETE, &format!("{}?{query}", container(&ended.id))).await?;
+        session.client.act(Method::DELETE, &format!("{}?{query}", container(&id))).await?;
     }
+    let ended = ended?;
     Ok(tell_end(&ended))
 }
 

@@ -105,3 +105,31 @@ fn a_program_run_in_the_foreground_gives_its_output_and_its_exit_code() {
     assert_eq!(String::from_utf8_lossy(&output.stdout), "to out\n");
     assert_eq!(String::from_utf8_lossy(&output.stderr), "to err\n");
 }
+
+#[test]
+fn a_run_whose_reader_goes_away_takes_its_container_with_it_where_that_was_asked() {
+    let Some(server) = crate::server() else { return };
+    let script = format!("{} run --rm --name shouter host yes | head -1", crate::EXECUTABLE);
+    let output = std::process::Command::new("sh").args(["-c", &script]).env("BELLJAR_SOCKET", server.socket()).output().expect("sh runs");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "y\n");
+    belljar_testbed::wait_until("the container is gone", || (server.api().get("/api/v1/containers/shouter").status == 404).then_some(()));
+}
+
+#[test]
+fn mounts_are_made_parents_first_and_slashes_do_not_hide_what_is_reserved() {
+    let Some(server) = crate::server() else { return };
+    let (outer, inner) = (server.scratch("outer"), server.scratch("inner"));
+    std::fs::write(inner.join("deep"), "here\n").unwrap();
+    let mounts = serde_json::json!([
+        {"type": "bind", "source": inner, "target": "/data/in//"}, {"type": "bind", "source": outer, "target": "/data"}]);
+    let command = ["sh", "-c", "cat /data/in/deep"];
+    server.create(&serde_json::json!({"image": "host", "name": "nested", "mounts": mounts, "command": command}));
+    server.wait_for_state("nested", "stopped");
+    assert_eq!(server.logs("nested").trim(), "here");
+    for target in ["//sys", "//proc/acpi", "/./dev", "///dev/shm"] {
+        let mounts = serde_json::json!([{"type": "tmpfs", "target": target}]);
+        let body = serde_json::json!({"image": "host", "mounts": mounts, "command": ["true"]});
+        let problem = server.api().post_json("/api/v1/containers", &body).expect(422).json();
+        assert_eq!(problem["field"], "mounts[0].target", "{target}: {problem}");
+    }
+}
