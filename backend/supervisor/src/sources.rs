@@ -17,6 +17,14 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 /// Most looks at once. Those that hang keep a thread each, of the few hundred that all waiting work of the server shares.
 const LOOKS_MAX: usize = 16;
 
+/// What a mount takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Needed {
+    /// A folder or a file.
+    Anything,
+    Folder,
+}
+
 /// The looks of one instance.
 pub(crate) struct Looks {
     free: Arc<Semaphore>,
@@ -33,14 +41,14 @@ impl Looks {
     /// What a mount takes from the host must be there, and answer; a layer must be a folder.
     pub(crate) async fn check(&self, mounts: &[Mount]) -> Result<(), Error> {
         for (index, mount) in mounts.iter().enumerate() {
-            let (source, folder_only) = match mount {
-                Mount::Bind { source, .. } => (source, false),
-                Mount::Layer { source } => (source, true),
+            let (source, needed) = match mount {
+                Mount::Bind { source, .. } => (source, Needed::Anything),
+                Mount::Layer { source } => (source, Needed::Folder),
                 Mount::Tmpfs { .. } => continue,
             };
             let path = source.clone();
             let found = self.look(move || std::fs::metadata(path)).await?;
-            refuse(source, folder_only, found).map_err(|message| Invalid::new(format!("mounts[{index}].source"), message))?;
+            refuse(source, needed, found).map_err(|message| Invalid::new(format!("mounts[{index}].source"), message))?;
         }
         Ok(())
     }
@@ -64,11 +72,11 @@ impl Looks {
     }
 }
 
-fn refuse(source: &str, folder_only: bool, found: Option<std::io::Result<Metadata>>) -> Result<(), String> {
+fn refuse(source: &str, needed: Needed, found: Option<std::io::Result<Metadata>>) -> Result<(), String> {
     match found {
         None => Err(format!("{source} does not answer within {} s", ANSWER_LIMIT.as_secs())),
         Some(Err(error)) => Err(format!("{source} cannot be used: {error}")),
-        Some(Ok(metadata)) if folder_only && !metadata.is_dir() => Err(format!("{source} must be a folder")),
+        Some(Ok(metadata)) if needed == Needed::Folder && !metadata.is_dir() => Err(format!("{source} must be a folder")),
         Some(Ok(_)) => Ok(()),
     }
 }
@@ -88,7 +96,7 @@ mod tests {
             std::fs::metadata("/")
         });
         let found = hangs.await.expect("a place was free");
-        assert_eq!(refuse("/nfs", false, found), Err("/nfs does not answer within 5 s".to_owned()));
+        assert_eq!(refuse("/nfs", Needed::Anything, found), Err("/nfs does not answer within 5 s".to_owned()));
         let next = looks.look(|| std::fs::metadata("/")).await.expect_err("its place is taken");
         assert_eq!(next.kind(), crate::ErrorKind::Unavailable);
         drop(answer);
