@@ -357,7 +357,7 @@ fn new_container(config: Config) -> Result<Container, Error> {
 
 /// The task of a container ended without an answer: the server is closing, or it found a mistake of its own.
 fn unanswered() -> Error {
-    Error::Unavailable { because: "the server is closing; ask again when it is back".to_owned() }
+    Error::Unavailable { because: "the server is closing, or found a mistake of its own; ask again in a moment".to_owned() }
 }
 
 /// Runs what waits for a disk or the kernel where it holds up nobody.

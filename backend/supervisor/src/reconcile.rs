@@ -29,9 +29,10 @@ use belljar_store::Durability;
 use crate::boot::Boot;
 use crate::clock::now_ms;
 use crate::launch::{Watched, readable};
+use crate::registry::Handle;
 use crate::shared::Shared;
 use crate::task::{Beginning, Due, Task, policy_restarts};
-use crate::{Error, evidence};
+use crate::{Error, Notice, evidence};
 
 /// How long a monitor that was still making its container when the server went away may take to finish.
 const MAKING_LIMIT: Duration = Duration::from_secs(30);
@@ -51,10 +52,26 @@ pub(crate) async fn all(shared: &Arc<Shared>) -> Result<(), Error> {
     }
     remove_strays(shared, &kept).await;
     boot.note(shared).await?;
-    for Found { container, attempt, monitor, due } in kept {
-        let id = container.id.clone();
-        let task = Task::spawn(Arc::clone(shared), container, attempt, Beginning::Restore { monitor, due });
-        shared.registry.restore(id, task);
+    for found in kept {
+        let id = found.container.id.clone();
+        shared.registry.restore(id, found.taken_over(shared));
+    }
+    Ok(())
+}
+
+/// Does so for one container whose task broke. One that was closed or deleted meanwhile stays so.
+pub(crate) async fn again(shared: &Arc<Shared>, id: &ContainerId) -> Result<(), Error> {
+    let row = shared.store.load_all().await?.into_iter().find(|row| row.id == *id);
+    let found = match row {
+        Some(row) => one(shared, row).await?,
+        None => None,
+    };
+    match found {
+        Some(found) => {
+            shared.registry.replace(id, || found.taken_over(shared));
+            shared.notify(Notice::Container(id.clone()));
+        }
+        None => shared.forget(id),
     }
     Ok(())
 }
@@ -65,6 +82,13 @@ struct Found {
     attempt: u64,
     monitor: Option<Watched>,
     due: Due,
+}
+
+impl Found {
+    fn taken_over(self, shared: &Arc<Shared>) -> Handle {
+        let Found { container, attempt, monitor, due } = self;
+        Task::spawn(Arc::clone(shared), container, attempt, Beginning::Restore { monitor, due })
+    }
 }
 
 /// What there is of a container.

@@ -61,6 +61,13 @@ impl Registry {
         self.write().insert(id, handle);
     }
 
+    /// Gives a container that is still here another task.
+    pub(crate) fn replace(&self, id: &ContainerId, spawn: impl FnOnce() -> Handle) {
+        if let Some(handle) = self.write().get_mut(id) {
+            *handle = spawn();
+        }
+    }
+
     pub(crate) fn remove(&self, id: &ContainerId) {
         self.write().remove(id);
     }

@@ -42,6 +42,7 @@ impl Launch for Script {
     #[expect(clippy::zombie_processes, reason = "the process of one test ends soon after")]
     fn start(&self, path: &Path) -> belljar_linux::Result<OwnedFd> {
         let spec: Spec = serde_json::from_slice(&std::fs::read(path).expect("a spec")).expect("a spec");
+        assert_ne!(spec.process.arguments, [MISTAKE], "a mistake of ours");
         let bundle = spec.bundle().expect("an id");
         let (ours, theirs) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).expect("a pipe");
         let mut command = Command::new("sh");
@@ -113,6 +114,8 @@ impl Bench {
 pub(crate) const POLITE: &str = "trap 'exit 0' TERM; while :; do sleep 0.01; done";
 /// A program that hears the stop signal and goes on.
 pub(crate) const STUBBORN: &str = "trap : TERM; while :; do sleep 0.01; done";
+/// A program whose start panics.
+pub(crate) const MISTAKE: &str = "mistake";
 /// A program that does not listen.
 pub(crate) const DEAF: &str = "exec sleep 1000";
 

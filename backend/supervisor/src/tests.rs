@@ -1,7 +1,7 @@
 //! What a supervisor decides, on real processes, files and rows, without root. The kernel's part is looked at elsewhere
 //! (`backend/cli/tests`). Start reading at the first test, which takes a container through its life.
 
-use crate::testing::{Bench, DEAF, POLITE, STUBBORN, config};
+use crate::testing::{Bench, DEAF, MISTAKE, POLITE, STUBBORN, config};
 use crate::{Answer, Error, ErrorKind, Notice, StartNow};
 use belljar_linux::process;
 use belljar_model::container::Restart;
@@ -298,4 +298,15 @@ async fn a_process_that_an_earlier_boot_numbered_alike_is_not_touched() {
     let bench = bench.reopened(async || {}).await;
     assert_eq!(bench.supervisor.find("web").expect("found").init, again.init, "this boot was noted");
     bench.supervisor.ask(&web.id, Request::Delete(Force::Yes)).await.expect("deleted");
+}
+
+#[tokio::test]
+async fn a_container_whose_task_broke_answers_again() {
+    let bench = Bench::new().await;
+    let web = bench.supervisor.create(config("web", MISTAKE), StartNow::No).await.expect("created");
+    let mut notices = bench.supervisor.watch();
+    let broken = bench.supervisor.ask(&web.id, Request::Start).await.expect_err("it panics");
+    assert_eq!(broken.kind(), ErrorKind::Unavailable);
+    while notices.recv().await.expect("a notice") != Notice::Container(web.id.clone()) {}
+    bench.supervisor.ask(&web.id, Request::Delete(Force::No)).await.expect("deleted");
 }

@@ -20,11 +20,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use belljar_model::machine::{Force, Request, Verdict, admit};
-use belljar_model::{Container, EventKind, NewEvent, Signal, State, Wanted};
+use belljar_model::{Container, ContainerId, EventKind, NewEvent, Signal, State, Wanted};
 use belljar_runtime::Bundle;
 use belljar_runtime::cgroup::Cgroup;
 use belljar_store::Durability;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::clock::now_ms;
@@ -39,6 +40,9 @@ use start::{Backoff, Why};
 
 /// Most requests that wait for one container; the next has to wait to be taken.
 const REQUESTS_MAX: usize = 64;
+
+/// Pause before a broken task is replaced: what broke it may break the next one too.
+const REPLACE_PAUSE: Duration = Duration::from_secs(1);
 
 /// Where the answer to a request goes. Nobody may be listening any more.
 pub(crate) type Reply = oneshot::Sender<Result<Answer, Error>>;
@@ -122,7 +126,9 @@ impl Task {
             backoff: Backoff::default(),
             restart_at: None,
         };
-        Handle { snapshot, commands, task: tokio::spawn(task.run(beginning, queue)) }
+        let (shared, id) = (Arc::clone(&task.shared), task.container.id.clone());
+        let run = tokio::spawn(task.run(beginning, queue));
+        Handle { snapshot, commands, task: tokio::spawn(replace_broken(shared, id, run)) }
     }
 
     async fn run(mut self, beginning: Beginning, mut queue: mpsc::Receiver<Command>) {
@@ -291,6 +297,18 @@ impl Task {
     /// A failure that nobody waits for is logged here, once.
     fn log(&self, error: &Error, what: &str) {
         tracing::error!(container.id = self.container.id.short(), container.name = %self.container.config.name, error = crate::error::chain(error), "{what}");
+    }
+}
+
+/// A task that found a mistake of ours is replaced by one that looks at the container anew, so that it can still be stopped.
+async fn replace_broken(shared: Arc<Shared>, id: ContainerId, run: JoinHandle<()>) {
+    if !run.await.is_err_and(|error| error.is_panic()) {
+        return;
+    }
+    tracing::error!(container.id = id.short(), "the task of a container broke, and is replaced");
+    tokio::time::sleep(REPLACE_PAUSE).await;
+    if let Err(error) = crate::reconcile::again(&shared, &id).await {
+        tracing::error!(container.id = id.short(), error = crate::error::chain(&error), "it could not be replaced");
     }
 }
 
