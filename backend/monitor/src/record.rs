@@ -50,6 +50,13 @@ pub struct Look {
 }
 
 impl Look {
+    /// What the contents of `alive.json` and of both places of `exit.json` say. One that is cut off says nothing; of two ends
+    /// the later start's counts.
+    pub fn of(alive: Option<&[u8]>, ends: [Option<&[u8]>; 2]) -> Self {
+        let ended = ends.into_iter().flatten().filter_map(|content| serde_json::from_slice::<Ended>(content).ok());
+        Self { alive: alive.and_then(|content| serde_json::from_slice(content).ok()), ended: ended.max_by_key(|ended| ended.attempt) }
+    }
+
     /// How the start `attempt` ended, if it has.
     pub fn exit_of(&self, attempt: u64) -> Option<&Exit> {
         self.ended.as_ref().filter(|ended| ended.attempt == attempt).map(|ended| &ended.exit)
@@ -68,8 +75,8 @@ pub fn lives(process: ProcessRef) -> bool {
 
 /// Looks at what a container's monitor left. A file that is missing or cut off says nothing.
 pub fn look(bundle: &Bundle) -> Look {
-    let records = [read::<Ended>(&bundle.exit()), read(&bundle.exit_of_this_boot())];
-    Look { alive: read(&bundle.alive()), ended: records.into_iter().flatten().max_by_key(|ended| ended.attempt) }
+    let [alive, exit, exit_of_this_boot] = [bundle.alive(), bundle.exit(), bundle.exit_of_this_boot()].map(|path| std::fs::read(path).ok());
+    Look::of(alive.as_deref(), [exit.as_deref(), exit_of_this_boot.as_deref()])
 }
 
 /// The plan that last made the container, with times; `None` before its first start.

@@ -16,9 +16,8 @@ use crate::launch::{Watched, watched};
 
 /// What a monitor left. A file that is missing or cut off says nothing; one that cannot be read is an error.
 pub(crate) fn look(bundle: &Bundle) -> Result<Look, Error> {
-    let (alive, ended) = (read(&bundle.alive())?, read(&bundle.exit())?);
-    let alive = alive.and_then(|content| serde_json::from_slice(&content).ok());
-    Ok(Look { alive, ended: ended.and_then(|content| serde_json::from_slice(&content).ok()) })
+    let (alive, exit, exit_of_this_boot) = (read(&bundle.alive())?, read(&bundle.exit())?, read(&bundle.exit_of_this_boot())?);
+    Ok(Look::of(alive.as_deref(), [exit.as_deref(), exit_of_this_boot.as_deref()]))
 }
 
 /// The spec in this file, with the same exceptions.
