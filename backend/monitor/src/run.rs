@@ -131,12 +131,16 @@ impl<'a> Monitor<'a> {
 
     /// Counters are read before the cgroup goes; the end is on disk before the monitor, by whose end others learn of it.
     fn note_end(&self, started: &Started) {
+        // It has ended, but keeps its name until it is reaped.
+        let name = std::fs::read_to_string(format!("/proc/{}/comm", started.pid)).unwrap_or_default();
         let cause = match process::wait(&started.pidfd) {
             Ok(ProcessEnded::Exited(code)) => Cause::Exited { code },
             Ok(ProcessEnded::Signaled(number)) => Cause::Signaled { signal: Signal::from_number(number).unwrap_or(Signal::KILL) },
             Err(error) => Cause::Lost { why: error.to_string() },
         };
-        let exit = Exit { cause, out_of_memory: self.out_of_memory(), at_ms: now_ms() };
+        let killed = matches!(cause, Cause::Signaled { signal: Signal::KILL });
+        let first = killed.then(|| Victim { pid: started.pid, command: name.trim_end().to_owned() });
+        let exit = Exit { cause, out_of_memory: self.out_of_memory(first), at_ms: now_ms() };
         // Where neither folder takes it, nothing more can be done: the next look finds an end without a record.
         let _ = record::write_ended(self.bundle, &Ended { attempt: self.spec.attempt, exit });
         self.clear_up();
@@ -149,15 +153,17 @@ impl<'a> Monitor<'a> {
         let _ = self.cgroup.remove();
     }
 
-    fn out_of_memory(&self) -> Option<OutOfMemory> {
+    /// `first` is the container's first process where that was killed: who it was, should the kernel's log be closed to us, as it
+    /// is in most containers.
+    fn out_of_memory(&self, first: Option<Victim>) -> Option<OutOfMemory> {
         let kills = self.cgroup.figure("memory", "memory_oom_kills").filter(|kills| *kills > 0)?;
-        // The log of the kernel may be closed to us; then the process stays unknown.
         let victim = kmsg::last_kill(&self.cgroup.kernel_path()).ok().flatten();
+        let victim = victim.map(|kill| Victim { pid: kill.pid, command: kill.command }).or(first);
         Some(OutOfMemory {
             kills,
             limit_bytes: self.cgroup.figure("memory", "memory_bytes_max"),
             peak_bytes: self.cgroup.figure("memory", "memory_bytes_peak"),
-            victim: victim.map(|kill| Victim { pid: kill.pid, command: kill.command }),
+            victim,
         })
     }
 }
