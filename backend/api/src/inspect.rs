@@ -146,6 +146,10 @@ impl From<cgroup::Figure> for Figure {
 pub struct Overlay {
     /// Layers from the top down; the upper layer is number 0.
     pub layers: Vec<Layer>,
+    /// Folder of the upper layer, by the name that overlayfs gives it.
+    pub upper: String,
+    /// Folders of the layers below, from the top down.
+    pub lower: Vec<String>,
     /// overlayfs's work folder.
     pub work: String,
     /// Where the merged tree can be seen while the container is alive.
@@ -168,7 +172,14 @@ pub struct Layer {
 impl From<overlay::Stack> for Overlay {
     fn from(stack: overlay::Stack) -> Self {
         let layer = |overlay::Layer { role, path, at, label }| Layer { role, path, at, label };
-        Self { layers: stack.layers.into_iter().map(layer).collect(), work: stack.work, merged: stack.merged }
+        let (upper, lower): (Vec<_>, Vec<_>) = stack.layers.iter().partition(|layer| layer.role == Role::Upper);
+        Self {
+            upper: upper.first().map(|layer| layer.path.clone()).unwrap_or_default(),
+            lower: lower.into_iter().map(|layer| layer.path.clone()).collect(),
+            layers: stack.layers.into_iter().map(layer).collect(),
+            work: stack.work,
+            merged: stack.merged,
+        }
     }
 }
 
