@@ -88,3 +88,14 @@ fn a_start_by_somebody_else_than_root_says_what_to_do() {
     command.args(["serve", "--instance", "test-refused", "--listen", "127.0.0.1:0"]).uid(NOBODY).gid(NOBODY).current_dir("/");
     refusal(command, &["root"]);
 }
+
+#[test]
+fn a_layer_whose_file_system_cannot_map_owners_is_named_with_it() {
+    let Some(server) = crate::server() else { return };
+    let mounts = serde_json::json!([{"type": "layer", "source": "/proc/sys"}]);
+    let body = serde_json::json!({"image": "host", "name": "odd", "mounts": mounts, "command": ["true"]});
+    let exit = server.create(&body)["exit"].clone();
+    assert_eq!(exit["kind"], "never_started", "{exit}");
+    let cause = exit["cause"].as_str().unwrap_or_default();
+    assert!(cause.contains("/proc/sys") && cause.contains("file system"), "{exit}");
+}

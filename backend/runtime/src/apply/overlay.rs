@@ -3,7 +3,7 @@
 //! Since Linux 6.13 overlayfs takes its layers as descriptors, also of detached mounts. Before that it wants paths in the
 //! caller's own mount namespace: then the monitor makes itself one, hangs the mapped layers there, and hands their paths over.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use belljar_linux::error::{Context, Error};
@@ -79,9 +79,17 @@ fn take(folder: BorrowedFd<'_>, user_namespace: Option<BorrowedFd<'_>>) -> Resul
     let taken = mount::clone_opened(folder)?;
     mount::set_attributes(&taken, mount::no_attributes(), Depth::One)?;
     if let Some(user_namespace) = user_namespace {
-        mount::map_ids(&taken, user_namespace)?;
+        mount::map_ids(&taken, user_namespace).map_err(|error| explain_mapping(folder, error))?;
     }
     Ok(taken)
+}
+
+/// A folder whose file system cannot map owners cannot be a layer of a container with ids of its own: says which, and why.
+fn explain_mapping(folder: BorrowedFd<'_>, error: Error) -> Error {
+    let link = format!("/proc/self/fd/{}", folder.as_raw_fd());
+    let Ok(path) = std::fs::read_link(link) else { return error };
+    let filesystem = mount::filesystem_of(&path).unwrap_or_else(|_| "unknown".to_owned());
+    Error { subject: format!("{}, which lies on a file system ({filesystem}) that cannot", path.display()), ..error }
 }
 
 fn by_descriptor(base: &OwnedFd, (upper, work): (&Path, &Path), lower: &[OwnedFd]) -> Result<OwnedFd> {
