@@ -107,9 +107,8 @@ impl<'a> Monitor<'a> {
             return Err(error);
         }
         drop(poke);
-        if collect::until_end(&started.pidfd, stdout, stderr, &mut self.log).is_err() {
-            // Without a way to wait for output there is still a way to wait for the end.
-        }
+        // Without a way to wait for output there is still a way to wait for the end, which comes next.
+        let _ = collect::until_end(&started.pidfd, stdout, stderr, &mut self.log);
         self.note_end(&started);
         Ok(())
     }

@@ -37,7 +37,7 @@ pub struct Facts {
     pub hierarchies: Hierarchies,
 }
 
-/// Steps in order, and the cgroup that they make.
+/// Steps in order.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
     /// Those of the monitor first, then those of the first process.
