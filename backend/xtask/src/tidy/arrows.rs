@@ -11,7 +11,7 @@ use crate::command;
 use crate::repository::{self, ReadError};
 
 /// Every member of the workspace and its layer (ARCHITECTURE.md). An arrow leads to a smaller number.
-const LAYERS: [(&str, u8); 14] = [
+const LAYERS: [(&str, u8); 15] = [
     ("belljar-model", 0),
     ("belljar-linux", 0),
     ("belljar-runtime", 1),
@@ -21,6 +21,7 @@ const LAYERS: [(&str, u8); 14] = [
     ("belljar-api", 1),
     ("belljar-frontend", 1),
     ("belljar-monitor", 2),
+    ("belljar-oci", 2),
     ("belljar-supervisor", 3),
     ("belljar-server", 4),
     // The executable stands on top of the server that it dispatches to.
@@ -40,11 +41,12 @@ const ONLY: [(&str, &[&str]); 5] = [
 ];
 
 /// Members that must not reach these crates by any path of ordinary dependencies.
-const NEVER: [(&str, &[&str]); 6] = [
+const NEVER: [(&str, &[&str]); 7] = [
     ("belljar-model", &["tokio", "axum", "sqlx", "hyper", "nix", "libc"]),
     ("belljar-linux", &["tokio", "axum", "sqlx", "hyper"]),
     ("belljar-runtime", &["tokio", "axum", "sqlx", "hyper"]),
     ("belljar-monitor", &["tokio", "axum", "sqlx", "hyper"]),
+    ("belljar-oci", &["tokio", "axum", "sqlx", "hyper"]),
     ("belljar-api", &["tokio", "axum", "sqlx", "hyper"]),
     ("belljar-frontend", &["tokio", "axum", "sqlx", "hyper"]),
 ];
