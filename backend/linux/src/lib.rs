@@ -10,14 +10,18 @@
 #![deny(unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks)]
 
 pub mod capability;
+pub mod device;
 pub mod error;
 pub mod fd;
 pub mod kmsg;
+pub mod label;
+pub mod landlock;
 pub mod mount;
 pub mod mountinfo;
 pub mod namespace;
 pub mod net;
 pub mod process;
+pub mod procfs;
 pub mod removal;
 pub mod seccomp;
 pub mod tree;

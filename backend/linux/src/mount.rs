@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use rustix::fs::{CWD, OFlags};
 use rustix::io::Errno;
-use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags};
+use rustix::mount::{FsMountFlags, FsOpenFlags, FsPickFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags};
 
 use crate::error::{Context, Error, Result};
 
@@ -33,22 +33,29 @@ impl<'a> Value<'a> {
 }
 
 /// Makes a file system of `kind` with `options`, detached. On failure the subject carries the kernel's own words, where it
-/// left any in the context's log.
+/// left any in the context's log. What tables of mounts show as the device is an option named `source`; without one it is
+/// the kind, as they would say `none` otherwise.
 pub fn new_filesystem(kind: &str, options: &[(&str, Value<'_>)], attributes: Attributes) -> Result<OwnedFd> {
     let context = rustix::mount::fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC).context("mount", || kind.to_owned())?;
-    // What tables of mounts show as the device; without it they say `none`.
-    rustix::mount::fsconfig_set_string(&context, "source", kind).context("name", || kind.to_owned())?;
-    let failed = |what: String, errno: Errno| Error::new("mount", with_kernels_words(&context, what), errno);
+    if !options.iter().any(|(key, _)| *key == "source") {
+        rustix::mount::fsconfig_set_string(&context, "source", kind).context("name", || kind.to_owned())?;
+    }
+    set_options(&context, kind, options)?;
+    let failed = |errno: Errno| Error::new("mount", with_kernels_words(&context, kind.to_owned()), errno);
+    rustix::mount::fsconfig_create(&context).map_err(failed)?;
+    rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes).map_err(failed)
+}
+
+fn set_options(context: &OwnedFd, what: &str, options: &[(&str, Value<'_>)]) -> Result<()> {
     for (key, value) in options {
         let set = match value {
-            Value::Flag => rustix::mount::fsconfig_set_flag(&context, *key),
-            Value::Text(text) => rustix::mount::fsconfig_set_string(&context, *key, *text),
-            Value::Descriptor(descriptor) => rustix::mount::fsconfig_set_fd(&context, *key, descriptor),
+            Value::Flag => rustix::mount::fsconfig_set_flag(context, *key),
+            Value::Text(text) => rustix::mount::fsconfig_set_string(context, *key, *text),
+            Value::Descriptor(descriptor) => rustix::mount::fsconfig_set_fd(context, *key, descriptor),
         };
-        set.map_err(|errno| failed(format!("{kind} with option {key}"), errno))?;
+        set.map_err(|errno| Error::new("mount", with_kernels_words(context, format!("{what} with option {key}")), errno))?;
     }
-    rustix::mount::fsconfig_create(&context).map_err(|errno| failed(kind.to_owned(), errno))?;
-    rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes).map_err(|errno| failed(kind.to_owned(), errno))
+    Ok(())
 }
 
 /// The kernel's log of a file system context: one line a read, each with a level in front (`e overlay: …`).
@@ -82,28 +89,92 @@ pub fn clone_tree(path: &std::path::Path, depth: Depth) -> Result<OwnedFd> {
 
 /// A copy of the mount at an open file or folder, detached.
 pub fn clone_opened(opened: impl AsFd) -> Result<OwnedFd> {
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+    clone_below(opened, Depth::One)
+}
+
+/// A copy of the mount at an open file or folder, with [`Depth::All`] of all below it too, detached.
+pub fn clone_below(opened: impl AsFd, depth: Depth) -> Result<OwnedFd> {
+    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+    if depth == Depth::All {
+        flags |= OpenTreeFlags::AT_RECURSIVE;
+    }
     rustix::mount::open_tree(opened, "", flags).context("take", || "mount".into())
+}
+
+/// What changes of a mount that is there already. Attributes that stand in neither set stay as they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Change {
+    /// Set.
+    pub set: Attributes,
+    /// Taken away. The kinds of access time are one field of several bits: whoever sets one clears the field.
+    pub clear: Attributes,
+    /// What of other copies of the mount it learns.
+    pub propagation: Option<Propagation>,
+}
+
+/// What a mount and its copies in other namespaces learn of each other (`mount_namespaces(7)`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Propagation {
+    /// Nothing.
+    Private,
+    /// It learns from the copies, they nothing from it.
+    Slave,
+    /// Both ways.
+    Shared,
+    /// Nothing, and it cannot be bound to another place.
+    Unbindable,
+}
+
+impl Change {
+    /// No change.
+    pub const NONE: Self = Self { set: Attributes::empty(), clear: Attributes::empty(), propagation: None };
+
+    /// Attributes are set, nothing else.
+    pub fn setting(set: Attributes) -> Self {
+        Self { set, ..Self::NONE }
+    }
+
+    /// Propagation changes, nothing else.
+    pub fn propagating(propagation: Propagation) -> Self {
+        Self { propagation: Some(propagation), ..Self::NONE }
+    }
+
+    /// Whether there is nothing to do.
+    pub fn is_none(&self) -> bool {
+        *self == Self::NONE
+    }
+}
+
+/// Changes a mount, or with [`Depth::All`] all below it too: all or none, the kernel sees to that.
+pub fn change(mount: impl AsFd, change: &Change, depth: Depth) -> Result<()> {
+    let propagation = change.propagation.map_or(0, |propagation| match propagation {
+        Propagation::Private => libc::MS_PRIVATE,
+        Propagation::Slave => libc::MS_SLAVE,
+        Propagation::Shared => libc::MS_SHARED,
+        Propagation::Unbindable => libc::MS_UNBINDABLE,
+    });
+    let (attr_set, attr_clr) = (u64::from(change.set.bits()), u64::from(change.clear.bits()));
+    let change = libc::mount_attr { attr_set, attr_clr, propagation, userns_fd: 0 };
+    mount_setattr(mount, &change, depth).context("set attributes of", || "mount".into())
 }
 
 /// Sets attributes (`MOUNT_ATTR_*`) on a mount, or with [`Depth::All`] on all below it too, and makes it private: a copy of a
 /// shared mount is its peer, and what is mounted below one would appear below the other, in the host.
 pub fn set_attributes(mount: impl AsFd, attributes: Attributes, depth: Depth) -> Result<()> {
-    let attr_set = u64::from(attributes.bits());
-    let change = libc::mount_attr { attr_set, attr_clr: 0, propagation: libc::MS_PRIVATE, userns_fd: 0 };
-    mount_setattr(mount, &change, depth).context("set attributes of", || "mount".into())
+    change(mount, &Change { set: attributes, propagation: Some(Propagation::Private), ..Change::NONE }, depth)
 }
 
 /// Shows the files of a detached mount with the ids of a user namespace: what is owned by 0 on disk is owned by the
-/// namespace's 0, and what the namespace's 0 makes is owned by 0 on disk. `EINVAL` where the file system cannot.
-pub fn map_ids(mount: impl AsFd, user_namespace: impl AsFd) -> Result<()> {
+/// namespace's 0, and what the namespace's 0 makes is owned by 0 on disk. `EINVAL` where the file system cannot; with
+/// [`Depth::All`] nothing is mapped where one of them cannot.
+pub fn map_ids(mount: impl AsFd, user_namespace: impl AsFd, depth: Depth) -> Result<()> {
     let change = libc::mount_attr {
         attr_set: libc::MOUNT_ATTR_IDMAP,
         attr_clr: 0,
         propagation: 0,
         userns_fd: user_namespace.as_fd().as_raw_fd() as u64,
     };
-    mount_setattr(mount, &change, Depth::One).context("map ids of", || "mount".into())
+    mount_setattr(mount, &change, depth).context("map ids of", || "mount".into())
 }
 
 fn mount_setattr(mount: impl AsFd, change: &libc::mount_attr, depth: Depth) -> std::result::Result<(), Errno> {
@@ -114,6 +185,16 @@ fn mount_setattr(mount: impl AsFd, change: &libc::mount_attr, depth: Depth) -> s
     // are borrowed for the call, and the kernel only reads them.
     let done = unsafe { libc::syscall(libc::SYS_mount_setattr, descriptor, c"".as_ptr(), flags, change, size_of::<libc::mount_attr>()) };
     if done == 0 { Ok(()) } else { Err(Error::last("", "").errno) }
+}
+
+/// Changes options of the file system that is mounted at an open folder or file (`ro`, `size=…`): of the file system itself,
+/// so for everybody who has it mounted.
+pub fn reconfigure(mount: impl AsFd, options: &[(&str, Value<'_>)]) -> Result<()> {
+    let flags = FsPickFlags::FSPICK_CLOEXEC | FsPickFlags::FSPICK_EMPTY_PATH | FsPickFlags::FSPICK_NO_AUTOMOUNT;
+    let context = rustix::mount::fspick(&mount, "", flags).context("remount", || "file system".into())?;
+    set_options(&context, "remount", options)?;
+    rustix::mount::fsconfig_reconfigure(&context)
+        .map_err(|errno| Error::new("remount", with_kernels_words(&context, "file system".into()), errno))
 }
 
 /// Hangs a detached mount at an open folder or file (`O_PATH`). The target is an object, not a path, so that nobody can
@@ -128,6 +209,25 @@ pub fn make_all_private() -> Result<()> {
     use rustix::mount::MountPropagationFlags;
     let flags = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     rustix::mount::mount_change("/", flags).context("make private", || "/".into())
+}
+
+/// Magic numbers of file systems (`statfs(2)`) that are told from what only looks like them.
+pub mod magic {
+    /// procfs.
+    pub const PROC: u64 = 0x9fa0;
+    /// sysfs.
+    pub const SYS: u64 = 0x6265_6572;
+    /// POSIX message queues.
+    pub const MQUEUE: u64 = 0x1980_0202;
+    /// devpts.
+    pub const DEVPTS: u64 = 0x1cd1;
+    /// cgroup v2.
+    pub const CGROUP2: u64 = 0x6367_7270;
+}
+
+/// Magic number of the file system that something open lies on.
+pub fn magic_of(opened: impl AsFd) -> Result<u64> {
+    rustix::fs::fstatfs(opened).map(|stat| stat.f_type as u64).context("statfs", || "open file".into())
 }
 
 /// Makes `root` (a mount's root folder) the root of this mount namespace, and lets go of the old one and all below it.

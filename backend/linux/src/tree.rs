@@ -12,11 +12,22 @@ use rustix::io::Errno;
 
 use crate::error::{Context, Error, Result};
 
+/// Most symbolic links that lead nowhere yet, one to the next, before what is made at their end; as the kernel's own limit.
+const LINKS_MAX: u32 = 40;
+
 /// Opens `path` of the tree.
 pub fn open(root: impl AsFd, path: &str, flags: OFlags) -> Result<OwnedFd> {
-    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    open_resolving(root.as_fd(), path, flags, ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS)
+}
+
+/// Opens `path` of the tree, of which no part may be a symbolic link (`ELOOP`).
+pub fn open_without_links(root: impl AsFd, path: &str, flags: OFlags) -> Result<OwnedFd> {
+    open_resolving(root.as_fd(), path, flags, ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_SYMLINKS)
+}
+
+fn open_resolving(root: BorrowedFd<'_>, path: &str, flags: OFlags, resolve: ResolveFlags) -> Result<OwnedFd> {
     loop {
-        match rustix::fs::openat2(&root, relative(path), flags | OFlags::CLOEXEC, Mode::empty(), resolve) {
+        match rustix::fs::openat2(root, relative(path), flags | OFlags::CLOEXEC, Mode::empty(), resolve) {
             // Something of the tree was renamed meanwhile; the kernel asks to try again.
             Err(Errno::AGAIN) if !flags.contains(OFlags::NONBLOCK) => {}
             other => return other.context("open", || path.to_owned()),
@@ -34,36 +45,61 @@ fn relative(path: &str) -> &str {
 
 /// Opens the folder `path` of the tree (without reading rights: `O_PATH`), and makes what of it is missing with `mode`.
 pub fn make_folder(root: impl AsFd, path: &str, mode: u32) -> Result<OwnedFd> {
-    make_folder_below(root.as_fd(), path, mode)
+    make_folder_below(root.as_fd(), path, mode, LINKS_MAX)
 }
 
-fn make_folder_below(root: BorrowedFd<'_>, path: &str, mode: u32) -> Result<OwnedFd> {
+fn make_folder_below(root: BorrowedFd<'_>, path: &str, mode: u32, links: u32) -> Result<OwnedFd> {
     let folder = OFlags::PATH | OFlags::DIRECTORY;
     match open(root, path, folder) {
         Err(error) if error.errno == Errno::NOENT => {}
         other => return other,
     }
     let (parent, name) = split(path)?;
-    let parent = make_folder_below(root, parent, mode)?;
-    match rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(mode)) {
-        Ok(()) | Err(Errno::EXIST) => open(root, path, folder),
+    let opened = make_folder_below(root, parent, mode, links)?;
+    match rustix::fs::mkdirat(&opened, name, Mode::from_raw_mode(mode)) {
+        Ok(()) => open(root, path, folder),
+        Err(Errno::EXIST) => match end_of_link(&opened, (parent, name), links)? {
+            Some(end) => make_folder_below(root, &end, mode, links - 1),
+            None => open(root, path, folder),
+        },
         Err(errno) => Err(Error::new("make folder", path, errno)),
     }
 }
 
 /// Opens the file `path` of the tree (`O_PATH`), and makes it, and the folders above it, where missing.
 pub fn make_file(root: impl AsFd, path: &str) -> Result<OwnedFd> {
-    match open(&root, path, OFlags::PATH) {
+    make_file_below(root.as_fd(), path, LINKS_MAX)
+}
+
+fn make_file_below(root: BorrowedFd<'_>, path: &str, links: u32) -> Result<OwnedFd> {
+    match open(root, path, OFlags::PATH) {
         Err(error) if error.errno == Errno::NOENT => {}
         other => return other,
     }
     let (parent, name) = split(path)?;
-    let parent = make_folder(&root, parent, 0o755)?;
+    let opened = make_folder_below(root, parent, 0o755, links)?;
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    match rustix::fs::openat(&parent, name, flags, Mode::from_raw_mode(0o644)) {
-        Ok(_) | Err(Errno::EXIST) => open(&root, path, OFlags::PATH),
+    match rustix::fs::openat(&opened, name, flags, Mode::from_raw_mode(0o644)) {
+        Ok(_) => open(root, path, OFlags::PATH),
+        Err(Errno::EXIST) => match end_of_link(&opened, (parent, name), links)? {
+            Some(end) => make_file_below(root, &end, links - 1),
+            None => open(root, path, OFlags::PATH),
+        },
         Err(errno) => Err(Error::new("make file", path, errno)),
     }
+}
+
+/// Where a symbolic link leads that has nothing at its end, as a path of the tree; `None` where it is no link. Images have
+/// such: `/etc/resolv.conf` leads to a file below `/run` that only their init would make.
+fn end_of_link(parent: &OwnedFd, (path, name): (&str, &str), links: u32) -> Result<Option<String>> {
+    let read = match rustix::fs::readlinkat(parent, name, Vec::new()) {
+        Err(Errno::INVAL | Errno::NOENT) => return Ok(None),
+        Err(errno) => return Err(Error::new("read link", name, errno)),
+        Ok(_) if links == 0 => return Err(Error::new("follow", name, Errno::LOOP)),
+        Ok(read) => read,
+    };
+    let end = read.into_string().map_err(|_| Error::new("follow", name, Errno::ILSEQ))?;
+    Ok(Some(if end.starts_with('/') { end } else { format!("{path}/{end}") }))
 }
 
 fn split(path: &str) -> Result<(&str, &str)> {
@@ -71,6 +107,21 @@ fn split(path: &str) -> Result<(&str, &str)> {
     let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
     // The callers' paths are checked long before; `..` here would make `name` mean another folder than `path`.
     if matches!(name, "" | "." | "..") { Err(Error::new("make", path, Errno::INVAL)) } else { Ok((parent, name)) }
+}
+
+/// What kind of file something open is.
+pub fn kind_of(opened: impl AsFd) -> Result<FileType> {
+    stat(opened).map(|stat| FileType::from_raw_mode(stat.st_mode))
+}
+
+/// What the kernel knows of something open (`O_PATH` will do).
+pub fn stat(opened: impl AsFd) -> Result<rustix::fs::Stat> {
+    rustix::fs::fstat(opened).context("stat", || "open file".into())
+}
+
+/// What an open file is, and no other: file system and number.
+pub fn identity(opened: impl AsFd) -> Result<(u64, u64)> {
+    stat(opened).map(|stat| (stat.st_dev, stat.st_ino))
 }
 
 /// Reads a regular file of the tree, at most `bytes_max`; anything else (a pipe that never answers, a device, `/dev/zero`)
@@ -122,6 +173,22 @@ mod tests {
         assert!(folder.path().join("a/b/c").is_dir() && folder.path().join("a/d/file").is_file());
         assert_eq!(make_folder(&root, "/a/d/file", 0o755).map(drop).map_err(|error| error.errno), Err(Errno::NOTDIR));
         assert!(make_folder(&root, "/n/..", 0o755).is_err());
+    }
+
+    #[test]
+    fn a_link_that_leads_nowhere_yet_is_followed_inside_the_tree() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = root(folder.path()).unwrap();
+        std::fs::create_dir(folder.path().join("etc")).unwrap();
+        symlink("../run/resolve/stub.conf", folder.path().join("etc/resolv.conf")).unwrap();
+        symlink("/var/data", folder.path().join("data")).unwrap();
+        make_file(&root, "/etc/resolv.conf").unwrap();
+        make_folder(&root, "/data/deep", 0o755).unwrap();
+        assert!(folder.path().join("run/resolve/stub.conf").is_file());
+        assert!(folder.path().join("var/data/deep").is_dir());
+        symlink("b", folder.path().join("a")).unwrap();
+        symlink("a", folder.path().join("b")).unwrap();
+        assert_eq!(make_file(&root, "/a").map(drop).map_err(|error| error.errno), Err(Errno::LOOP));
     }
 
     #[test]

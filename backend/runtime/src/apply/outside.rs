@@ -184,7 +184,7 @@ impl<'a> Outside<'a> {
         // What is mounted below comes along, as people expect of a bind; owners are shifted on the mount itself.
         let taken = mount::clone_tree(source, Depth::All)?;
         if let Some(user_namespace) = self.user_namespace.as_ref().filter(|_| owners != Owners::AsTheyAre) {
-            match mount::map_ids(&taken, user_namespace) {
+            match mount::map_ids(&taken, user_namespace, Depth::One) {
                 // The next safest: its files belong to nobody inside, and the step says so.
                 Err(error) if error.errno == Errno::INVAL => self.note = Some(cannot_map(source)),
                 mapped => mapped?,

@@ -79,7 +79,7 @@ fn take(folder: BorrowedFd<'_>, user_namespace: Option<BorrowedFd<'_>>) -> Resul
     let taken = mount::clone_opened(folder)?;
     mount::set_attributes(&taken, mount::no_attributes(), Depth::One)?;
     if let Some(user_namespace) = user_namespace {
-        mount::map_ids(&taken, user_namespace).map_err(|error| explain_mapping(folder, error))?;
+        mount::map_ids(&taken, user_namespace, Depth::One).map_err(|error| explain_mapping(folder, error))?;
     }
     Ok(taken)
 }
