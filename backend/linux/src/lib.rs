@@ -9,6 +9,7 @@
 #![allow(unsafe_code)]
 #![deny(unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks)]
 
+pub mod bpf;
 pub mod capability;
 pub mod device;
 pub mod error;

@@ -8,7 +8,7 @@ use belljar_model::UserSpec;
 use belljar_model::namespace::Kind;
 use belljar_model::plan::Place;
 
-use crate::cgroup::limits::Write;
+use crate::cgroup::Write;
 use crate::stack::OverlayMount;
 
 /// One step. Those that the monitor takes come first, then those that the container's first process takes for itself.

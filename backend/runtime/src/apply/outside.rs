@@ -108,7 +108,7 @@ impl<'a> Outside<'a> {
         match step {
             Step::FillInitLayer { layer, hostname } => super::init_layer::fill(layer, hostname),
             Step::MakeCgroup { name, folders } => folders.iter().try_for_each(|folder| make_cgroup(name, folder)),
-            Step::Limit(write) => crate::cgroup::write(&write.path, &write.value),
+            Step::Limit(write) => write.apply(),
             Step::Clone { namespaces, cgroup } => self.clone(namespaces, cgroup),
             Step::MapIds { base, count } => self.map_ids(*base, *count),
             Step::Overlay { mount, owners } => {

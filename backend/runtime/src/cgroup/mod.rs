@@ -2,12 +2,15 @@
 //!
 //! Which controller lives in which hierarchy is asked from the kernel each time ([`Hierarchies::probe`]): another engine
 //! that starts may mount one meanwhile. A container has one folder of the same name in every hierarchy ([`Cgroup`]).
-//! Start reading at [`hierarchy`]; [`limits`] turns what was asked into files and values, [`figures`] turns files into
-//! what is shown, each with its source.
+//! Start reading at [`hierarchy`]; [`resources`] is what can be asked, [`writes()`] turns it into files and values,
+//! [`devices`] into rules, [`figures`] turns files into what is shown, each with its source.
 
+pub mod devices;
 pub mod figures;
 pub mod hierarchy;
 pub mod limits;
+pub mod resources;
+pub mod writes;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -18,6 +21,8 @@ use belljar_model::cgroup::Version;
 use rustix::io::Errno;
 
 pub use hierarchy::{Hierarchies, Hierarchy};
+pub use resources::Resources;
+pub use writes::{Write, writes};
 
 /// How long a freeze, or the end of killed processes, may take before it is an error.
 pub const SETTLE_MS_MAX: u64 = 5_000;
@@ -78,7 +83,7 @@ impl Cgroup {
         self.parts.iter().find(|part| part.controllers.iter().any(|name| name == controller))
     }
 
-    fn unified(&self) -> Option<&Part> {
+    pub(crate) fn unified(&self) -> Option<&Part> {
         self.parts.iter().find(|part| part.version == Version::V2)
     }
 
