@@ -261,13 +261,8 @@ pub fn load(rules: &[DeviceRule]) -> Result<OwnedFd> {
 /// that at no moment none decides. Programs of others stay, and must agree.
 pub fn put_in_force(folder: impl AsFd, program: impl AsFd) -> Result<()> {
     let mut ours = attached(&folder)?.into_iter();
-    let mut argument = Attach {
-        target: number(&folder),
-        program: number(&program),
-        kind: CGROUP_DEVICE,
-        flags: ALLOW_MULTI,
-        ..Attach::default()
-    };
+    let mut argument =
+        Attach { target: number(&folder), program: number(&program), kind: CGROUP_DEVICE, flags: ALLOW_MULTI, ..Attach::default() };
     let first = ours.next();
     if let Some(before) = &first {
         argument.flags |= REPLACE;

@@ -41,11 +41,23 @@ pub fn enter_mounts(namespace: &OwnedFd) -> Result<()> {
     nix::sched::setns(namespace, nix::sched::CloneFlags::CLONE_NEWNS).context("enter", || "mount namespace".into())
 }
 
-/// Writes the one line of a child's `uid_map` and `gid_map`: its ids from 0 on are the host's from `base` on.
-pub fn map_ids(pid: i32, base: u32, count: u32) -> Result<()> {
-    for file in ["uid_map", "gid_map"] {
-        let path = format!("/proc/{pid}/{file}");
-        std::fs::write(&path, format!("0 {base} {count}\n")).context("write", || path)?;
+/// Writes a child's `uid_map` and `gid_map`: ranges of its ids, each with the first one inside, the first one outside and
+/// how many. Where the caller may not map groups at will, the child gives up `setgroups(2)` first, as the kernel demands
+/// (`user_namespaces(7)`).
+pub fn map_ids(pid: i32, uids: &[(u32, u32, u32)], gids: &[(u32, u32, u32)]) -> Result<()> {
+    let file = |name: &str| format!("/proc/{pid}/{name}");
+    let write = |path: String, text: &str| std::fs::write(&path, text).context("write", || path);
+    write(file("uid_map"), &map_lines(uids))?;
+    let lines = map_lines(gids);
+    match write(file("gid_map"), &lines) {
+        Err(error) if error.errno == rustix::io::Errno::PERM => {
+            write(file("setgroups"), "deny")?;
+            write(file("gid_map"), &lines)
+        }
+        written => written,
     }
-    Ok(())
+}
+
+fn map_lines(ranges: &[(u32, u32, u32)]) -> String {
+    ranges.iter().map(|(inside, outside, count)| format!("{inside} {outside} {count}\n")).collect()
 }

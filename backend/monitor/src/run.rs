@@ -11,7 +11,7 @@ use belljar_model::Signal;
 use belljar_model::container::ProcessRef;
 use belljar_model::exit::{Cause, Exit, Failure, OutOfMemory, Victim};
 use belljar_model::plan::PlanRecord;
-use belljar_runtime::apply::{self, Outputs, Started};
+use belljar_runtime::apply::{self, Started, Streams};
 use belljar_runtime::cgroup::{Cgroup, Hierarchies};
 use belljar_runtime::plan::{self, Facts, Plan};
 use belljar_runtime::{Bundle, Spec};
@@ -67,7 +67,7 @@ struct Monitor<'a> {
 
 impl<'a> Monitor<'a> {
     fn new(spec: &'a Spec, bundle: &'a Bundle, hierarchies: Hierarchies) -> Result<Self> {
-        let cgroup = Cgroup::at(&hierarchies, &spec.cgroup);
+        let cgroup = Cgroup::at(&hierarchies, spec.cgroup_name());
         let log = log::Writer::open(&bundle.log())?;
         Ok(Self { spec, bundle, hierarchies, cgroup, log })
     }
@@ -92,7 +92,7 @@ impl<'a> Monitor<'a> {
     fn make_and_watch(&mut self, plan: &Plan, poke: OwnedFd) -> Result<()> {
         let (stdout, stdout_end) = pipe()?;
         let (stderr, stderr_end) = pipe()?;
-        let (record, started) = apply::apply(plan, self.spec, Outputs { stdout: stdout_end, stderr: stderr_end });
+        let (record, started) = apply::apply(plan, Streams::Pipes { stdout: stdout_end, stderr: stderr_end });
         // A full disk costs the page its list of steps, not the person the container.
         let _ = record::write_plan(self.bundle, &record);
         let Some(started) = started else {

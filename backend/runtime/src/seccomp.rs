@@ -5,6 +5,32 @@
 //! the like. The field's full list (a default of deny, by name) is the next step of the core.
 
 use belljar_linux::seccomp::{Denial, When};
+use serde::{Deserialize, Serialize};
+
+/// Which filter of system calls a program gets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Choice {
+    /// The default one.
+    Default,
+}
+
+impl std::fmt::Display for Choice {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Choice::Default => write!(formatter, "{} denials", default_denials().len()),
+        }
+    }
+}
+
+impl Choice {
+    /// The filter as the kernel takes it.
+    pub fn program(&self) -> Vec<libc::sock_filter> {
+        match self {
+            Choice::Default => belljar_linux::seccomp::compile(&default_denials()),
+        }
+    }
+}
 
 const EPERM: u16 = libc::EPERM as u16;
 const ENOSYS: u16 = libc::ENOSYS as u16;

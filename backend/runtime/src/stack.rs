@@ -5,26 +5,29 @@ use std::path::PathBuf;
 use belljar_model::container::ProcessRef;
 use belljar_model::overlay::{Layer, Role, Stack};
 
-use crate::spec::Spec;
+use crate::spec::{OverlayTree, Spec, Tree};
 
 /// The stack of a spec as it is, or would be, mounted. `init` is the container's first process while it is alive.
 pub fn of(spec: &Spec, init: Option<ProcessRef>) -> Stack {
     let layer =
         |role, path: &PathBuf, label: &str| Layer { role, path: path.display().to_string(), at: String::new(), label: label.to_owned() };
-    let mut layers = vec![layer(Role::Upper, &spec.root.upper, "the container's own changes")];
-    for (index, path) in spec.root.spanning.iter().enumerate() {
+    let Tree::Overlay(root) = &spec.root.tree else {
+        return Stack { layers: Vec::new(), work: String::new(), merged: None };
+    };
+    let mut layers = vec![layer(Role::Upper, &root.upper, "the container's own changes")];
+    for (index, path) in root.spanning.iter().enumerate() {
         layers.push(match index {
             0 => layer(Role::Init, path, "mount points and files that Belljar puts there"),
             _ => layer(Role::Extra, path, "read-only layer that was asked for"),
         });
     }
-    layers.extend(spec.root.image.iter().map(|image| Layer {
+    layers.extend(root.image.iter().map(|image| Layer {
         role: Role::Image,
         path: image.path.clone(),
         at: image.at.clone(),
         label: image.label.clone(),
     }));
-    Stack { layers, work: spec.root.work.display().to_string(), merged: init.map(|init| format!("/proc/{}/root", init.pid)) }
+    Stack { layers, work: root.work.display().to_string(), merged: init.map(|init| format!("/proc/{}/root", init.pid)) }
 }
 
 /// One overlay mount: the root's, or that of a folder that an image grafts into the tree.
@@ -58,29 +61,29 @@ pub enum Presence {
     Optional,
 }
 
-/// The overlay mounts of a spec, the root's first. All share the container's one upper tree: what is changed below `/usr`
+/// The overlay mounts of a root, the root's own first. All share the container's one upper tree: what is changed below `/usr`
 /// lies in `upper/usr`, whether `/usr` is a mount of its own or not.
-pub fn mounts(spec: &Spec) -> Vec<OverlayMount> {
+pub fn mounts(root: &OverlayTree) -> Vec<OverlayMount> {
     let mut places: Vec<&str> = vec![""];
-    for layer in &spec.root.image {
+    for layer in &root.image {
         if !places.contains(&layer.at.as_str()) {
             places.push(&layer.at);
         }
     }
-    places.into_iter().map(|at| mount_at(spec, at)).collect()
+    places.into_iter().map(|at| mount_at(root, at)).collect()
 }
 
-fn mount_at(spec: &Spec, at: &str) -> OverlayMount {
+fn mount_at(root: &OverlayTree, at: &str) -> OverlayMount {
     let presence = if at.is_empty() { Presence::Required } else { Presence::Optional };
-    let spanning = spec.root.spanning.iter().map(|path| Lower { path: below(path, at), presence });
-    let image = spec.root.image.iter().filter(|layer| layer.at == at);
+    let spanning = root.spanning.iter().map(|path| Lower { path: below(path, at), presence });
+    let image = root.image.iter().filter(|layer| layer.at == at);
     let image = image.map(|layer| Lower { path: PathBuf::from(&layer.path), presence: Presence::Required });
     let work_name = if at.is_empty() { "root".to_owned() } else { at.replace('/', "_") };
     OverlayMount {
         at: at.to_owned(),
         lower: spanning.chain(image).collect(),
-        upper: below(&spec.root.upper, at),
-        work: spec.root.work.join(work_name),
+        upper: below(&root.upper, at),
+        work: root.work.join(work_name),
     }
 }
 

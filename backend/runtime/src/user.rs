@@ -9,6 +9,8 @@ use belljar_model::UserSpec;
 use belljar_model::user::NameOrId;
 use rustix::io::Errno;
 
+use crate::spec::User;
+
 /// Largest file that is read, in bytes.
 pub const FILE_BYTES_MAX: u64 = 1 << 20;
 
@@ -23,6 +25,19 @@ pub struct Identity {
     pub groups: Vec<u32>,
     /// Home folder.
     pub home: String,
+}
+
+/// Who a program runs as. Ids are taken as they are; only their home is looked up, and may be missing.
+pub fn identity(root: impl AsFd, user: &User) -> Result<Identity, Error> {
+    match user {
+        User::LookUp(user) => look_up(root, user.as_ref()),
+        User::Ids { uid, gid, groups } => {
+            let passwd = lines(&root, "/etc/passwd").unwrap_or_default();
+            let entry = passwd.iter().filter_map(|line| Passwd::parse(line)).find(|entry| entry.uid == *uid);
+            let home = entry.map(|entry| entry.home).filter(|home| home.starts_with('/')).unwrap_or("/");
+            Ok(Identity { uid: *uid, gid: *gid, groups: groups.clone(), home: home.to_owned() })
+        }
+    }
 }
 
 /// Looks a user up in the tree at `root`. A number needs no entry; a name without one is `ENOENT`, named in the subject.

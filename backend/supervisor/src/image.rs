@@ -85,7 +85,7 @@ pub(crate) async fn sweep(shared: &Arc<Shared>) {
     // A container that lives since before an upgrade of the host has the skeleton of that time mounted.
     for id in shared.registry.collect(|container| container.state.is_alive().then(|| container.id.clone())) {
         let spec = crate::inspect::written_spec(&shared.bundle(&id).spec());
-        let layers = spec.into_iter().flat_map(|spec| spec.root.image);
+        let layers = spec.into_iter().flat_map(|spec| spec.root.tree.image_layers().to_vec());
         in_use.extend(layers.filter_map(|layer| format!("sha256:{}", layer.path.rsplit('/').next()?).parse::<Digest>().ok()));
     }
     let folder = shared.images.folder.clone();

@@ -1,255 +1,160 @@
 //! The first process's half: builds its tree, shuts the door behind itself, and becomes the program.
 //!
-//! It runs as a copy of the monitor until the exec, in namespaces of its own. It never returns: every way out is an exec
+//! It runs as a copy of its maker until the exec, in namespaces of its own. It never returns: every way out is an exec
 //! or an exit.
 
 use std::ffi::CString;
 use std::fs::File;
-use std::io::Write;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::time::Instant;
 
 use belljar_linux::error::Context;
-use belljar_linux::mount::{self, Attributes, Depth, Value};
-use belljar_linux::{Error, Result, capability, fd, namespace, net, process, seccomp, tree};
+use belljar_linux::{Error, Result, capability, fd, namespace, net, process, seccomp, tree as paths};
+use belljar_model::plan::Place;
 use rustix::fs::{FileType, OFlags};
 use rustix::io::Errno;
 
-use super::{Outputs, Report, Word, init};
+use super::{Report, Streams, Word, cgroup, init, tree};
 use crate::plan::Plan;
-use crate::spec::Spec;
-use crate::step::{First, Missing, Step};
+use crate::spec::User;
+use crate::step::process::First;
+use crate::step::{CgroupStep, ProcessStep, Step};
 use crate::user::{self, Identity};
 
-/// What it has from the monitor.
+/// What it has from its maker.
 pub(super) struct Inherited {
     /// The socket to it.
     pub(super) socket: OwnedFd,
     /// `tasks` of each v1 hierarchy, opened with the host's rights.
     pub(super) tasks: Vec<File>,
     /// Where output goes.
-    pub(super) outputs: Outputs,
+    pub(super) streams: Streams,
 }
 
-/// Runs the inner steps; never returns.
-pub(super) fn run(plan: &Plan, spec: &Spec, inherited: Inherited) -> ! {
-    // Should the monitor die now, nobody would know of this process.
-    let prepared = process::die_with_parent().and_then(|()| process::forbid_inspection());
-    let taken = prepared.and_then(|()| super::take_over(&inherited.socket));
-    let Ok(Some(mounts)) = taken else { process::exit_now(1) };
+/// Walks the steps after number `born`; never returns.
+pub(super) fn run(plan: &Plan, born: usize, inherited: Inherited) -> ! {
+    // Should the maker die now, nobody would know of this process.
+    if process::die_with_parent().and_then(|()| process::forbid_inspection()).is_err() {
+        process::exit_now(1);
+    }
     let mut inside = Inside {
-        spec,
         socket: inherited.socket,
         tasks: inherited.tasks,
-        outputs: Some(inherited.outputs),
-        mounts: mounts.into_iter().map(Some).collect(),
-        root: None,
+        streams: Some(inherited.streams),
+        tree: tree::Inside::default(),
         keep: rustix::thread::CapabilitySet::empty(),
         identity: None,
-        filter: if spec.process.seccomp { seccomp::compile(&crate::seccomp::default_denials()) } else { Vec::new() },
     };
-    for (index, step) in plan.steps.iter().enumerate().skip(plan.inside_begins()) {
-        let begun = Instant::now();
-        let outcome = match step {
-            Step::Exec { first, .. } => Err(inside.exec(index, *first)),
-            step => inside.take(step),
-        };
-        let took_nsec = begun.elapsed().as_nanos() as u64;
-        match outcome {
-            Ok(()) => inside.report(&Report { index, took_nsec, outcome: Word::Done }),
-            Err(error) => {
-                let cause = if matches!(step, Step::Exec { .. }) { error.cause() } else { told(&error) };
-                inside.report(&Report { index, took_nsec, outcome: Word::Failed(cause) });
-                process::exit_now(1);
+    let mut turn = Place::Outside;
+    for (index, step) in plan.steps.iter().enumerate().skip(born + 1) {
+        if step.place() == Place::Inside {
+            if turn == Place::Outside {
+                inside.await_turn();
             }
+            inside.take_and_report(index, step);
         }
+        turn = step.place();
     }
     process::exit_now(1)
 }
 
-/// Becomes another user, and still dies with the monitor: the kernel forgets that wish when ids change.
+/// Becomes another user, and still dies with the maker: the kernel forgets that wish when ids change.
 fn become_mortal(uid: u32, gid: u32, groups: &[u32]) -> Result<()> {
     process::become_user(uid, gid, groups)?;
     process::die_with_parent()
 }
 
-fn told(error: &Error) -> String {
-    format!("{} ({} {})", error.cause(), error.operation, error.subject)
-}
-
-struct Inside<'a> {
-    spec: &'a Spec,
+struct Inside {
     socket: OwnedFd,
     tasks: Vec<File>,
-    outputs: Option<Outputs>,
-    mounts: Vec<Option<OwnedFd>>,
-    /// The new root, before and after it becomes the only one.
-    root: Option<OwnedFd>,
+    streams: Option<Streams>,
+    tree: tree::Inside,
     keep: rustix::thread::CapabilitySet,
     identity: Option<Identity>,
-    filter: Vec<libc::sock_filter>,
 }
 
-impl Inside<'_> {
+/// What is executed at the end.
+struct Program<'a> {
+    arguments: &'a [String],
+    environment: &'a [String],
+    first: First,
+}
+
+impl Inside {
+    fn await_turn(&mut self) {
+        match super::await_turn(&self.socket) {
+            Ok(Some(taken)) => self.tree.mounts.extend(taken.into_iter().map(Some)),
+            // The outside gave up, or is gone: nobody would know of the container that this would become.
+            Ok(None) | Err(_) => process::exit_now(1),
+        }
+    }
+
     fn report(&self, report: &Report) {
-        // Whoever does not listen any more is dead: nobody would know of the container that this would become.
         if fd::send(&self.socket, &report.encode(), &[]).is_err() {
             process::exit_now(1);
         }
     }
 
-    fn take(&mut self, step: &Step) -> Result<()> {
-        match step {
-            Step::JoinCgroup { files } => self.join_cgroups(files.len()),
-            Step::UnshareCgroup => namespace::unshare_cgroup(),
-            Step::NewSession => self.new_session(),
-            Step::MakeMountsPrivate => mount::make_all_private(),
-            Step::AttachRoot { staging } => self.attach_root(staging),
-            Step::BecomeNamespaceRoot => become_mortal(0, 0, &[]),
-            Step::Attach { target, mount, missing } => self.attach(target, *mount, *missing),
-            Step::Mount { kind, target, options, attributes } => self.mount(kind, target, options, *attributes),
-            Step::BindDevice { name, device } => self.bind_device(name, *device),
-            Step::LinkDevices => self.link_devices(),
-            Step::Mask(path) => self.mask(path),
-            Step::MakeReadOnly(path) => self.make_read_only(path),
-            Step::Pivot => mount::pivot(self.root()?),
-            Step::SetHostname(name) => nix::unistd::sethostname(name).context("set", || name.clone()),
-            Step::BringLoopbackUp => net::loopback_up(),
-            Step::ConnectOutputs => self.connect_outputs(),
-            Step::BoundCapabilities { keep } => self.bound_capabilities(keep),
-            Step::BecomeUser(user) => self.become_user(user.as_ref()),
-            Step::LimitCapabilities => capability::keep_only(self.keep),
-            Step::MakeWorkdir(path) => tree::make_folder(self.root()?, path, 0o755).map(drop),
-            Step::EnterWorkdir(path) => self.enter_workdir(path),
-            Step::ForbidNewPrivileges => process::forbid_new_privileges(),
-            Step::CloseDescriptors => fd::close_on_exec_from(3),
-            Step::LoadSeccomp { .. } => seccomp::load_program(&self.filter),
-            _ => Err(Error::new("take", format!("{step} inside"), Errno::NOSYS)),
-        }
-    }
-
-    fn root(&self) -> Result<&OwnedFd> {
-        self.root.as_ref().ok_or_else(|| Error::new("find", "new root", Errno::NOENT))
-    }
-
-    /// `0` means the writer; and since it is one thread that moves itself, the kernel need not stop the world for it.
-    fn join_cgroups(&mut self, expected: usize) -> Result<()> {
-        for (index, tasks) in self.tasks.iter_mut().enumerate() {
-            tasks.write_all(b"0").context("join", || format!("cgroup {} of {expected}", index + 1))?;
-        }
-        self.tasks.clear();
-        Ok(())
-    }
-
-    fn new_session(&self) -> Result<()> {
-        rustix::process::setsid().context("begin", || "session".into())?;
-        rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
-        process::reset_signals()?;
-        process::new_session_keyring()
-    }
-
-    /// The staging folder is opened here and not by the monitor: a descriptor of its would lie in another mount namespace.
-    fn attach_root(&mut self, staging: &std::path::Path) -> Result<()> {
-        let overlay = self.handed_over(0)?;
-        mount::attach(&overlay, tree::root(staging)?)?;
-        self.root = Some(tree::root(staging)?);
-        Ok(())
-    }
-
-    fn handed_over(&mut self, index: usize) -> Result<OwnedFd> {
-        let missing = || Error::new("find", format!("mount {index}"), Errno::NOENT);
-        self.mounts.get_mut(index).and_then(Option::take).ok_or_else(missing)
-    }
-
-    fn attach(&mut self, target: &str, index: usize, missing: Missing) -> Result<()> {
-        let taken = self.handed_over(index)?;
-        let is_folder = || rustix::fs::fstat(&taken).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory);
-        let target = match missing {
-            Missing::Alike if !is_folder() => tree::make_file(self.root()?, target)?,
-            Missing::Folder | Missing::Alike => tree::make_folder(self.root()?, target, 0o755)?,
-        };
-        mount::attach(&taken, &target)
-    }
-
-    fn mount(&self, kind: &str, target: &str, options: &[(&'static str, String)], attributes: Attributes) -> Result<()> {
-        let folder = tree::make_folder(self.root()?, target, 0o755)?;
-        refuse_link(self.root()?, target)?;
-        let value = |(key, text)| (key, Value::of(text));
-        let options: Vec<(&str, Value<'_>)> = options.iter().map(|(key, text)| (*key, text.as_str())).map(value).collect();
-        let made = mount::new_filesystem(kind, &options, attributes)?;
-        mount::attach(&made, &folder)
-    }
-
-    fn bind_device(&self, name: &str, (major, minor): (u32, u32)) -> Result<()> {
-        let host = mount::open_path(std::path::Path::new("/dev").join(name).as_path())?;
-        let stat = rustix::fs::fstat(&host).context("stat", || name.to_owned())?;
-        let device = (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev));
-        if FileType::from_raw_mode(stat.st_mode) != FileType::CharacterDevice || device != (major, minor) {
-            return Err(Error::new("check", format!("/dev/{name}: not device {major}:{minor}"), Errno::NODEV));
-        }
-        let taken = mount::clone_opened(&host)?;
-        mount::attach(&taken, tree::make_file(self.root()?, &format!("/dev/{name}"))?)
-    }
-
-    fn link_devices(&self) -> Result<()> {
-        let dev = tree::open(self.root()?, "/dev", OFlags::PATH | OFlags::DIRECTORY)?;
-        let links = [
-            ("ptmx", "pts/ptmx"),
-            ("fd", "/proc/self/fd"),
-            ("stdin", "/proc/self/fd/0"),
-            ("stdout", "/proc/self/fd/1"),
-            ("stderr", "/proc/self/fd/2"),
-        ];
-        for (name, to) in links {
-            rustix::fs::symlinkat(to, &dev, name).context("link", || format!("/dev/{name}"))?;
-        }
-        Ok(())
-    }
-
-    /// A file reads as `/dev/null`, a folder as an empty one. What this kernel does not have needs no mask.
-    fn mask(&self, path: &str) -> Result<()> {
-        let Some((target, kind)) = self.existing(path)? else { return Ok(()) };
-        let cover = if kind == FileType::Directory {
-            let attributes = Attributes::MOUNT_ATTR_RDONLY | Attributes::MOUNT_ATTR_NOSUID | Attributes::MOUNT_ATTR_NOEXEC;
-            mount::new_filesystem("tmpfs", &[("size", Value::Text("0")), ("nr_inodes", Value::Text("1"))], attributes)?
-        } else {
-            // Ours, checked when it was bound: one that the image holds could be a link to anything (CVE-2025-31133).
-            mount::clone_opened(tree::open(self.root()?, "/dev/null", OFlags::PATH | OFlags::NOFOLLOW)?)?
-        };
-        mount::attach(&cover, &target)
-    }
-
-    fn make_read_only(&self, path: &str) -> Result<()> {
-        let Some((target, _)) = self.existing(path)? else { return Ok(()) };
-        let cover = mount::clone_opened(&target)?;
-        let attributes = Attributes::MOUNT_ATTR_RDONLY | Attributes::MOUNT_ATTR_NOSUID | Attributes::MOUNT_ATTR_NODEV;
-        mount::set_attributes(&cover, attributes | Attributes::MOUNT_ATTR_NOEXEC, Depth::One)?;
-        mount::attach(&cover, &target)
-    }
-
-    fn existing(&self, path: &str) -> Result<Option<(OwnedFd, FileType)>> {
-        match tree::open(self.root()?, path, OFlags::PATH | OFlags::NOFOLLOW) {
-            Err(error) if matches!(error.errno, Errno::NOENT | Errno::ACCESS) => Ok(None),
-            Err(error) => Err(error),
-            Ok(opened) => {
-                let stat = rustix::fs::fstat(&opened).context("stat", || path.to_owned())?;
-                Ok(Some((opened, FileType::from_raw_mode(stat.st_mode))))
+    fn take_and_report(&mut self, index: usize, step: &Step) {
+        let begun = Instant::now();
+        let outcome = match step {
+            Step::Cgroup(step) => self.take_of_cgroup(step),
+            Step::Tree(step) => self.tree.take(step),
+            Step::Process(ProcessStep::Exec { arguments, environment, first }) => {
+                Err(self.exec(index, &Program { arguments, environment, first: *first }))
             }
+            Step::Process(step) => self.take_of_process(step),
+        };
+        let took_nsec = begun.elapsed().as_nanos() as u64;
+        match outcome {
+            Ok(()) => self.report(&Report { index, took_nsec, outcome: Word::Done }),
+            Err(error) => {
+                let cause = super::told(&error);
+                self.report(&Report { index, took_nsec, outcome: Word::Failed(cause) });
+                process::exit_now(1);
+            }
+        }
+    }
+
+    fn take_of_cgroup(&mut self, step: &CgroupStep) -> Result<()> {
+        match step {
+            CgroupStep::Join { .. } => cgroup::join(&mut self.tasks),
+            CgroupStep::Unshare => namespace::unshare_cgroup(),
+            _ => Err(super::misplaced(step.verb(), &step.object())),
+        }
+    }
+
+    fn take_of_process(&mut self, step: &ProcessStep) -> Result<()> {
+        match step {
+            ProcessStep::NewSession { keyring, umask } => new_session(*keyring, *umask),
+            ProcessStep::BecomeNamespaceRoot => become_mortal(0, 0, &[]),
+            ProcessStep::SetHostname(name) => nix::unistd::sethostname(name).context("set", || name.clone()),
+            ProcessStep::BringLoopbackUp => net::loopback_up(),
+            ProcessStep::ConnectOutputs => self.connect_outputs(),
+            ProcessStep::BoundCapabilities { keep } => self.bound_capabilities(keep),
+            ProcessStep::BecomeUser(user) => self.become_user(user),
+            ProcessStep::LimitCapabilities => capability::keep_only(self.keep),
+            ProcessStep::MakeWorkdir(path) => paths::make_folder(self.tree.root()?, path, 0o755).map(drop),
+            ProcessStep::EnterWorkdir(path) => self.enter_workdir(path),
+            ProcessStep::ForbidNewPrivileges => process::forbid_new_privileges(),
+            ProcessStep::CloseDescriptors => fd::close_on_exec_from(3),
+            ProcessStep::LoadSeccomp(choice) => seccomp::load_program(&choice.program()),
+            _ => Err(super::misplaced(step.verb(), &step.object())),
         }
     }
 
     fn connect_outputs(&mut self) -> Result<()> {
         let path = "/dev/null";
         // Looked at before it is opened: a pipe in its place would never answer.
-        let is_device = self.existing(path)?.is_some_and(|(_, kind)| kind == FileType::CharacterDevice);
+        let is_device = self.tree.existing(path)?.is_some_and(|(_, kind)| kind == FileType::CharacterDevice);
         if !is_device {
             return Err(Error::new("open", format!("{path}: not a device"), Errno::NODEV));
         }
-        let null = tree::open(self.root()?, path, OFlags::RDONLY | OFlags::NOFOLLOW)?;
+        let null = paths::open(self.tree.root()?, path, OFlags::RDONLY | OFlags::NOFOLLOW)?;
         fd::replace_standard(null, fd::Standard::Input)?;
-        let outputs = self.outputs.take().ok_or_else(|| Error::new("find", "outputs", Errno::BADF))?;
-        fd::replace_standard(&outputs.stdout, fd::Standard::Output)?;
-        fd::replace_standard(&outputs.stderr, fd::Standard::Error)
+        let Some(Streams::Pipes { stdout, stderr }) = self.streams.take() else { return Ok(()) };
+        fd::replace_standard(&stdout, fd::Standard::Output)?;
+        fd::replace_standard(&stderr, fd::Standard::Error)
     }
 
     fn bound_capabilities(&mut self, keep: &[String]) -> Result<()> {
@@ -259,8 +164,8 @@ impl Inside<'_> {
         capability::bound(self.keep)
     }
 
-    fn become_user(&mut self, user: Option<&belljar_model::UserSpec>) -> Result<()> {
-        let identity = user::look_up(self.root()?, user)?;
+    fn become_user(&mut self, user: &User) -> Result<()> {
+        let identity = user::identity(self.tree.root()?, user)?;
         for output in [rustix::stdio::stdout(), rustix::stdio::stderr()] {
             let (owner, group) = (rustix::fs::Uid::from_raw(identity.uid), rustix::fs::Gid::from_raw(identity.gid));
             rustix::fs::fchown(output, Some(owner), Some(group)).context("give", || "outputs to the user".into())?;
@@ -272,19 +177,19 @@ impl Inside<'_> {
 
     /// Entered with the user's own rights, and checked to lie inside (CVE-2024-21626).
     fn enter_workdir(&self, path: &str) -> Result<()> {
-        let folder = tree::open(self.root()?, path, OFlags::PATH | OFlags::DIRECTORY)?;
+        let folder = paths::open(self.tree.root()?, path, OFlags::PATH | OFlags::DIRECTORY)?;
         rustix::process::fchdir(&folder).context("enter", || path.to_owned())?;
         let inside = std::env::current_dir().is_ok_and(|now| now.is_absolute());
         if inside { Ok(()) } else { Err(Error::new("enter", path, Errno::XDEV)) }
     }
 
     /// Becomes the program; returns only the reason why not.
-    fn exec(&self, index: usize, first: First) -> Error {
-        match self.prepare_exec() {
+    fn exec(&self, index: usize, program: &Program<'_>) -> Error {
+        match self.prepare_exec(program) {
             Ok((candidates, arguments, environment)) => {
                 // The death of the monitor from here on is the supervisor's to notice: containers outlive it.
                 let _ = rustix::process::set_parent_process_death_signal(None);
-                if first == First::Init
+                if program.first == First::Init
                     && let Err(error) = init::split()
                 {
                     return error;
@@ -296,18 +201,28 @@ impl Inside<'_> {
         }
     }
 
-    fn prepare_exec(&self) -> Result<(Vec<CString>, Vec<CString>, Vec<CString>)> {
+    fn prepare_exec(&self, program: &Program<'_>) -> Result<(Vec<CString>, Vec<CString>, Vec<CString>)> {
         let text = |text: &String| CString::new(text.as_str()).map_err(|_| Error::new("exec", text.clone(), Errno::INVAL));
-        let process = &self.spec.process;
-        let arguments = process.arguments.iter().map(text).collect::<Result<Vec<_>>>()?;
-        let mut environment = process.environment.iter().map(text).collect::<Result<Vec<_>>>()?;
-        if process.variable("HOME").is_none() {
+        let arguments = program.arguments.iter().map(text).collect::<Result<Vec<_>>>()?;
+        let mut environment = program.environment.iter().map(text).collect::<Result<Vec<_>>>()?;
+        let variable = |key: &str| program.environment.iter().find_map(|pair| pair.strip_prefix(key)?.strip_prefix('='));
+        if variable("HOME").is_none() {
             let home = self.identity.as_ref().map_or("/", |identity| &identity.home);
             environment.push(text(&format!("HOME={home}"))?);
         }
-        let program = process.arguments.first().cloned().unwrap_or_default();
-        let candidates = candidates(&program, process.variable("PATH").unwrap_or(crate::spec::DEFAULT_PATH));
+        let name = program.arguments.first().cloned().unwrap_or_default();
+        let candidates = candidates(&name, variable("PATH").unwrap_or(crate::spec::DEFAULT_PATH));
         Ok((candidates.iter().map(text).collect::<Result<Vec<_>>>()?, arguments, environment))
+    }
+}
+
+fn new_session(keyring: crate::spec::Keyring, umask: u32) -> Result<()> {
+    rustix::process::setsid().context("begin", || "session".into())?;
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(umask));
+    process::reset_signals()?;
+    match keyring {
+        crate::spec::Keyring::New => process::new_session_keyring(),
+        crate::spec::Keyring::Inherited => Ok(()),
     }
 }
 
@@ -336,17 +251,6 @@ fn try_each(candidates: &[CString], arguments: &[CString], environment: &[CStrin
         }
     }
     Error::new("exec", "", worst)
-}
-
-/// `/proc` or `/sys` as a symbolic link of the image would send our mount, and every write to it, somewhere else
-/// (CVE-2019-19921, CVE-2023-27561).
-fn refuse_link(root: impl AsFd, target: &str) -> Result<()> {
-    let opened = tree::open(root, target, OFlags::PATH | OFlags::NOFOLLOW)?;
-    let stat = rustix::fs::fstat(&opened).context("stat", || target.to_owned())?;
-    match FileType::from_raw_mode(stat.st_mode) {
-        FileType::Symlink => Err(Error::new("mount at", format!("{target}: it is a symbolic link"), Errno::LOOP)),
-        _ => Ok(()),
-    }
 }
 
 #[cfg(test)]

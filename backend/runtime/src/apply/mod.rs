@@ -1,21 +1,24 @@
-//! Carries a plan out: a loop outside ([`outside`]), a loop inside ([`inside`]), and the socket between them.
+//! Carries a plan out: two loops walk the same list of steps, one outside ([`outside`]), one inside ([`inside`]), with a
+//! socket between them. Each takes the steps of its own place, and waits where the list changes to the other's.
 //!
 //! ```text
-//! outside ──▶ inside   mounts as descriptors, at most 60 a message; the last message says `go`
-//! inside ──▶ outside   one report a step: number, time, and where it failed the cause
-//!                      one report `exec` right before it; then the socket's end says that it succeeded
+//! outside ──▶ inside   descriptors, at most 60 a message
+//!                      `go` where steps of the outside are followed by steps of the inside
+//! inside ──▶ outside   one report a step: number, time, and where it failed the cause; descriptors that the step made
+//!                      one report `begun` right before the exec; then the socket's end says that it succeeded
 //! ```
 
+mod cgroup;
 mod init;
-mod init_layer;
 mod inside;
 mod outside;
-mod overlay;
+mod tree;
 
-pub use outside::{Outputs, Started, apply, undo};
+pub use outside::{Started, Streams, apply, undo};
 
 use belljar_linux::Result;
-use belljar_linux::fd;
+use belljar_linux::{Error, fd};
+use rustix::io::Errno;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// Most descriptors in one message, below the limit of [`fd::PASSED_MAX`].
@@ -74,25 +77,40 @@ impl Report {
     }
 }
 
-/// Hands mounts to the first process and lets it go.
-fn hand_over(socket: impl AsFd, mounts: &[OwnedFd]) -> Result<()> {
-    for batch in mounts.chunks(BATCH) {
+/// A step in the loop of the other place: our own mistake, told and not made.
+fn misplaced(verb: &str, object: &str) -> Error {
+    Error::new("take", format!("{verb} {object}: in the wrong place"), Errno::NOSYS)
+}
+
+/// The cause alone where the subject is the step's own; with the subject where it says more.
+fn told(error: &Error) -> String {
+    if error.subject.is_empty() { error.cause() } else { format!("{} ({} {})", error.cause(), error.operation, error.subject) }
+}
+
+/// Hands descriptors to the inside.
+fn hand_over(socket: impl AsFd, passed: &[OwnedFd]) -> Result<()> {
+    for batch in passed.chunks(BATCH) {
         let borrowed: Vec<BorrowedFd<'_>> = batch.iter().map(AsFd::as_fd).collect();
         fd::send(&socket, b"more", &borrowed)?;
     }
+    Ok(())
+}
+
+/// It is the inside's turn.
+fn go(socket: impl AsFd) -> Result<()> {
     fd::send(&socket, b"go", &[])
 }
 
-/// Takes what is handed over; `None` where the monitor gave up first.
-fn take_over(socket: impl AsFd) -> Result<Option<Vec<OwnedFd>>> {
-    let mut mounts = Vec::new();
+/// Waits for its turn, and takes what is handed over meanwhile; `None` where the outside gave up.
+fn await_turn(socket: impl AsFd) -> Result<Option<Vec<OwnedFd>>> {
+    let mut taken = Vec::new();
     let mut word = [0; 8];
     loop {
         let (length, passed) = fd::receive(&socket, &mut word)?;
-        mounts.extend(passed);
+        taken.extend(passed);
         match &word[..length] {
             b"more" => {}
-            b"go" => return Ok(Some(mounts)),
+            b"go" => return Ok(Some(taken)),
             _ => return Ok(None),
         }
     }
@@ -118,9 +136,10 @@ mod tests {
         let inode = |file: &OwnedFd| rustix::fs::fstat(file).unwrap().st_ino;
         let expected: Vec<u64> = files.iter().map(inode).collect();
         hand_over(&left, &files).unwrap();
-        let taken = take_over(&right).unwrap().unwrap();
+        go(&left).unwrap();
+        let taken = await_turn(&right).unwrap().unwrap();
         assert_eq!(taken.iter().map(inode).collect::<Vec<_>>(), expected);
         drop(left);
-        assert!(take_over(&right).unwrap().is_none(), "a monitor that gave up is the end");
+        assert!(await_turn(&right).unwrap().is_none(), "an outside that gave up is the end");
     }
 }

@@ -58,19 +58,24 @@ impl List {
     pub fn of(rules: &[DeviceRule]) -> std::result::Result<Self, Invalid> {
         let allowed: BTreeMap<Pattern, u8> = patterns(rules).into_iter().map(|pattern| (pattern, access_of(pattern, rules))).collect();
         let nested = |holds: fn(u8, u8) -> bool| {
-            allowed.iter().all(|(wide, outer)| {
-                allowed.iter().filter(|(narrow, _)| wide.contains(**narrow)).all(|(_, inner)| holds(*outer, *inner))
-            })
+            allowed
+                .iter()
+                .all(|(wide, outer)| allowed.iter().filter(|(narrow, _)| wide.contains(**narrow)).all(|(_, inner)| holds(*outer, *inner)))
         };
         // Of a list, every line that matches counts: a narrow one can add to a wide one, never take from it.
-        let (otherwise, exceptions): (Verdict, BTreeMap<Pattern, u8>) = if nested(|outer, inner| outer & !inner == 0) && !is_everything(&allowed) {
-            (Verdict::Deny, allowed.into_iter().filter(|(_, access)| *access != 0).collect())
-        } else if nested(|outer, inner| inner & !outer == 0) {
-            (Verdict::Allow, allowed.into_iter().map(|(pattern, access)| (pattern, ALL & !access)).filter(|(_, taken)| *taken != 0).collect())
-        } else {
-            let problem = "cannot be enforced: they take from what another of them gives to more devices, which the v1 controller cannot say";
-            return Err(Invalid::new("resources.devices", problem));
-        };
+        let (otherwise, exceptions): (Verdict, BTreeMap<Pattern, u8>) =
+            if nested(|outer, inner| outer & !inner == 0) && !is_everything(&allowed) {
+                (Verdict::Deny, allowed.into_iter().filter(|(_, access)| *access != 0).collect())
+            } else if nested(|outer, inner| inner & !outer == 0) {
+                (
+                    Verdict::Allow,
+                    allowed.into_iter().map(|(pattern, access)| (pattern, ALL & !access)).filter(|(_, taken)| *taken != 0).collect(),
+                )
+            } else {
+                let problem =
+                    "cannot be enforced: they take from what another of them gives to more devices, which the v1 controller cannot say";
+                return Err(Invalid::new("resources.devices", problem));
+            };
         Ok(Self { otherwise, exceptions: without_repetition(exceptions) })
     }
 
@@ -166,16 +171,16 @@ fn is_everything(allowed: &BTreeMap<Pattern, u8>) -> bool {
 
 /// Leaves out what a wider line says already.
 fn without_repetition(list: BTreeMap<Pattern, u8>) -> BTreeMap<Pattern, u8> {
-    let wider = |pattern: &Pattern, access: u8| {
-        list.iter().any(|(other, all)| other != pattern && other.contains(*pattern) && access & !all == 0)
-    };
+    let wider =
+        |pattern: &Pattern, access: u8| list.iter().any(|(other, all)| other != pattern && other.contains(*pattern) && access & !all == 0);
     list.iter().filter(|(pattern, access)| !wider(pattern, **access)).map(|(pattern, access)| (*pattern, *access)).collect()
 }
 
 fn line(pattern: Pattern, access: u8) -> String {
     let kind = if pattern.kind == DeviceKind::Block { 'b' } else { 'c' };
     let number = |number: Option<u32>| number.map_or("*".to_owned(), |number| number.to_string());
-    let letters: String = [(READ, 'r'), (WRITE, 'w'), (MAKE, 'm')].iter().filter(|(bit, _)| access & bit != 0).map(|(_, letter)| letter).collect();
+    let letters: String =
+        [(READ, 'r'), (WRITE, 'w'), (MAKE, 'm')].iter().filter(|(bit, _)| access & bit != 0).map(|(_, letter)| letter).collect();
     format!("{kind} {}:{} {letters}", number(pattern.major), number(pattern.minor))
 }
 

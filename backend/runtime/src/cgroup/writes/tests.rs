@@ -108,7 +108,19 @@ fn the_rest_of_memory() {
 
 #[test]
 fn shares_become_a_weight_whose_usual_value_is_the_usual_one() {
-    let table = [(0, 1), (2, 1), (3, 2), (10, 4), (256, 35), (512, 59), (1024, 100), (2048, 174), (8192, 532), (262_143, 10_000), (262_144, 10_000)];
+    let table = [
+        (0, 1),
+        (2, 1),
+        (3, 2),
+        (10, 4),
+        (256, 35),
+        (512, 59),
+        (1024, 100),
+        (2048, 174),
+        (8192, 532),
+        (262_143, 10_000),
+        (262_144, 10_000),
+    ];
     for (shares, weight) in table {
         assert_eq!(weight_of_shares(shares), weight, "{shares}");
     }
@@ -173,7 +185,8 @@ fn disks() {
 
 #[test]
 fn pages_networks_and_remote_memory() {
-    let (v1, v2) = both(r#"{"hugepageLimits": [{"pageSize": "2MB", "limit": 4194304}], "rdma": {"mlx5": {"hcaHandles": 3, "hcaObjects": 9}}}"#);
+    let (v1, v2) =
+        both(r#"{"hugepageLimits": [{"pageSize": "2MB", "limit": 4194304}], "rdma": {"mlx5": {"hcaHandles": 3, "hcaObjects": 9}}}"#);
     let rdma = "rdma.max = mlx5 hca_handle=3 hca_object=9";
     assert_eq!(v1, ["hugetlb.2MB.limit_in_bytes = 4194304", "hugetlb.2MB.rsvd.limit_in_bytes = 4194304 (or nothing)", rdma]);
     assert_eq!(v2, ["hugetlb.2MB.max = 4194304", "hugetlb.2MB.rsvd.max = 4194304 (or nothing)", rdma]);

@@ -1,0 +1,259 @@
+//! The order of things. [`make`] is pure: the same spec and the same facts give the same steps, on any machine.
+//!
+//! ```text
+//! monitor (the host's namespaces)              first process (its own)
+//! ───────────────────────────────              ───────────────────────
+//! fill init layer, make cgroup, set limits
+//! clone ─────────────────────────────────────▶ waits
+//! map ids (so that the namespace has a root)     ·
+//! overlays and binds, detached, owners mapped    ·
+//! hand over ─────────────────────────────────▶ join cgroup first: all that follows is counted there
+//! reads what each step took                    new root, file systems, masks while the host's are still visible
+//!   ·                                          pivot: from here on there is nothing but the container
+//!   ·                                          names, loopback, outputs
+//!   ·                                          privileges go, in the order in which each is last needed
+//! end of the socket: the exec succeeded  ◀──── exec
+//! ```
+
+mod process;
+mod tree;
+
+use std::path::PathBuf;
+
+use belljar_model::cgroup::Version;
+use belljar_model::namespace::Kind;
+use belljar_model::plan::{Outcome, Place, StepRecord};
+use belljar_model::{Failure, Invalid};
+
+use crate::cgroup::{Cgroup, Hierarchies, limits, writes};
+use crate::spec::{Source, Spec};
+use crate::step::process::Joining;
+use crate::step::{CgroupStep, ProcessStep, Step};
+
+/// What of the host decides about the steps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Facts {
+    /// Its cgroup hierarchies, as they are now.
+    pub hierarchies: Hierarchies,
+}
+
+/// Steps in the order of time.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// Each has its place; [`crate::apply`] says how the two places take turns.
+    pub steps: Vec<Step>,
+}
+
+/// Steps of one family, by when they are taken.
+#[derive(Debug)]
+struct Parts<S> {
+    /// Outside, before there is a process.
+    first: Vec<S>,
+    /// Outside, once there is a process and its ids are mapped; what is handed over comes from here.
+    made_outside: Vec<S>,
+    /// Inside, before the process becomes root of its user namespace: the host's folders can still be entered.
+    before_root: Vec<S>,
+    /// Inside, as root of the container.
+    inside: Vec<S>,
+    /// Inside: the root is changed.
+    pivot: Vec<S>,
+}
+
+impl<S> Default for Parts<S> {
+    fn default() -> Self {
+        Self { first: Vec::new(), made_outside: Vec::new(), before_root: Vec::new(), inside: Vec::new(), pivot: Vec::new() }
+    }
+}
+
+/// The steps that make a container. Refuses a limit that this host cannot enforce, by its field.
+pub fn make(spec: &Spec, facts: &Facts) -> Result<Plan, Invalid> {
+    let cgroup = Cgroup::at(&facts.hierarchies, spec.cgroup_name());
+    let tree = tree::parts(spec);
+    let mut steps = Steps::default();
+    steps.add(tree.first);
+    steps.add(cgroup_steps(spec, &cgroup)?);
+    steps.add([clone_step(spec, &cgroup)]);
+    steps.add(spec.ids.clone().map(ProcessStep::MapIds));
+    steps.add(tree.made_outside);
+
+    steps.add([CgroupStep::Join { files: joining_files(&cgroup) }]);
+    if is_new(spec, Kind::Cgroup) {
+        steps.add([CgroupStep::Unshare]);
+    }
+    steps.add([process::session_step(&spec.process)]);
+    steps.add(tree.before_root);
+    if spec.has_own_users() {
+        steps.add([ProcessStep::BecomeNamespaceRoot]);
+    }
+    steps.add(tree.inside);
+    steps.add(tree.pivot);
+    steps.add(process::surroundings(spec));
+    steps.add(process::privileges(spec));
+    Ok(Plan { steps: steps.list })
+}
+
+/// A list that takes steps of every family.
+#[derive(Default)]
+struct Steps {
+    list: Vec<Step>,
+}
+
+impl Steps {
+    fn add<S: Into<Step>>(&mut self, steps: impl IntoIterator<Item = S>) {
+        self.list.extend(steps.into_iter().map(Into::into));
+    }
+}
+
+fn is_new(spec: &Spec, kind: Kind) -> bool {
+    spec.namespace(kind).is_some_and(|namespace| namespace.source == Source::New)
+}
+
+fn cgroup_steps(spec: &Spec, cgroup: &Cgroup) -> Result<Vec<CgroupStep>, Invalid> {
+    let name = spec.cgroup_name();
+    let folders = cgroup.parts().iter().map(|part| part.path.clone()).collect();
+    let made = CgroupStep::Make { name: name.to_owned(), folders };
+    // A person who asked for one of Belljar's own is told in the words in which they asked.
+    let named = |invalid| if spec.folders.is_some() { limits::named(invalid) } else { invalid };
+    let writes = writes(&spec.resources, cgroup).map_err(named)?;
+    let limited = writes.into_iter().map(CgroupStep::Limit);
+    Ok(std::iter::once(made).chain(limited).collect())
+}
+
+fn clone_step(spec: &Spec, cgroup: &Cgroup) -> ProcessStep {
+    let unified = cgroup.parts().iter().find(|part| part.version == Version::V2);
+    // The cgroup namespace comes once the process is in its cgroup, which then is the root of what it sees.
+    let new = spec.namespaces.iter().filter(|namespace| namespace.source == Source::New && namespace.kind != Kind::Cgroup);
+    ProcessStep::Clone {
+        namespaces: new.map(|namespace| namespace.kind).collect(),
+        cgroup: unified.map_or(Joining::Later, |part| Joining::AtBirth(part.path.clone())),
+    }
+}
+
+fn joining_files(cgroup: &Cgroup) -> Vec<PathBuf> {
+    let later = |part: &&crate::cgroup::Part| part.version == Version::V1;
+    cgroup.parts().iter().filter(later).map(crate::cgroup::Part::joining_file).collect()
+}
+
+impl Plan {
+    /// Whether the step after this one is taken inside.
+    pub(crate) fn turns_inside_after(&self, index: usize) -> bool {
+        self.steps.get(index + 1).is_some_and(|next| next.place() == Place::Inside)
+    }
+
+    /// The plan before anything was done.
+    pub fn records(&self) -> Vec<StepRecord> {
+        let record = |step: &Step| StepRecord { text: step.to_string(), place: step.place(), outcome: Outcome::Pending, took_usec: None };
+        self.steps.iter().map(record).collect()
+    }
+
+    /// The failure of a step of this plan.
+    pub fn failure(&self, index: usize, cause: String) -> Failure {
+        match self.steps.get(index) {
+            Some(step) => Failure { step: step.verb().to_owned(), object: step.object(), cause },
+            None => Failure { step: "plan".to_owned(), object: format!("step {index}"), cause },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use belljar_model::image::ImageLayer;
+    use belljar_model::{Config, Container, ContainerId, State, Wanted};
+
+    use super::*;
+    use crate::cgroup::Hierarchy;
+    use crate::spec::{Folders, Instance};
+    use crate::step::TreeStep;
+
+    fn facts(version: Version) -> Facts {
+        let hierarchy = |controllers: &[&str], point: &str| Hierarchy {
+            version,
+            point: point.into(),
+            controllers: controllers.iter().map(|name| (*name).to_owned()).collect(),
+        };
+        let list = match version {
+            Version::V1 => vec![hierarchy(&["cpu"], "/cg/cpu"), hierarchy(&["memory"], "/cg/memory"), hierarchy(&["pids"], "/cg/pids")],
+            Version::V2 => vec![hierarchy(&["cpu", "memory", "pids"], "/cg")],
+        };
+        Facts { hierarchies: Hierarchies::of_list(list) }
+    }
+
+    fn spec(config: &str, uid_base: Option<u32>) -> Spec {
+        let config: Config = serde_json::from_str(config).unwrap();
+        let id = ContainerId::from_bytes([0xab; 32]);
+        let (state, wanted) = (State::Creating, Wanted::Running);
+        let none = (None, None, None, None);
+        let (started_at_ms, init, monitor, exit) = none;
+        let container =
+            Container { id, config, state, wanted, uid_base, created_at_ms: 0, started_at_ms, init, monitor, exit, restarts: 0 };
+        let layer = |path: &str, at: &str| ImageLayer { path: path.into(), at: at.into(), label: String::new() };
+        let image = [layer("/data/images/host/1", ""), layer("/usr", "usr")];
+        let folders = Folders { data_dir: "/data".into(), run_dir: "/run/belljar".into() };
+        Spec::for_container(&container, &image, &Instance { name: "belljar".into(), folders }, 1)
+    }
+
+    fn printed(config: &str, uid_base: Option<u32>, version: Version) -> String {
+        let plan = make(&spec(config, uid_base), &facts(version)).unwrap();
+        let line = |step: &Step| format!("{:8} {step}", format!("{:?}", step.place()).to_lowercase());
+        plan.steps.iter().map(line).collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn a_plain_container_on_v2() {
+        insta::assert_snapshot!(printed(r#"{"name":"web","image":"host","command":["sh"]}"#, Some(536_870_912), Version::V2));
+    }
+
+    #[test]
+    fn everything_that_can_be_asked_on_v1() {
+        let config = r#"{"name":"db","image":"host","command":["postgres"],"user":"postgres","workdir":"/var/lib/db","init":true,
+            "limits":{"memory_bytes":67108864,"memory_swap_bytes":0,"cpus":0.5,"pids":64},
+            "mounts":[{"type":"bind","source":"/srv/db","target":"/data"},{"type":"bind","source":"/srv/c","target":"/c","readonly":true},
+                      {"type":"layer","source":"/srv/conf"},{"type":"tmpfs","target":"/tmp","size_bytes":4096}]}"#;
+        insta::assert_snapshot!(printed(config, Some(536_870_912), Version::V1));
+    }
+
+    #[test]
+    fn without_a_user_namespace_nothing_is_mapped() {
+        let plan = printed(r#"{"name":"web","image":"host","command":["sh"]}"#, None, Version::V2);
+        assert!(!plan.contains("owners mapped") && !plan.contains("user namespace") && !plan.contains("map user"), "{plan}");
+    }
+
+    #[test]
+    fn parents_are_mounted_before_children_whatever_their_order() {
+        let config = r#"{"name":"web","image":"host","command":["sh"],"mounts":[
+            {"type":"bind","source":"/a","target":"/data/a"},{"type":"tmpfs","target":"/data"},{"type":"bind","source":"/b","target":"/b"}]}"#;
+        let steps = make(&spec(config, None), &facts(Version::V2)).unwrap().steps;
+        let position = |text: &str| steps.iter().position(|step| step.to_string() == text).unwrap_or_else(|| panic!("no step {text}"));
+        assert!(position("mount tmpfs at /data") < position("attach /data/a"));
+        assert!(position("attach /b") < position("attach /data/a"));
+        let numbers: Vec<usize> = steps
+            .iter()
+            .filter_map(|step| if let Step::Tree(TreeStep::Attach { mount, .. }) = step { Some(*mount) } else { None })
+            .collect();
+        assert_eq!(numbers, [1, 2, 3], "in the order in which they are handed over");
+    }
+
+    #[test]
+    fn what_takes_privileges_away_comes_after_what_needs_them() {
+        let steps = make(&spec(r#"{"name":"web","image":"host","command":["sh"]}"#, Some(1 << 29)), &facts(Version::V2)).unwrap().steps;
+        let position = |verb: &str, object: &str| {
+            let found = steps.iter().position(|step| step.verb() == verb && step.object().contains(object));
+            found.unwrap_or_else(|| panic!("no step {verb} {object}"))
+        };
+        let order = [
+            position("join", "cgroups"),
+            position("unshare", "cgroup"),
+            position("attach", "new root"),
+            position("mount", "/proc"),
+            position("mask", "/proc/kcore"),
+            position("pivot", "root"),
+            position("drop", "capabilities"),
+            position("become", "user 0:0"),
+            position("forbid", "privileges"),
+            position("load", "seccomp"),
+            position("exec", "sh"),
+        ];
+        assert!(order.is_sorted(), "{order:?}");
+        assert_eq!(order[10], steps.len() - 1, "the exec is the last step");
+    }
+}
