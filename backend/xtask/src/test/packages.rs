@@ -3,14 +3,27 @@
 use super::counts::Counts;
 use crate::command::{self, command, find, is_root, succeeds};
 
-/// A program, the Debian package that brings it, and what needs it.
-const NEEDED: [(&str, &str, &str); 6] = [
+/// A program (or a whole path), the Debian package that brings it, and what needs it.
+const NEEDED: [(&str, &str, &str); 19] = [
     ("chromium", "chromium", "the browser tests"),
     ("node", "nodejs", "the browser tests"),
     ("npm", "npm", "the browser tests"),
     ("curl", "curl", "the tour of the README"),
     ("sqlite3", "sqlite3", "the tour of the README"),
-    ("unshare", "util-linux", "the tour of the README"),
+    ("unshare", "util-linux", "the tour of the README and the engines"),
+    ("ip", "iproute2", "the engines"),
+    ("/usr/share/doc/busybox-static/copyright", "busybox-static", "the engines, the runtimes and the bench"),
+    ("podman", "podman", "the engines"),
+    ("conmon", "conmon", "the engines"),
+    ("/usr/lib/cni/bridge", "containernetworking-plugins", "the engines"),
+    ("catatonit", "catatonit", "the engines"),
+    ("containerd", "containerd", "the engines"),
+    ("dockerd", "docker.io", "the engines"),
+    ("runc", "runc", "the runtimes and the bench"),
+    ("crun", "crun", "the runtimes and the bench"),
+    ("umoci", "umoci", "the runtimes"),
+    ("bwrap", "bubblewrap", "the bench"),
+    ("/usr/include/seccomp.h", "libseccomp-dev", "the tests of filters"),
 ];
 
 /// Installs what is missing when this is root on a system with `apt-get`, and otherwise names it; what depends on it
@@ -37,5 +50,6 @@ pub(crate) fn install() -> Result<Counts, command::Error> {
 }
 
 fn apt_get(arguments: &[&str]) -> Result<bool, command::Error> {
-    succeeds(command("apt-get", arguments).env("DEBIAN_FRONTEND", "noninteractive"))
+    // In run level 1 no package starts its service: the engines under test are started by their tests.
+    succeeds(command("apt-get", arguments).env("DEBIAN_FRONTEND", "noninteractive").env("RUNLEVEL", "1"))
 }
