@@ -14,6 +14,7 @@ pub mod capability;
 pub mod device;
 pub mod error;
 pub mod fd;
+pub mod idmap;
 pub mod kmsg;
 pub mod label;
 pub mod landlock;

@@ -107,7 +107,10 @@ impl Inside {
         };
         let took_nsec = begun.elapsed().as_nanos() as u64;
         match outcome {
-            Ok(()) => self.report(&Report { index, took_nsec, outcome: Word::Done }),
+            Ok(()) => {
+                let note = self.tree.note.take().unwrap_or_default();
+                self.report(&Report { index, took_nsec, outcome: Word::Done(note) });
+            }
             Err(error) => {
                 let cause = super::told(&error);
                 self.report(&Report { index, took_nsec, outcome: Word::Failed(cause) });

@@ -40,8 +40,8 @@ struct Report {
 /// What became of a step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Word {
-    /// Done.
-    Done,
+    /// Done, and what there is to say about it beside its time.
+    Done(String),
     /// Failed, and why.
     Failed(String),
     /// The exec begins: if nothing follows, it succeeded.
@@ -51,7 +51,7 @@ enum Word {
 impl Report {
     fn encode(&self) -> Vec<u8> {
         let (word, cause) = match &self.outcome {
-            Word::Done => (0u8, ""),
+            Word::Done(note) => (0u8, note.as_str()),
             Word::Failed(cause) => (1, cause.as_str()),
             Word::Begun => (2, ""),
         };
@@ -68,7 +68,7 @@ impl Report {
         let (took, rest) = rest.split_first_chunk::<8>()?;
         let (word, cause) = rest.split_first()?;
         let outcome = match word {
-            0 => Word::Done,
+            0 => Word::Done(String::from_utf8_lossy(cause).into_owned()),
             1 => Word::Failed(String::from_utf8_lossy(cause).into_owned()),
             2 => Word::Begun,
             _ => return None,
@@ -122,7 +122,9 @@ mod tests {
 
     #[test]
     fn reports_survive_the_way() {
-        for outcome in [Word::Done, Word::Begun, Word::Failed("EPERM: operation not permitted".into())] {
+        for outcome in
+            [Word::Done(String::new()), Word::Done(": bound".into()), Word::Begun, Word::Failed("EPERM: operation not permitted".into())]
+        {
             let report = Report { index: 7, took_nsec: 1_234_567, outcome };
             assert_eq!(Report::decode(&report.encode()), Some(report));
         }

@@ -193,7 +193,8 @@ impl<'a> Outside<'a> {
             let socket = self.socket.as_ref().ok_or_else(|| (index, told(&no_child())))?;
             let (length, _passed) = fd::receive(socket, &mut message).map_err(|error| (index, told(&error)))?;
             match Report::decode(&message[..length]) {
-                Some(Report { index, took_nsec, outcome: Word::Done }) => {
+                Some(Report { index, took_nsec, outcome: Word::Done(note) }) => {
+                    self.tree.note = Some(note);
                     self.done(index, took_nsec);
                     return Ok(());
                 }

@@ -18,6 +18,8 @@
 mod process;
 mod tree;
 
+pub(crate) use tree::COVERABLE;
+
 use std::path::PathBuf;
 
 use belljar_model::cgroup::Version;
@@ -68,7 +70,7 @@ impl<S> Default for Parts<S> {
 /// The steps that make a container. Refuses a limit that this host cannot enforce, by its field.
 pub fn make(spec: &Spec, facts: &Facts) -> Result<Plan, Invalid> {
     let cgroup = Cgroup::at(&facts.hierarchies, spec.cgroup_name());
-    let tree = tree::parts(spec);
+    let tree = tree::parts(spec, &facts.hierarchies)?;
     let mut steps = Steps::default();
     steps.add(tree.first);
     steps.add(cgroup_steps(spec, &cgroup)?);
@@ -156,7 +158,7 @@ impl Plan {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use belljar_model::image::ImageLayer;
     use belljar_model::{Config, Container, ContainerId, State, Wanted};
 
@@ -178,7 +180,7 @@ mod tests {
         Facts { hierarchies: Hierarchies::of_list(list) }
     }
 
-    fn spec(config: &str, uid_base: Option<u32>) -> Spec {
+    pub(crate) fn spec(config: &str, uid_base: Option<u32>) -> Spec {
         let config: Config = serde_json::from_str(config).unwrap();
         let id = ContainerId::from_bytes([0xab; 32]);
         let (state, wanted) = (State::Creating, Wanted::Running);

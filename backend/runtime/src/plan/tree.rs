@@ -1,19 +1,45 @@
 //! The order of the steps of the file system: what is made outside and handed over, and how the tree is put together inside.
 
-use belljar_linux::mount::Attributes;
+use std::path::PathBuf;
 
+use belljar_model::Invalid;
+use belljar_model::cgroup::Version;
+use belljar_model::namespace::Kind;
+
+use crate::cgroup::Hierarchies;
 use crate::plan::Parts;
-use crate::spec::{Access, Attribute, Content, MountAttributes, MountIds, MountPoint, Spec, Tree};
+use crate::spec::{Access, Attribute, Content, Device, DeviceKind, MountIds, MountPoint, Spec, Tree};
 use crate::stack;
 use crate::step::TreeStep;
-use crate::step::tree::{Missing, Owners};
+use crate::step::tree::{Bind, CgroupLayout, Missing, NewMount, Owners, Way};
 
 /// The standard devices (`runtime-spec`, *Default Devices*), with their numbers.
-const DEVICES: [(&str, (u32, u32)); 6] =
-    [("null", (1, 3)), ("zero", (1, 5)), ("full", (1, 7)), ("random", (1, 8)), ("urandom", (1, 9)), ("tty", (5, 0))];
+const DEVICES: [(&str, u32, u32); 6] =
+    [("/dev/null", 1, 3), ("/dev/zero", 1, 5), ("/dev/full", 1, 7), ("/dev/random", 1, 8), ("/dev/urandom", 1, 9), ("/dev/tty", 5, 0)];
+
+/// File systems whose files SELinux labels by a rule of its own, whatever a mount asks for.
+const LABELLED_BY_KERNEL: [&str; 4] = ["proc", "sysfs", "mqueue", "cgroup2"];
+
+/// Files of `/proc` over which something may be mounted: what programs like lxcfs give each container its own figures in.
+/// All else below `/proc` is the kernel's word, and stays it.
+pub(crate) const COVERABLE: [&str; 10] = [
+    "/proc/cpuinfo",
+    "/proc/diskstats",
+    "/proc/loadavg",
+    "/proc/meminfo",
+    "/proc/slabinfo",
+    "/proc/stat",
+    "/proc/swaps",
+    "/proc/uptime",
+    "/proc/sys/crypto/fips_enabled",
+    "/proc/sys/kernel/ns_last_pid",
+];
 
 /// All steps of the file system, by when they are taken.
-pub(super) fn parts(spec: &Spec) -> Parts<TreeStep> {
+pub(super) fn parts(spec: &Spec, hierarchies: &Hierarchies) -> Result<Parts<TreeStep>, Invalid> {
+    for (index, mount) in spec.mounts.iter().enumerate() {
+        check(spec, mount).map_err(|problem| Invalid::new(format!("mounts[{index}]"), problem))?;
+    }
     let owners = match &spec.ids {
         Some(ids) => ids.root_uid().map_or(Owners::AsTheyAre, Owners::Mapped),
         None => Owners::AsTheyAre,
@@ -23,79 +49,222 @@ pub(super) fn parts(spec: &Spec) -> Parts<TreeStep> {
         let layer = root.spanning.first().cloned().unwrap_or_default();
         parts.first.push(TreeStep::FillInitLayer { layer, hostname: hostname.clone() });
     }
-    parts.made_outside = taken_steps(spec, owners);
-    parts.made_outside.push(TreeStep::HandOver { mounts: parts.made_outside.len() });
+    let cgroups = Cgroups::of(spec, hierarchies);
+    parts.made_outside = taken_steps(spec, owners, &cgroups);
+    let mounts = parts.made_outside.iter().map(handed_over).sum();
+    parts.made_outside.push(TreeStep::HandOver { mounts });
     parts.before_root = vec![TreeStep::MakeMountsPrivate, TreeStep::AttachRoot { staging: spec.state_dir.clone() }];
-    parts.inside = inside_steps(spec);
+    parts.inside = inside_steps(spec, &cgroups);
     parts.pivot = vec![TreeStep::Pivot];
-    parts
+    // After the pivot: a root that is shared cannot be pivoted to.
+    parts.pivot.extend(spec.root.propagation.map(TreeStep::PropagateRoot));
+    parts.pivot.extend((spec.root.access == Access::ReadOnly).then_some(TreeStep::SealRoot));
+    Ok(parts)
 }
 
-/// What is made outside and hung inside: the root before all, then what is grafted into it, then binds.
-fn taken_steps(spec: &Spec, owners: Owners) -> Vec<TreeStep> {
+fn check(spec: &Spec, mount: &MountPoint) -> Result<(), String> {
+    let target = tidied(&mount.target);
+    let is_proc = |content: &Content| match content {
+        Content::New { kind, .. } => kind == "proc",
+        // What is bound there is looked at once it is open.
+        Content::Bind { .. } | Content::Change { .. } => true,
+        Content::Cgroup => false,
+    };
+    if target == "/proc" && !is_proc(&mount.content) {
+        return Err("/proc: nothing but a procfs may be mounted there".to_owned());
+    }
+    if target.starts_with("/proc/") && !COVERABLE.contains(&target.as_str()) && !matches!(mount.content, Content::Change { .. }) {
+        return Err(format!("{target}: below /proc only some files may be mounted over"));
+    }
+    if matches!(mount.ids, MountIds::Container(_)) && !spec.has_own_users() {
+        return Err(format!(
+            "{target}: its owners cannot be mapped, as the container has no user namespace and the mount no ids of its own"
+        ));
+    }
+    Ok(())
+}
+
+/// A path without empty names and `.`, and with `..` resolved as names, which is how a person means it.
+fn tidied(path: &str) -> String {
+    let mut names: Vec<&str> = Vec::new();
+    for name in path.split('/') {
+        match name {
+            "" | "." => {}
+            ".." => drop(names.pop()),
+            name => names.push(name),
+        }
+    }
+    format!("/{}", names.join("/"))
+}
+
+fn handed_over(step: &TreeStep) -> usize {
+    match step {
+        TreeStep::TakeCgroups { folders, .. } => folders.len(),
+        _ => 1,
+    }
+}
+
+/// What is made outside and hung inside: the root before all, then what is grafted into it, then what was asked for.
+fn taken_steps(spec: &Spec, owners: Owners, cgroups: &Cgroups) -> Vec<TreeStep> {
     let mut steps: Vec<TreeStep> = match &spec.root.tree {
         Tree::Overlay(root) => stack::mounts(root).into_iter().map(|mount| TreeStep::Overlay { mount, owners }).collect(),
-        Tree::Folder(folder) => vec![TreeStep::TakeRoot { folder: folder.clone(), access: spec.root.access }],
+        Tree::Folder(folder) => vec![TreeStep::TakeRoot { folder: folder.clone(), propagation: spec.root.propagation }],
     };
     steps.extend(spec.mounts.iter().filter_map(|mount| match &mount.content {
-        Content::Bind { source, .. } => Some(TreeStep::TakeBind {
+        Content::Bind { source, depth } => Some(TreeStep::TakeBind(Bind {
             source: source.clone(),
             target: mount.target.clone(),
-            access: access(&mount.attributes),
-            owners: if mount.ids == MountIds::AsTheyAre { Owners::AsTheyAre } else { owners },
-        }),
-        Content::New { .. } | Content::Cgroup => None,
+            depth: *depth,
+            attributes: mount.attributes.clone(),
+            // Without a word of its own it learns what the root does.
+            propagation: mount.propagation.or(spec.root.propagation),
+            ids: mount.ids.clone(),
+        })),
+        Content::Cgroup => {
+            let writable = mount.attributes.clear.contains(&Attribute::ReadOnly);
+            let access = if writable { Access::ReadWrite } else { Access::ReadOnly };
+            Some(TreeStep::TakeCgroups { folders: cgroups.folders.clone(), access })
+        }
+        Content::New { .. } | Content::Change { .. } => None,
     }));
     steps
 }
 
-fn access(attributes: &MountAttributes) -> Access {
-    let sets = [&attributes.set, &attributes.set_below];
-    if sets.iter().any(|set| set.contains(&Attribute::ReadOnly)) { Access::ReadOnly } else { Access::ReadWrite }
-}
-
 /// Everything in the new root, while the host's `/proc`, `/sys` and `/dev` are still there: the kernel lets a user namespace
 /// mount its own `proc` and `sysfs` only beside ones that hide nothing.
-fn inside_steps(spec: &Spec) -> Vec<TreeStep> {
+fn inside_steps(spec: &Spec, cgroups: &Cgroups) -> Vec<TreeStep> {
     let mut steps = Vec::new();
     // Numbered as they were handed over: the root is number 0.
-    let mut next_mount = 1..;
-    let mut attach =
-        |target: &str, missing| TreeStep::Attach { target: target.to_owned(), mount: next_mount.next().unwrap_or_default(), missing };
+    let mut next_mount = 1;
+    let mut number = |count: usize| {
+        next_mount += count;
+        next_mount - count
+    };
     if let Tree::Overlay(root) = &spec.root.tree {
         for grafted in stack::mounts(root).iter().skip(1) {
-            steps.push(attach(&format!("/{}", grafted.at), Missing::Folder));
+            let target = format!("/{}", grafted.at);
+            steps.push(TreeStep::Attach { target, mount: number(1), missing: Missing::Folder });
         }
     }
     for mount in &spec.mounts {
-        steps.extend(match &mount.content {
-            Content::Bind { .. } => Some(attach(&mount.target, Missing::Alike)),
-            Content::New { kind, options, .. } => Some(new_step(mount, kind, options)),
-            Content::Cgroup => None,
+        let target = mount.target.clone();
+        steps.push(match &mount.content {
+            Content::Bind { .. } => TreeStep::Attach { target, mount: number(1), missing: Missing::Alike },
+            Content::New { kind, source, options } => TreeStep::Mount(NewMount {
+                kind: kind.clone(),
+                source: source.clone(),
+                target,
+                options: labelled(spec, kind, options),
+                attributes: mount.attributes.clone(),
+                propagation: mount.propagation,
+                copy_up: mount.copy_up,
+            }),
+            Content::Change { options } => {
+                let (attributes, options) = (mount.attributes.clone(), options.clone());
+                TreeStep::ChangeMount { target, options, attributes, propagation: mount.propagation }
+            }
+            Content::Cgroup => {
+                let (mount, attributes) = (number(cgroups.folders.len()), mount.attributes.clone());
+                TreeStep::AttachCgroups { target, mount, layout: cgroups.layout.clone(), attributes }
+            }
         });
     }
-    steps.extend(DEVICES.map(|(name, device)| TreeStep::BindDevice { name, device }));
-    steps.push(TreeStep::LinkDevices);
+    steps.extend(device_steps(spec));
+    steps.extend(sealed(&spec.mounts).cloned().map(TreeStep::SealMount));
     steps.extend(spec.readonly_paths.iter().cloned().map(TreeStep::MakeReadOnly));
     steps.extend(spec.masked_paths.iter().cloned().map(TreeStep::Mask));
     steps
 }
 
-fn new_step(mount: &MountPoint, kind: &str, options: &[(String, String)]) -> TreeStep {
-    let attributes = mount.attributes.set.iter().fold(Attributes::empty(), |all, attribute| all | bit_of(*attribute));
-    TreeStep::Mount { kind: kind.to_owned(), target: mount.target.clone(), options: options.to_vec(), attributes }
+/// What a file system is told: what was asked, and the SELinux label of the container's files.
+fn labelled(spec: &Spec, kind: &str, options: &[(String, String)]) -> Vec<(String, String)> {
+    let label = spec.mount_label.iter().filter(|_| !LABELLED_BY_KERNEL.contains(&kind));
+    options.iter().cloned().chain(label.map(|label| ("context".to_owned(), label.clone()))).collect()
 }
 
-fn bit_of(attribute: Attribute) -> Attributes {
-    match attribute {
-        Attribute::ReadOnly => Attributes::MOUNT_ATTR_RDONLY,
-        Attribute::NoSuid => Attributes::MOUNT_ATTR_NOSUID,
-        Attribute::NoDev => Attributes::MOUNT_ATTR_NODEV,
-        Attribute::NoExec => Attributes::MOUNT_ATTR_NOEXEC,
-        Attribute::NoAtime => Attributes::MOUNT_ATTR_NOATIME,
-        Attribute::StrictAtime => Attributes::MOUNT_ATTR_STRICTATIME,
-        Attribute::RelAtime => Attributes::MOUNT_ATTR_RELATIME,
-        Attribute::NoDirAtime => Attributes::MOUNT_ATTR_NODIRATIME,
-        Attribute::NoSymFollow => Attributes::MOUNT_ATTR_NOSYMFOLLOW,
+/// Targets of tmpfs that are to be read-only: mount points and devices are made in them first.
+fn sealed(mounts: &[MountPoint]) -> impl Iterator<Item = &String> {
+    let is_sealed = |mount: &&MountPoint| {
+        matches!(&mount.content, Content::New { kind, .. } if kind == "tmpfs") && mount.attributes.set.contains(&Attribute::ReadOnly)
+    };
+    mounts.iter().filter(is_sealed).map(|mount| &mount.target)
+}
+
+/// Nothing is made in a `/dev` that is the host's own.
+fn device_steps(spec: &Spec) -> Vec<TreeStep> {
+    let is_hosts = |mount: &MountPoint| matches!(mount.content, Content::Bind { .. }) && tidied(&mount.target) == "/dev";
+    if spec.mounts.iter().any(is_hosts) {
+        return Vec::new();
+    }
+    let way = if spec.namespace(Kind::User).is_some() { Way::Bound } else { Way::Made };
+    let standard = DEVICES.map(|(path, major, minor)| Device {
+        path: path.to_owned(),
+        kind: DeviceKind::Character,
+        major,
+        minor,
+        mode: 0o666,
+        uid: 0,
+        gid: 0,
+    });
+    // What was asked for stands over the standard one of the same name.
+    let is_asked = |device: &Device| spec.devices.iter().any(|asked| tidied(&asked.path) == device.path);
+    let standard = standard.into_iter().filter(|device| !is_asked(device));
+    let placed = |device: Device| {
+        let way = if device.kind == DeviceKind::Fifo { Way::Made } else { way };
+        TreeStep::PlaceDevice { device, way }
+    };
+    standard.chain(spec.devices.iter().cloned()).map(placed).chain([TreeStep::LinkDevices]).collect()
+}
+
+/// The container's own folder in every hierarchy, and how they lie in the container.
+struct Cgroups {
+    folders: Vec<PathBuf>,
+    layout: CgroupLayout,
+}
+
+impl Cgroups {
+    fn of(spec: &Spec, hierarchies: &Hierarchies) -> Self {
+        let folders = hierarchies.all().iter().map(|hierarchy| hierarchy.point.join(spec.cgroup_name())).collect();
+        if let [only] = hierarchies.all()
+            && only.version == Version::V2
+        {
+            return Self { folders, layout: CgroupLayout::Single };
+        }
+        let name_of = |point: &std::path::Path| point.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let mut links = Vec::new();
+        for hierarchy in hierarchies.all().iter().filter(|hierarchy| hierarchy.version == Version::V1) {
+            let folder = name_of(&hierarchy.point);
+            let others = hierarchy.controllers.iter().filter(|controller| **controller != folder);
+            links.extend(others.map(|controller| (controller.clone(), folder.clone())));
+        }
+        let names = hierarchies.all().iter().map(|hierarchy| name_of(&hierarchy.point)).collect();
+        Self { folders, layout: CgroupLayout::Several { names, links } }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cgroup::Hierarchy;
+
+    #[test]
+    fn paths_are_compared_without_what_means_nothing() {
+        assert_eq!(tidied("//proc/./sys/../"), "/proc");
+        assert_eq!(tidied("/../.."), "/");
+        assert_eq!(tidied("dev"), "/dev");
+    }
+
+    #[test]
+    fn controllers_that_share_a_hierarchy_are_linked_to_its_folder() {
+        let v1 = |point: &str, controllers: &[&str]| Hierarchy {
+            version: Version::V1,
+            point: point.into(),
+            controllers: controllers.iter().map(|name| (*name).to_owned()).collect(),
+        };
+        let hierarchies = Hierarchies::of_list(vec![v1("/cg/cpu,cpuacct", &["cpu", "cpuacct"]), v1("/cg/memory", &["memory"])]);
+        let spec = crate::plan::tests::spec(r#"{"name":"web","image":"host","command":["sh"]}"#, None);
+        let layout = Cgroups::of(&spec, &hierarchies).layout;
+        let links = ["cpu", "cpuacct"].map(|name| (name.to_owned(), "cpu,cpuacct".to_owned())).to_vec();
+        assert_eq!(layout, CgroupLayout::Several { names: vec!["cpu,cpuacct".into(), "memory".into()], links });
     }
 }

@@ -3,6 +3,7 @@
 
 pub mod hook;
 pub mod namespace;
+pub mod options;
 pub mod process;
 pub mod tree;
 

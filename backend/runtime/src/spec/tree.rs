@@ -89,8 +89,13 @@ pub enum Content {
         /// Its options; one with an empty value stands alone.
         options: Vec<(String, String)>,
     },
-    /// The container's cgroup, in every hierarchy of the host.
+    /// The container's cgroup, in every hierarchy of the host. Read-only, unless that attribute is cleared.
     Cgroup,
+    /// Nothing new: what is mounted at the target is changed.
+    Change {
+        /// What its file system is told.
+        options: Vec<(String, String)>,
+    },
 }
 
 /// How much of a tree of mounts is meant.
@@ -121,6 +126,11 @@ impl MountAttributes {
     /// These set, nothing else touched.
     pub fn setting(attributes: impl IntoIterator<Item = Attribute>) -> Self {
         Self { set: attributes.into_iter().collect(), ..Self::default() }
+    }
+
+    /// Whether nothing can be written through the mount.
+    pub fn is_read_only(&self) -> bool {
+        self.set.contains(&Attribute::ReadOnly) || self.set_below.contains(&Attribute::ReadOnly)
     }
 }
 
@@ -168,6 +178,30 @@ pub enum Propagation {
     RSlave,
     /// [`Propagation::Unbindable`], with all below it.
     RUnbindable,
+}
+
+impl Propagation {
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Propagation::Private => "private",
+            Propagation::Shared => "shared",
+            Propagation::Slave => "slave",
+            Propagation::Unbindable => "unbindable",
+            Propagation::RPrivate => "rprivate",
+            Propagation::RShared => "rshared",
+            Propagation::RSlave => "rslave",
+            Propagation::RUnbindable => "runbindable",
+        }
+    }
+
+    /// Whether what is mounted below is meant too.
+    pub fn depth(self) -> Depth {
+        match self {
+            Propagation::Private | Propagation::Shared | Propagation::Slave | Propagation::Unbindable => Depth::One,
+            Propagation::RPrivate | Propagation::RShared | Propagation::RSlave | Propagation::RUnbindable => Depth::All,
+        }
+    }
 }
 
 /// How the owners of a mount's files are shown in the container.

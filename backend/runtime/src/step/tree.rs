@@ -1,12 +1,13 @@
 //! Steps of a container's file system: what needs the host's rights is made outside and handed over, detached; the tree is
 //! put together inside.
 
+use std::fmt::Write;
 use std::path::PathBuf;
 
-use belljar_linux::mount::Attributes;
 use belljar_model::plan::Place;
 
 pub use crate::spec::Access;
+use crate::spec::{CopyUp, Depth, Device, MountAttributes, MountIds, Propagation};
 use crate::stack::OverlayMount;
 
 /// One step of the file system.
@@ -30,19 +31,17 @@ pub enum TreeStep {
     TakeRoot {
         /// The folder.
         folder: PathBuf,
-        /// Whether it may be written to.
-        access: Access,
+        /// What of the host's later mounts reaches it; `None` is nothing.
+        propagation: Option<Propagation>,
     },
     /// Takes a folder or file of the host, detached.
-    TakeBind {
-        /// Path on the host.
-        source: PathBuf,
-        /// Path in the container.
-        target: String,
-        /// Whether it may be written to.
+    TakeBind(Bind),
+    /// Takes the container's own folder of each cgroup hierarchy, detached.
+    TakeCgroups {
+        /// The folders.
+        folders: Vec<PathBuf>,
+        /// Whether they may be written to.
         access: Access,
-        /// How owners are shown.
-        owners: Owners,
     },
     /// Gives the first process what was made for it.
     HandOver {
@@ -66,23 +65,36 @@ pub enum TreeStep {
         /// What is made where nothing is yet.
         missing: Missing,
     },
-    /// Makes a file system and hangs it into the new root.
-    Mount {
-        /// `proc`, `tmpfs`, ….
-        kind: String,
+    /// Hangs the cgroups into the new root.
+    AttachCgroups {
         /// Where.
         target: String,
-        /// Its options.
-        options: Vec<(String, String)>,
-        /// `nosuid` and the like.
-        attributes: Attributes,
+        /// Number of the first mount; the others follow.
+        mount: usize,
+        /// How they lie.
+        layout: CgroupLayout,
+        /// Attributes of the folder that holds them.
+        attributes: MountAttributes,
     },
-    /// Puts one of the host's harmless devices into `/dev`.
-    BindDevice {
-        /// Its name.
-        name: &'static str,
-        /// Its device number, checked: somebody may have put something else there.
-        device: (u32, u32),
+    /// Makes a file system and hangs it into the new root.
+    Mount(NewMount),
+    /// Changes a mount that the tree already has.
+    ChangeMount {
+        /// Where.
+        target: String,
+        /// What its file system is told.
+        options: Vec<(String, String)>,
+        /// What becomes of its attributes.
+        attributes: MountAttributes,
+        /// What becomes of its propagation.
+        propagation: Option<Propagation>,
+    },
+    /// Puts a device into the tree.
+    PlaceDevice {
+        /// Which.
+        device: Device,
+        /// How.
+        way: Way,
     },
     /// Makes the links in `/dev` that programs expect.
     LinkDevices,
@@ -90,8 +102,50 @@ pub enum TreeStep {
     Mask(String),
     /// Makes a path read-only.
     MakeReadOnly(String),
+    /// Makes a mount read-only that had to be filled first.
+    SealMount(String),
     /// Makes the new root the only one.
     Pivot,
+    /// Sets what of mounts made later goes into and out of the root.
+    PropagateRoot(Propagation),
+    /// Makes the root read-only.
+    SealRoot,
+}
+
+/// Something of the host's that is put into the tree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bind {
+    /// Path on the host.
+    pub source: PathBuf,
+    /// Path in the container.
+    pub target: String,
+    /// Whether what is mounted below it comes along.
+    pub depth: Depth,
+    /// Attributes.
+    pub attributes: MountAttributes,
+    /// What of the host's later mounts reaches it; `None` is nothing.
+    pub propagation: Option<Propagation>,
+    /// How owners are shown.
+    pub ids: MountIds,
+}
+
+/// A file system that is made for the container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewMount {
+    /// `proc`, `tmpfs`, ….
+    pub kind: String,
+    /// What tables of mounts call its device; `None` is its kind.
+    pub source: Option<String>,
+    /// Where.
+    pub target: String,
+    /// Its options; one with an empty value stands alone.
+    pub options: Vec<(String, String)>,
+    /// `nosuid` and the like.
+    pub attributes: MountAttributes,
+    /// Its propagation, where that was asked for.
+    pub propagation: Option<Propagation>,
+    /// Whether what the tree has at the target is copied in.
+    pub copy_up: CopyUp,
 }
 
 /// How the owners of files are shown in the container.
@@ -112,6 +166,29 @@ pub enum Missing {
     Alike,
 }
 
+/// How a device comes into the tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// A node is made; where that is not permitted, the host's is bound.
+    Made,
+    /// The host's is bound: no user namespace but the host's may make one.
+    Bound,
+}
+
+/// How cgroups lie in the container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CgroupLayout {
+    /// There is one hierarchy, right at the target.
+    Single,
+    /// A folder for each hierarchy, in the order of the mounts, and links from the names of controllers that share one.
+    Several {
+        /// Names of the folders.
+        names: Vec<String>,
+        /// Name and folder of each link.
+        links: Vec<(String, String)>,
+    },
+}
+
 impl TreeStep {
     /// Who takes it.
     pub fn place(&self) -> Place {
@@ -119,7 +196,8 @@ impl TreeStep {
             TreeStep::FillInitLayer { .. }
             | TreeStep::Overlay { .. }
             | TreeStep::TakeRoot { .. }
-            | TreeStep::TakeBind { .. }
+            | TreeStep::TakeBind(_)
+            | TreeStep::TakeCgroups { .. }
             | TreeStep::HandOver { .. } => Place::Outside,
             _ => Place::Inside,
         }
@@ -129,41 +207,70 @@ impl TreeStep {
     pub fn verb(&self) -> &'static str {
         match self {
             TreeStep::FillInitLayer { .. } => "fill",
-            TreeStep::Overlay { .. } | TreeStep::Mount { .. } => "mount",
-            TreeStep::TakeRoot { .. } | TreeStep::TakeBind { .. } => "take",
+            TreeStep::Overlay { .. } | TreeStep::Mount(_) => "mount",
+            TreeStep::TakeRoot { .. } | TreeStep::TakeBind(_) | TreeStep::TakeCgroups { .. } => "take",
             TreeStep::HandOver { .. } => "hand over",
-            TreeStep::MakeMountsPrivate | TreeStep::MakeReadOnly(_) => "protect",
-            TreeStep::AttachRoot { .. } | TreeStep::Attach { .. } => "attach",
-            TreeStep::BindDevice { .. } => "bind",
+            TreeStep::MakeMountsPrivate | TreeStep::MakeReadOnly(_) | TreeStep::SealMount(_) | TreeStep::SealRoot => "protect",
+            TreeStep::AttachRoot { .. } | TreeStep::Attach { .. } | TreeStep::AttachCgroups { .. } => "attach",
+            TreeStep::ChangeMount { .. } => "remount",
+            TreeStep::PlaceDevice { way: Way::Made, .. } => "make",
+            TreeStep::PlaceDevice { way: Way::Bound, .. } => "bind",
             TreeStep::LinkDevices => "link",
             TreeStep::Mask(_) => "mask",
             TreeStep::Pivot => "pivot",
+            TreeStep::PropagateRoot(_) => "propagate",
         }
     }
 
     /// What it is done to.
     pub fn object(&self) -> String {
-        let limited = |access: &Access| if *access == Access::ReadOnly { ", read-only" } else { "" };
         match self {
             TreeStep::FillInitLayer { .. } => "init layer (mount points, /etc/hostname, /etc/hosts, /etc/resolv.conf)".into(),
             TreeStep::Overlay { mount, owners } => {
                 let layers = mount.lower.len();
                 format!("overlay for /{} ({layers} lower layers{})", mount.at, note(*owners))
             }
-            TreeStep::TakeRoot { folder, access } => format!("{} as root{}", folder.display(), limited(access)),
-            TreeStep::TakeBind { source, target, access, owners } => {
-                format!("{} for {target}{}{}", source.display(), limited(access), note(*owners))
-            }
+            TreeStep::TakeRoot { folder, .. } => format!("{} as root", folder.display()),
+            TreeStep::TakeBind(bind) => bind.to_string(),
+            TreeStep::TakeCgroups { folders, access } => format!("{} cgroups{}", folders.len(), limited(*access)),
             TreeStep::HandOver { mounts } => format!("{mounts} mounts"),
             TreeStep::MakeMountsPrivate => "mounts of the host from propagation".into(),
             TreeStep::AttachRoot { .. } => "new root".into(),
             TreeStep::Attach { target, .. } => target.clone(),
-            TreeStep::Mount { kind, target, .. } => format!("{kind} at {target}"),
-            TreeStep::BindDevice { name, .. } => format!("/dev/{name}"),
-            TreeStep::LinkDevices => "ptmx, fd, stdin, stdout, stderr in /dev".into(),
+            TreeStep::AttachCgroups { target, .. } => format!("cgroups at {target}"),
+            TreeStep::Mount(new) => format!("{} at {}", new.kind, new.target),
+            TreeStep::PlaceDevice { device, .. } => device.path.clone(),
+            TreeStep::LinkDevices => "ptmx, fd, stdin, stdout, stderr, core in /dev".into(),
             TreeStep::Mask(path) | TreeStep::MakeReadOnly(path) => path.clone(),
+            TreeStep::ChangeMount { target, .. } => target.clone(),
+            TreeStep::SealMount(target) => format!("{target}, now that it is filled"),
             TreeStep::Pivot => "root to merged".into(),
+            TreeStep::PropagateRoot(propagation) => format!("root: {}", propagation.as_str()),
+            TreeStep::SealRoot => "root, now that it is complete".into(),
         }
+    }
+}
+
+impl std::fmt::Display for Bind {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut more = String::new();
+        if self.attributes.is_read_only() {
+            more.push_str(limited(Access::ReadOnly));
+        }
+        if self.ids != MountIds::AsTheyAre {
+            more.push_str(", owners mapped");
+        }
+        if let Some(propagation) = self.propagation {
+            write!(more, ", {}", propagation.as_str())?;
+        }
+        write!(formatter, "{} for {}{more}", self.source.display(), self.target)
+    }
+}
+
+fn limited(access: Access) -> &'static str {
+    match access {
+        Access::ReadOnly => ", read-only",
+        Access::ReadWrite => "",
     }
 }
 

@@ -1,15 +1,18 @@
 //! The inner half of the file system's steps: the new root and everything in it, put together from detached mounts.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
+use std::path::Path;
 
-use belljar_linux::error::Context;
-use belljar_linux::mount::{self, Attributes, Depth, Value};
+use belljar_linux::mount::{self, Attributes, Change, Depth, Value, magic};
 use belljar_linux::{Error, Result, tree};
 use rustix::fs::{FileType, OFlags};
 use rustix::io::Errno;
 
+use super::cgroups::Cgroups;
+use super::{attributes, copy_up, place};
+use crate::spec::{Attribute, CopyUp, MountAttributes, Propagation};
 use crate::step::TreeStep;
-use crate::step::tree::Missing;
+use crate::step::tree::{Missing, NewMount};
 
 /// What the steps of the file system share inside.
 #[derive(Debug, Default)]
@@ -18,6 +21,14 @@ pub(crate) struct Inside {
     pub(crate) mounts: Vec<Option<OwnedFd>>,
     /// The new root, before and after it becomes the only one.
     pub(crate) root: Option<OwnedFd>,
+    /// What the step that is being taken has to say beside its time.
+    pub(crate) note: Option<String>,
+    /// The host's `/dev/null`, once it was proven to be that.
+    pub(super) null: Option<OwnedFd>,
+    /// The empty folder that masks others.
+    pub(super) empty: Option<OwnedFd>,
+    /// What is to be made read-only once it is filled, by target.
+    unsealed: Vec<(String, OwnedFd)>,
 }
 
 impl Inside {
@@ -27,12 +38,22 @@ impl Inside {
             TreeStep::MakeMountsPrivate => mount::make_all_private(),
             TreeStep::AttachRoot { staging } => self.attach_root(staging),
             TreeStep::Attach { target, mount, missing } => self.attach(target, *mount, *missing),
-            TreeStep::Mount { kind, target, options, attributes } => self.mount(kind, target, options, *attributes),
-            TreeStep::BindDevice { name, device } => self.bind_device(name, *device),
+            TreeStep::AttachCgroups { target, mount, layout, attributes } => {
+                self.attach_cgroups(&Cgroups { target, mount: *mount, layout, attributes })
+            }
+            TreeStep::Mount(new) => self.mount(new),
+            TreeStep::ChangeMount { target, options, attributes, propagation } => {
+                self.change(target, options, attributes)?;
+                self.propagate(target, *propagation)
+            }
+            TreeStep::PlaceDevice { device, way } => self.place_device(device, *way),
             TreeStep::LinkDevices => self.link_devices(),
             TreeStep::Mask(path) => self.mask(path),
             TreeStep::MakeReadOnly(path) => self.make_read_only(path),
+            TreeStep::SealMount(target) => self.seal(target),
             TreeStep::Pivot => mount::pivot(self.root()?),
+            TreeStep::PropagateRoot(asked) => propagate(self.root()?, *asked),
+            TreeStep::SealRoot => mount::change(self.root()?, &Change::setting(Attributes::MOUNT_ATTR_RDONLY), Depth::One),
             _ => Err(crate::apply::misplaced(step.verb(), &step.object())),
         }
     }
@@ -42,105 +63,150 @@ impl Inside {
         self.root.as_ref().ok_or_else(|| Error::new("find", "new root", Errno::NOENT))
     }
 
-    /// The staging folder is opened here and not by the monitor: a descriptor of its would lie in another mount namespace.
-    fn attach_root(&mut self, staging: &std::path::Path) -> Result<()> {
-        let overlay = self.handed_over(0)?;
-        mount::attach(&overlay, tree::root(staging)?)?;
-        self.root = Some(tree::root(staging)?);
+    /// The staging folder is opened here and not by the maker: a descriptor of its would lie in another mount namespace.
+    fn attach_root(&mut self, staging: &Path) -> Result<()> {
+        let root = self.handed_over(0)?;
+        mount::attach(&root, tree::root(staging)?)?;
+        // What was handed over is the root's own mount, now that it hangs: nothing needs to be looked up again.
+        self.root = Some(root);
         Ok(())
     }
 
-    fn handed_over(&mut self, index: usize) -> Result<OwnedFd> {
+    pub(super) fn handed_over(&mut self, index: usize) -> Result<OwnedFd> {
         let missing = || Error::new("find", format!("mount {index}"), Errno::NOENT);
         self.mounts.get_mut(index).and_then(Option::take).ok_or_else(missing)
     }
 
     fn attach(&mut self, target: &str, index: usize, missing: Missing) -> Result<()> {
         let taken = self.handed_over(index)?;
-        let is_folder = || rustix::fs::fstat(&taken).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory);
-        let target = match missing {
-            Missing::Alike if !is_folder() => tree::make_file(self.root()?, target)?,
-            Missing::Folder | Missing::Alike => tree::make_folder(self.root()?, target, 0o755)?,
+        let place = match missing {
+            Missing::Folder => tree::make_folder(self.root()?, target, 0o755)?,
+            Missing::Alike => place::of(self.root()?, target, &taken)?,
         };
-        mount::attach(&taken, &target)
+        mount::attach(&taken, &place)
     }
 
-    fn mount(&self, kind: &str, target: &str, options: &[(String, String)], attributes: Attributes) -> Result<()> {
-        let folder = tree::make_folder(self.root()?, target, 0o755)?;
-        refuse_link(self.root()?, target)?;
-        let value = |(key, text)| (key, Value::of(text));
-        let options: Vec<(&str, Value<'_>)> = options.iter().map(|(key, text)| (key.as_str(), text.as_str())).map(value).collect();
-        let made = mount::new_filesystem(kind, &options, attributes)?;
-        mount::attach(&made, &folder)
-    }
-
-    fn bind_device(&self, name: &str, (major, minor): (u32, u32)) -> Result<()> {
-        let host = mount::open_path(std::path::Path::new("/dev").join(name).as_path())?;
-        let stat = rustix::fs::fstat(&host).context("stat", || name.to_owned())?;
-        let device = (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev));
-        if FileType::from_raw_mode(stat.st_mode) != FileType::CharacterDevice || device != (major, minor) {
-            return Err(Error::new("check", format!("/dev/{name}: not device {major}:{minor}"), Errno::NODEV));
+    fn mount(&mut self, new: &NewMount) -> Result<()> {
+        let before = tree::open(self.root()?, &new.target, OFlags::PATH).ok();
+        let made = self.make(new, before.as_ref())?;
+        if tree::kind_of(&made)? != FileType::Directory {
+            return Err(Error::new("mount", format!("{} at {}", new.kind, new.target), Errno::NOTDIR));
         }
-        let taken = mount::clone_opened(&host)?;
-        mount::attach(&taken, tree::make_file(self.root()?, &format!("/dev/{name}"))?)
-    }
-
-    fn link_devices(&self) -> Result<()> {
-        let dev = tree::open(self.root()?, "/dev", OFlags::PATH | OFlags::DIRECTORY)?;
-        let links = [
-            ("ptmx", "pts/ptmx"),
-            ("fd", "/proc/self/fd"),
-            ("stdin", "/proc/self/fd/0"),
-            ("stdout", "/proc/self/fd/1"),
-            ("stderr", "/proc/self/fd/2"),
-        ];
-        for (name, to) in links {
-            rustix::fs::symlinkat(to, &dev, name).context("link", || format!("/dev/{name}"))?;
+        if let (CopyUp::Yes, Some(before)) = (new.copy_up, &before) {
+            copy_up::copy(before, &made)?;
+        }
+        mount::attach(&made, place::of(self.root()?, &new.target, &made)?)?;
+        if let Some(propagation) = new.propagation {
+            propagate(&made, propagation)?;
+        }
+        if is_sealed_later(new) {
+            self.unsealed.push((new.target.clone(), made));
         }
         Ok(())
     }
 
-    /// A file reads as `/dev/null`, a folder as an empty one. What this kernel does not have needs no mask.
-    fn mask(&self, path: &str) -> Result<()> {
-        let Some((target, kind)) = self.existing(path)? else { return Ok(()) };
-        let cover = if kind == FileType::Directory {
-            let attributes = Attributes::MOUNT_ATTR_RDONLY | Attributes::MOUNT_ATTR_NOSUID | Attributes::MOUNT_ATTR_NOEXEC;
-            mount::new_filesystem("tmpfs", &[("size", Value::Text("0")), ("nr_inodes", Value::Text("1"))], attributes)?
-        } else {
-            // Ours, checked when it was bound: one that the image holds could be a link to anything (CVE-2025-31133).
-            mount::clone_opened(tree::open(self.root()?, "/dev/null", OFlags::PATH | OFlags::NOFOLLOW)?)?
-        };
-        mount::attach(&cover, &target)
-    }
-
-    fn make_read_only(&self, path: &str) -> Result<()> {
-        let Some((target, _)) = self.existing(path)? else { return Ok(()) };
-        let cover = mount::clone_opened(&target)?;
-        let attributes = Attributes::MOUNT_ATTR_RDONLY | Attributes::MOUNT_ATTR_NOSUID | Attributes::MOUNT_ATTR_NODEV;
-        mount::set_attributes(&cover, attributes | Attributes::MOUNT_ATTR_NOEXEC, Depth::One)?;
-        mount::attach(&cover, &target)
-    }
-
-    /// What is at a path of the tree, if anything is.
-    pub(crate) fn existing(&self, path: &str) -> Result<Option<(OwnedFd, FileType)>> {
-        match tree::open(self.root()?, path, OFlags::PATH | OFlags::NOFOLLOW) {
-            Err(error) if matches!(error.errno, Errno::NOENT | Errno::ACCESS) => Ok(None),
-            Err(error) => Err(error),
-            Ok(opened) => {
-                let stat = rustix::fs::fstat(&opened).context("stat", || path.to_owned())?;
-                Ok(Some((opened, FileType::from_raw_mode(stat.st_mode))))
-            }
+    /// Makes the file system; where this process may not, what the host has of it may serve.
+    fn make(&mut self, new: &NewMount, before: Option<&OwnedFd>) -> Result<OwnedFd> {
+        let mut wanted = new.attributes.set.clone();
+        if is_sealed_later(new) {
+            wanted.remove(&Attribute::ReadOnly);
         }
+        let mode = mode_of(new, before)?;
+        let mut options = attributes::values(&new.options);
+        options.extend(mode.as_deref().map(|mode| ("mode", Value::Text(mode))));
+        options.extend(new.source.as_deref().filter(|source| !source.is_empty()).map(|source| ("source", Value::Text(source))));
+        let bits = attributes::bits(&wanted);
+        match mount::new_filesystem(&new.kind, &options, bits) {
+            // A group that the container has no id for: its terminals are its root's then.
+            Err(error) if new.kind == "devpts" && error.errno == Errno::INVAL && has(new, "gid") => {
+                self.note = Some(": without its group, for which the container has no id".to_owned());
+                options.retain(|(key, _)| *key != "gid");
+                mount::new_filesystem(&new.kind, &options, bits)
+            }
+            Err(error) if matches!(error.errno, Errno::PERM | Errno::ACCESS) => match hosts(&new.kind) {
+                Some((path, magic)) => {
+                    let taken = take_hosts(path, magic, &new.attributes).map_err(|_| error)?;
+                    self.note = Some(format!(": the host's {path} bound, as the namespace that it shows belongs to the host"));
+                    Ok(taken)
+                }
+                None => Err(error),
+            },
+            made => made,
+        }
+    }
+
+    /// A mount that is there already; a target at which there is none is refused.
+    fn change(&mut self, target: &str, options: &[(String, String)], wanted: &MountAttributes) -> Result<()> {
+        let opened = tree::open(self.root()?, target, OFlags::PATH)?;
+        if !options.is_empty() {
+            mount::reconfigure(&opened, &attributes::values(options)).map_err(|error| at(error, target))?;
+        }
+        match attributes::apply(&opened, wanted).map_err(|error| at(error, target))? {
+            attributes::Kept::Some => self.note = Some(": but for attributes that the host keeps set".to_owned()),
+            attributes::Kept::Nothing => {}
+        }
+        Ok(())
+    }
+
+    fn propagate(&self, target: &str, asked: Option<Propagation>) -> Result<()> {
+        let Some(asked) = asked else { return Ok(()) };
+        propagate(&tree::open(self.root()?, target, OFlags::PATH)?, asked).map_err(|error| at(error, target))
+    }
+
+    /// Read-only from here on: the last of several mounts at one target is the one that can be seen.
+    fn seal(&mut self, target: &str) -> Result<()> {
+        let index = self.unsealed.iter().rposition(|(place, _)| place == target);
+        let (_, mount) = index.map(|index| self.unsealed.remove(index)).ok_or_else(|| Error::new("find", target, Errno::NOENT))?;
+        mount::change(&mount, &Change::setting(Attributes::MOUNT_ATTR_RDONLY), Depth::One)
     }
 }
 
-/// `/proc` or `/sys` as a symbolic link of the image would send our mount, and every write to it, somewhere else
-/// (CVE-2019-19921, CVE-2023-27561).
-fn refuse_link(root: impl AsFd, target: &str) -> Result<()> {
-    let opened = tree::open(root, target, OFlags::PATH | OFlags::NOFOLLOW)?;
-    let stat = rustix::fs::fstat(&opened).context("stat", || target.to_owned())?;
-    match FileType::from_raw_mode(stat.st_mode) {
-        FileType::Symlink => Err(Error::new("mount at", format!("{target}: it is a symbolic link"), Errno::LOOP)),
-        _ => Ok(()),
+fn at(error: Error, target: &str) -> Error {
+    Error { subject: target.to_owned(), ..error }
+}
+
+fn propagate(mount: &OwnedFd, asked: Propagation) -> Result<()> {
+    mount::change(mount, &Change::propagating(attributes::propagation(asked)), attributes::depth(asked.depth()))
+}
+
+fn has(new: &NewMount, option: &str) -> bool {
+    new.options.iter().any(|(key, _)| key == option)
+}
+
+/// Mount points and devices are made in it first.
+fn is_sealed_later(new: &NewMount) -> bool {
+    new.kind == "tmpfs" && new.attributes.set.contains(&Attribute::ReadOnly)
+}
+
+/// A tmpfs whose mode nobody gave has that of the folder that it covers: `/root` stays closed.
+fn mode_of(new: &NewMount, before: Option<&OwnedFd>) -> Result<Option<String>> {
+    match before {
+        Some(before) if new.kind == "tmpfs" && !has(new, "mode") => Ok(Some(format!("{:o}", tree::stat(before)?.st_mode & 0o7777))),
+        _ => Ok(None),
     }
+}
+
+/// File systems that show one of the kernel's namespaces, and may only be mounted by whom that belongs to: where it is the
+/// host's (a network that is shared, in a user namespace), what the host has mounted shows just the same.
+fn hosts(kind: &str) -> Option<(&'static str, u64)> {
+    match kind {
+        "sysfs" => Some(("/sys", magic::SYS)),
+        "proc" => Some(("/proc", magic::PROC)),
+        "mqueue" => Some(("/dev/mqueue", magic::MQUEUE)),
+        _ => None,
+    }
+}
+
+fn take_hosts(path: &str, magic: u64, wanted: &MountAttributes) -> Result<OwnedFd> {
+    // With all that is mounted below: what is locked together cannot be taken apart, nor may it, as one hides the other.
+    let taken = mount::clone_tree(Path::new(path), Depth::All)?;
+    if mount::magic_of(&taken)? != magic {
+        return Err(Error::new("take", path, Errno::XDEV));
+    }
+    mount::change(
+        &taken,
+        &Change { propagation: Some(mount::Propagation::Private), ..Change::setting(attributes::bits(&wanted.set)) },
+        Depth::All,
+    )?;
+    Ok(taken)
 }

@@ -3,14 +3,16 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use belljar_linux::mount::{self, Attributes, Depth};
-use belljar_linux::{Result, process};
+use belljar_linux::mount::{self, Change, Depth, Propagation};
+use belljar_linux::{Error, Result, process, tree};
+use rustix::fs::FileType;
 use rustix::io::Errno;
 
-use super::{init_layer, overlay};
+use super::{attributes, init_layer, overlay};
+use crate::spec::{IdMap, IdMaps, MountIds, Propagation as Asked};
 use crate::stack::OverlayMount;
 use crate::step::TreeStep;
-use crate::step::tree::{Access, Owners};
+use crate::step::tree::{Bind, Owners};
 
 /// What the steps of the file system share outside.
 #[derive(Debug, Default)]
@@ -29,8 +31,9 @@ impl Outside {
         match step {
             TreeStep::FillInitLayer { layer, hostname } => init_layer::fill(layer, hostname),
             TreeStep::Overlay { mount, owners } => self.overlay(mount, *owners),
-            TreeStep::TakeRoot { folder, access } => self.take_root(folder, *access),
-            TreeStep::TakeBind { source, access, owners, .. } => self.take_bind(source, *access, *owners),
+            TreeStep::TakeRoot { folder, propagation } => self.take_root(folder, *propagation),
+            TreeStep::TakeBind(bind) => self.take_bind(bind),
+            TreeStep::TakeCgroups { folders, access } => self.take_cgroups(folders, *access),
             _ => Err(crate::apply::misplaced(step.verb(), &step.object())),
         }
     }
@@ -47,29 +50,87 @@ impl Outside {
         Ok(())
     }
 
-    fn take_root(&mut self, folder: &Path, access: Access) -> Result<()> {
+    /// The folder as it is, with what is mounted below it: bound to nothing yet, so that pivoting finds a mount.
+    fn take_root(&mut self, folder: &Path, propagation: Option<Asked>) -> Result<()> {
         let taken = mount::clone_tree(folder, Depth::All)?;
-        let read_only = if access == Access::ReadOnly { Attributes::MOUNT_ATTR_RDONLY } else { mount::no_attributes() };
-        mount::set_attributes(&taken, read_only, Depth::One)?;
+        if tree::kind_of(&taken)? != FileType::Directory {
+            return Err(Error::new("take", folder.display().to_string(), Errno::NOTDIR));
+        }
+        match propagation.map(attributes::propagation) {
+            None | Some(Propagation::Private | Propagation::Unbindable) => {
+                mount::change(&taken, &Change::propagating(Propagation::Private), Depth::All)?;
+            }
+            Some(Propagation::Slave) => mount::change(&taken, &Change::propagating(Propagation::Slave), Depth::All)?,
+            // What lies below stays the host's peer. The root itself cannot be: pivoting refuses one that is shared.
+            Some(Propagation::Shared) => {
+                let depth = if self.user_namespace.is_some() { Depth::All } else { Depth::One };
+                mount::change(&taken, &Change::propagating(Propagation::Slave), depth)?;
+            }
+        }
         self.mounts.push(taken);
         Ok(())
     }
 
-    fn take_bind(&mut self, source: &Path, access: Access, owners: Owners) -> Result<()> {
-        // What is mounted below comes along, as people expect of a bind; owners are shifted on the mount itself.
-        let taken = mount::clone_tree(source, Depth::All)?;
-        if let Some(user_namespace) = self.user_namespace.as_ref().filter(|_| owners != Owners::AsTheyAre) {
-            match mount::map_ids(&taken, user_namespace, Depth::One) {
-                // The next safest: its files belong to nobody inside, and the step says so.
-                Err(error) if error.errno == Errno::INVAL => self.note = Some(cannot_map(source)),
-                mapped => mapped?,
-            }
-        }
-        let read_only = if access == Access::ReadOnly { Attributes::MOUNT_ATTR_RDONLY } else { mount::no_attributes() };
-        mount::set_attributes(&taken, read_only | Attributes::MOUNT_ATTR_NODEV | Attributes::MOUNT_ATTR_NOSUID, Depth::All)?;
+    fn take_bind(&mut self, bind: &Bind) -> Result<()> {
+        let taken = mount::clone_tree(&bind.source, attributes::depth(bind.depth))?;
+        self.map_ids(&taken, bind)?;
+        attributes::apply(&taken, &bind.attributes)?;
+        self.propagate(&taken, bind.propagation)?;
         self.mounts.push(taken);
         Ok(())
     }
+
+    /// Owners are shifted on the copy of the mount: nothing on disk changes, and nobody else sees it.
+    fn map_ids(&mut self, taken: &OwnedFd, bind: &Bind) -> Result<()> {
+        let mapped = |namespace: &OwnedFd, depth| {
+            mount::map_ids(taken, namespace, depth).map_err(|error| {
+                let filesystem = mount::filesystem_of(&bind.source).unwrap_or_else(|_| "unknown".to_owned());
+                Error { subject: format!("{}, which lies on a file system ({filesystem}) that cannot", bind.source.display()), ..error }
+            })
+        };
+        match (&bind.ids, &self.user_namespace) {
+            (MountIds::AsTheyAre, _) | (MountIds::ContainerWherePossible, None) => Ok(()),
+            (MountIds::ContainerWherePossible, Some(namespace)) => match mount::map_ids(taken, namespace, Depth::One) {
+                // The next safest: its files belong to nobody inside, and the step says so.
+                Err(error) if error.errno == Errno::INVAL => {
+                    self.note = Some(cannot_map(&bind.source));
+                    Ok(())
+                }
+                mapped => mapped,
+            },
+            (MountIds::Container(depth), Some(namespace)) => mapped(namespace, attributes::depth(*depth)),
+            (MountIds::Container(_), None) => Err(Error::new("map ids of", bind.target.clone(), Errno::INVAL)),
+            (MountIds::Maps { maps, depth }, _) => mapped(&namespace_of(maps)?, attributes::depth(*depth)),
+        }
+    }
+
+    /// A copy of a shared mount is its peer: without a word of the spec it becomes nobody's. Inside a user namespace nothing
+    /// may go to the host, so that there `shared` means shared with what the container itself makes of it.
+    fn propagate(&self, taken: &OwnedFd, asked: Option<Asked>) -> Result<()> {
+        let set = |propagation, depth| mount::change(taken, &Change::propagating(propagation), depth);
+        let Some(asked) = asked else { return set(Propagation::Private, Depth::All) };
+        let depth = attributes::depth(asked.depth());
+        match attributes::propagation(asked) {
+            Propagation::Private => set(Propagation::Private, Depth::All),
+            Propagation::Unbindable => {
+                set(Propagation::Private, Depth::All)?;
+                set(Propagation::Unbindable, depth)
+            }
+            Propagation::Slave => set(Propagation::Slave, Depth::All),
+            Propagation::Shared => {
+                if self.user_namespace.is_some() {
+                    set(Propagation::Slave, Depth::All)?;
+                }
+                set(Propagation::Shared, depth)
+            }
+        }
+    }
+}
+
+/// A user namespace that exists only for its maps.
+fn namespace_of(maps: &IdMaps) -> Result<OwnedFd> {
+    let ranges = |maps: &[IdMap]| maps.iter().map(|map| (map.inside, map.outside, map.count)).collect::<Vec<_>>();
+    belljar_linux::idmap::user_namespace(&ranges(&maps.uids), &ranges(&maps.gids))
 }
 
 fn cannot_map(source: &Path) -> String {
