@@ -26,11 +26,19 @@ const FAILED: u8 = 1;
 /// The word by which the server executes itself as a monitor.
 const MONITOR: &str = "monitor";
 
+/// The word that makes this an OCI runtime, and the name by which it is one without it.
+const RUNTIME: &str = "runtime";
+const RUNTIME_NAME: &str = "belljar-runtime";
+
 /// The command whose own exit statuses are the program's: what is ours has a number of its own, also for a wrong flag.
 const RUN: &str = "run";
 
 fn main() -> ExitCode {
-    // Before the command line is read: what is allocated here stays in the memory of every monitor.
+    // Before the command line is read: what is allocated here stays in the memory of every monitor, and an engine waits for
+    // the runtime.
+    if let Some(words) = runtime_words() {
+        return ExitCode::from(belljar_oci::command::answer(words));
+    }
     if std::env::args_os().nth(1).is_some_and(|word| word == MONITOR) {
         return monitor();
     }
@@ -41,6 +49,16 @@ fn main() -> ExitCode {
     match line.command {
         Command::Serve(arguments) => serve(&arguments, &line.place),
         command => ExitCode::from(ask(command, Client::at(line.place.socket()))),
+    }
+}
+
+/// What follows the runtime's name on the command line; `None` where this was not called as one.
+fn runtime_words() -> Option<std::iter::Skip<std::env::ArgsOs>> {
+    let mut words = std::env::args_os();
+    let by_name = words.next().is_some_and(|name| std::path::Path::new(&name).file_name().is_some_and(|name| name == RUNTIME_NAME));
+    match by_name {
+        true => Some(std::env::args_os().skip(1)),
+        false => words.next().is_some_and(|word| word == RUNTIME).then(|| std::env::args_os().skip(2)),
     }
 }
 

@@ -1,0 +1,61 @@
+//! `delete`: all that is left of a container goes.
+
+use super::{Call, Command, DONE, Error};
+use crate::flags::{Flag, Line, Order, switch};
+use crate::journal::Journal;
+use crate::state::{self, Folder, Record, Status};
+
+const FLAGS: &[Flag] = &[switch("force", "f", "kill the container if it still runs")];
+
+pub(super) const COMMAND: Command = Command {
+    name: "delete",
+    words: "<container-id>",
+    about: "delete a container that has ended",
+    flags: FLAGS,
+    order: Order::Anywhere,
+    run,
+};
+
+fn run(call: &Call, line: &Line) -> Result<u8, Error> {
+    let id = line.only_word("delete")?;
+    let force = line.has("force");
+    let (folder, _lock, record, status) = match call.locked(id) {
+        Ok(found) => found,
+        // Gone is what was asked for.
+        Err(Error::State(state::Error::Missing { .. })) if force => return abandoned(call, id),
+        Err(Error::State(state::Error::Damaged { .. })) if force => return abandoned(call, id),
+        Err(error) => return Err(error),
+    };
+    match status {
+        Status::Stopped | Status::Created => {}
+        _ if force => {}
+        _ => return Err(Error::status(id, format!("cannot delete container {id} that is not stopped: {}", status.as_str()))),
+    }
+    destroy(&folder, &record, &call.journal)?;
+    Ok(DONE)
+}
+
+/// A folder that says nothing of a container keeps the id from everybody.
+fn abandoned(call: &Call, id: &str) -> Result<u8, Error> {
+    let folder = Folder::of(&call.root, id)?;
+    match folder.lock() {
+        Ok(_lock) => folder.remove()?,
+        Err(state::Error::Missing { .. }) => {}
+        Err(error) => return Err(error.into()),
+    }
+    Ok(DONE)
+}
+
+/// Ends what still runs, removes cgroup and folder, and runs the hooks that follow.
+pub(super) fn destroy(folder: &Folder, record: &Record, journal: &Journal) -> Result<(), Error> {
+    if let Some(cgroup) = record.cgroup() {
+        cgroup.kill_all()?;
+        cgroup.remove()?;
+    }
+    let hooks = folder.spec().map(|spec| spec.hooks).ok();
+    folder.remove()?;
+    if let Some(hooks) = hooks {
+        crate::make::poststop(&hooks, record, journal);
+    }
+    Ok(())
+}

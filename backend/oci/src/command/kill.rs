@@ -1,0 +1,96 @@
+//! `kill`: a signal to the first process of a container, or to all.
+
+use belljar_linux::process;
+use belljar_model::Signal;
+use rustix::process::Pid;
+
+use super::{Call, Command, DONE, Error};
+use crate::flags::{Flag, Line, Order, switch};
+use crate::processes::pids;
+use crate::state::{Record, Status};
+
+const FLAGS: &[Flag] = &[switch("all", "a", "send the signal to all processes of the container")];
+
+pub(super) const COMMAND: Command = Command {
+    name: "kill",
+    words: "<container-id> [signal]",
+    about: "send a signal (default: SIGTERM) to the container's first process",
+    flags: FLAGS,
+    order: Order::Anywhere,
+    run,
+};
+
+fn run(call: &Call, line: &Line) -> Result<u8, Error> {
+    let id = line.first_word("kill")?;
+    if line.words.len() > 2 {
+        return Err(crate::flags::Error::Words { command: "kill", wanted: "a maximum of 2" }.into());
+    }
+    let (folder, record) = call.container(id)?;
+    let signal = number(line.words.get(1).map_or("SIGTERM", String::as_str))?;
+    if line.has("all") {
+        all(&record, signal)?;
+        return Ok(DONE);
+    }
+    let (status, first) = (folder.look(&record), record.first);
+    let Some(first) = first.filter(|_| status.is_alive()) else { return Err(Error::status(id, "container not running")) };
+    let pidfd = process::open(first.pid, first.start_ticks).map_err(|_| Error::status(id, "container not running"))?;
+    process::signal(&pidfd, signal)?;
+    // What is frozen by v1 does not die before it is thawed.
+    if signal == Signal::KILL.number() && status == Status::Paused {
+        record.cgroup().map(|cgroup| cgroup.thaw()).transpose()?;
+    }
+    Ok(DONE)
+}
+
+/// A signal by name or number. Numbers are the kernel's to judge: 0 only asks whether somebody is there.
+pub(super) fn number(text: &str) -> Result<i32, Error> {
+    if let Ok(number) = text.parse::<i32>() {
+        return Ok(number);
+    }
+    text.parse().map(Signal::number).map_err(|_| Error::Refused(format!("unknown signal {text:?}")))
+}
+
+/// To every process of its cgroup. Frozen meanwhile: nothing may be made while the list is worked through.
+pub(super) fn all(record: &Record, signal: i32) -> Result<(), Error> {
+    let Some(cgroup) = record.cgroup().filter(|cgroup| cgroup.exists()) else { return Ok(()) };
+    if signal == Signal::KILL.number() {
+        return Ok(cgroup.kill_all()?);
+    }
+    let was_frozen = cgroup.is_frozen();
+    if !was_frozen {
+        cgroup.freeze()?;
+    }
+    let sent = pids(&cgroup).into_iter().try_for_each(|pid| send(pid, signal));
+    // Thawed whatever happened: a container left frozen by a signal would be lost.
+    if !was_frozen {
+        cgroup.thaw()?;
+    }
+    sent
+}
+
+fn send(pid: i32, signal: i32) -> Result<(), Error> {
+    let Some(pid) = Pid::from_raw(pid) else { return Ok(()) };
+    // Opened while its cgroup is frozen, so that the pid still means the process that was listed.
+    let pidfd = match rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()) {
+        Ok(pidfd) => pidfd,
+        Err(rustix::io::Errno::SRCH) => return Ok(()),
+        Err(errno) => return Err(belljar_linux::Error::new("open", format!("process {pid:?}"), errno).into()),
+    };
+    match process::signal(&pidfd, signal) {
+        Err(error) if error.errno == rustix::io::Errno::SRCH => Ok(()),
+        sent => Ok(sent?),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_is_a_name_or_any_number() {
+        for (text, expected) in [("KILL", 9), ("SIGKILL", 9), ("sigterm", 15), ("9", 9), ("0", 0), ("99", 99)] {
+            assert_eq!(number(text).unwrap(), expected, "{text}");
+        }
+        assert_eq!(number("FOO").unwrap_err().to_string(), "unknown signal \"FOO\"");
+    }
+}

@@ -1,0 +1,54 @@
+//! `run`: a container is created and started, and where it is not detached this stays until its program ends.
+
+use belljar_runtime::spec::Start;
+
+use super::{Call, Command, DONE, Error, delete};
+use crate::flags::{Flag, Line, Order, switch, valued};
+use crate::make::{self, Made, Stay, Wish};
+use crate::notify::Proxy;
+use crate::relay::Signals;
+
+const FLAGS: &[Flag] = &[
+    valued("bundle", "b", "DIR", "the bundle (default: the current directory)"),
+    valued("console-socket", "", "SOCKET", "send the other end of the container's terminal there"),
+    valued("pidfd-socket", "", "SOCKET", "send a pidfd of the container's first process there"),
+    valued("pid-file", "", "FILE", "write the pid of the container's first process there"),
+    switch("no-pivot", "", "accepted for initramfs users; refused, since the host's root would stay in reach"),
+    switch("no-new-keyring", "", "keep the caller's session keyring"),
+    valued("preserve-fds", "", "N", "pass N more descriptors than the standard three and $LISTEN_FDS"),
+    switch("detach", "d", "end as soon as the program runs"),
+    switch("keep", "", "do not delete the container when its program has ended"),
+    switch("no-subreaper", "", "accepted: this is never one"),
+];
+
+pub(super) const COMMAND: Command =
+    Command { name: "run", words: "<container-id>", about: "create and start a container", flags: FLAGS, order: Order::Anywhere, run };
+
+fn run(call: &Call, line: &Line) -> Result<u8, Error> {
+    let id = line.only_word("run")?;
+    ran(call, line, id).map_err(|error| Error::Make { command: "run", source: Box::new(error) })
+}
+
+fn ran(call: &Call, line: &Line, id: &str) -> Result<u8, Error> {
+    make::require_root()?;
+    crate::state::check_id(id)?;
+    let bundle = make::bundle(line)?;
+    make::protect(&bundle.document)?;
+    let stay = if line.has("detach") { Stay::Detached } else { Stay::Attached };
+    // Before there is a program: a signal that comes in between would leave it alone.
+    let signals = (stay == Stay::Attached).then(Signals::hold).transpose()?;
+    let wish = Wish { id, line, root: &call.root, driver: call.driver, start: Start::AtOnce, stay };
+    let Made { folder, record, mut started, lock } = make::make(&wish, bundle, &call.journal)?;
+    drop(lock);
+    make::poststart(&folder, &record, &call.journal)?;
+    let proxy = Proxy::of_environment(&folder)?;
+    if let (Some(proxy), Some(first), Stay::Detached) = (&proxy, record.first, stay) {
+        proxy.until_ready(first)?;
+    }
+    let Some(signals) = signals else { return Ok(DONE) };
+    let status = make::stay(&mut started, &signals)?;
+    if !line.has("keep") {
+        delete::destroy(&folder, &record, &call.journal)?;
+    }
+    Ok(status)
+}

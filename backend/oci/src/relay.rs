@@ -1,0 +1,225 @@
+//! What a foreground `run` or `exec` does while the program runs: signals go in, its terminal's bytes go both ways, and its
+//! end is waited for.
+//!
+//! ```text
+//!  our standard input ──▶ ┌───────┐ ──▶ master of the container's terminal
+//!  our standard output ◀── │ relay │ ◀── (nothing of this where the program has our own three)
+//!  signals to us      ──▶ └───────┘ ──▶ the program
+//! ```
+//!
+//! One thread and one `poll(2)`. Nothing is ever written that the other side is not ready for, so that a reader who stopped
+//! reading does not keep a signal from the program. Our own terminal is put back as it was whatever happens.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use belljar_linux::error::Context as _;
+use belljar_linux::process::{self, Ended};
+use belljar_linux::{Error, Result};
+use nix::sys::signal::{SigSet, Signal as Known};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use rustix::termios::{self, OptionalActions, Termios};
+
+/// Bytes that wait for one side, at most: as many as a pipe takes at once without blocking the writer.
+const CHUNK_BYTES: usize = 4096;
+
+/// Signals of this process, held back so that they can be handed on.
+#[derive(Debug)]
+pub(crate) struct Signals {
+    waiting: SignalFd,
+}
+
+impl Signals {
+    /// Holds back every signal that can be, except those that a mistake of our own raises. To be called before the program is
+    /// made, or one that comes in between would end this process and leave the program alone.
+    pub(crate) fn hold() -> Result<Self> {
+        let mut set = SigSet::all();
+        for own in [Known::SIGSEGV, Known::SIGBUS, Known::SIGFPE, Known::SIGILL, Known::SIGABRT, Known::SIGTRAP, Known::SIGSYS] {
+            set.remove(own);
+        }
+        set.thread_block().context("hold back", || "signals".into())?;
+        let waiting = SignalFd::with_flags(&set, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC);
+        Ok(Self { waiting: waiting.context("open", || "signals".into())? })
+    }
+
+    /// The next one, by number.
+    fn next(&self) -> Option<i32> {
+        self.waiting.read_signal().ok().flatten().map(|signal| signal.ssi_signo as i32)
+    }
+}
+
+/// Our own terminal in raw mode, until this is dropped.
+struct Raw {
+    before: Option<Termios>,
+}
+
+impl Raw {
+    /// Leaves what is no terminal alone.
+    fn enter() -> Self {
+        let before = termios::tcgetattr(rustix::stdio::stdin()).ok();
+        if let Some(before) = &before {
+            let mut raw = before.clone();
+            raw.make_raw();
+            let _ = termios::tcsetattr(rustix::stdio::stdin(), OptionalActions::Now, &raw);
+        }
+        Self { before }
+    }
+}
+
+impl Drop for Raw {
+    fn drop(&mut self) {
+        if let Some(before) = &self.before {
+            let _ = termios::tcsetattr(rustix::stdio::stdin(), OptionalActions::Drain, before);
+        }
+    }
+}
+
+/// Bytes on their way from one side to the other.
+#[derive(Default)]
+struct Way {
+    bytes: Vec<u8>,
+    ended: bool,
+}
+
+impl Way {
+    fn wants_more(&self) -> bool {
+        self.bytes.is_empty() && !self.ended
+    }
+
+    fn fill(&mut self, from: impl AsFd) {
+        let mut chunk = [0; CHUNK_BYTES];
+        match rustix::io::read(from, &mut chunk) {
+            Ok(0) => self.ended = true,
+            Ok(length) => self.bytes.extend(&chunk[..length]),
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            // A terminal whose last user is gone answers EIO: that is its end.
+            Err(_) => self.ended = true,
+        }
+    }
+
+    fn drain(&mut self, to: impl AsFd) {
+        match rustix::io::write(to, &self.bytes) {
+            Ok(length) => _ = self.bytes.drain(..length),
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            // Nobody is on the other side any more.
+            Err(_) => {
+                self.bytes.clear();
+                self.ended = true;
+            }
+        }
+    }
+}
+
+/// Stays with the program until it has ended, and says how. `master` is the other end of its terminal, where it has one.
+pub(crate) fn stay(pidfd: &OwnedFd, signals: &Signals, master: Option<OwnedFd>) -> Result<Ended> {
+    match master {
+        None => loop {
+            if ready(&[(pidfd.as_fd(), PollFlags::IN), (signals.waiting.as_fd(), PollFlags::IN)])?[0] {
+                return process::wait(pidfd);
+            }
+            hand_on(signals, pidfd, None);
+        },
+        Some(master) => {
+            rustix::io::ioctl_fionbio(&master, true).context("prepare", || "terminal".into())?;
+            copy_size(&master);
+            let _raw = Raw::enter();
+            converse(pidfd, signals, &master)
+        }
+    }
+}
+
+fn converse(pidfd: &OwnedFd, signals: &Signals, master: &OwnedFd) -> Result<Ended> {
+    let (mut inward, mut outward) = (Way::default(), Way::default());
+    loop {
+        let when = |condition: bool, flags: PollFlags| if condition { flags } else { PollFlags::empty() };
+        let of_master = when(outward.wants_more(), PollFlags::IN) | when(!inward.bytes.is_empty(), PollFlags::OUT);
+        let waited = [
+            (pidfd.as_fd(), PollFlags::IN),
+            (signals.waiting.as_fd(), PollFlags::IN),
+            (rustix::stdio::stdin(), when(inward.wants_more(), PollFlags::IN)),
+            (rustix::stdio::stdout(), when(!outward.bytes.is_empty(), PollFlags::OUT)),
+            (master.as_fd(), of_master),
+        ];
+        let [ended, signalled, typed, printable, terminal] = ready(&waited)?;
+        if signalled {
+            hand_on(signals, pidfd, Some(master));
+        }
+        if typed && inward.wants_more() {
+            inward.fill(rustix::stdio::stdin());
+        }
+        if printable && !outward.bytes.is_empty() {
+            outward.drain(rustix::stdio::stdout());
+        }
+        if terminal {
+            if !inward.bytes.is_empty() {
+                inward.drain(master);
+            }
+            if outward.wants_more() {
+                outward.fill(master);
+            }
+        }
+        if ended {
+            flush(&mut outward, master);
+            return process::wait(pidfd);
+        }
+    }
+}
+
+/// What the program had still said when it ended.
+fn flush(outward: &mut Way, master: &OwnedFd) {
+    loop {
+        while !outward.bytes.is_empty() {
+            outward.drain(rustix::stdio::stdout());
+        }
+        if outward.ended {
+            return;
+        }
+        outward.fill(master);
+        if outward.bytes.is_empty() {
+            return;
+        }
+    }
+}
+
+/// Which of these are ready; one without a wish is never.
+fn ready<const N: usize>(waited: &[(BorrowedFd<'_>, PollFlags); N]) -> Result<[bool; N]> {
+    let mut list: Vec<PollFd<'_>> = Vec::with_capacity(N);
+    let mut places = Vec::with_capacity(N);
+    for (place, (descriptor, flags)) in waited.iter().enumerate().filter(|(_, (_, flags))| !flags.is_empty()) {
+        list.push(PollFd::from_borrowed_fd(*descriptor, *flags));
+        places.push(place);
+    }
+    match poll(&mut list, None) {
+        Ok(_) | Err(Errno::INTR) => {}
+        Err(errno) => return Err(Error::new("wait for", "program", errno)),
+    }
+    let mut which = [false; N];
+    for (polled, place) in list.iter().zip(places) {
+        which[place] = !polled.revents().is_empty();
+    }
+    Ok(which)
+}
+
+/// Signals to us are meant for the program; only its terminal's size is ours to tell.
+fn hand_on(signals: &Signals, pidfd: &OwnedFd, master: Option<&OwnedFd>) {
+    while let Some(number) = signals.next() {
+        match number {
+            number if number == Known::SIGCHLD as i32 || number == Known::SIGPIPE as i32 || number == Known::SIGURG as i32 => {}
+            number if number == Known::SIGWINCH as i32 => {
+                if let Some(master) = master {
+                    copy_size(master);
+                }
+            }
+            // It may have ended just now.
+            number => _ = process::signal(pidfd, number),
+        }
+    }
+}
+
+/// The program's terminal is as large as ours, where ours is one.
+fn copy_size(master: &OwnedFd) {
+    if let Ok(size) = termios::tcgetwinsize(rustix::stdio::stdin()) {
+        let _ = termios::tcsetwinsize(master, size);
+    }
+}

@@ -1,0 +1,447 @@
+//! What is known of a container between two commands: a folder of `--root` for each, and the kernel.
+//!
+//! ```text
+//! <root>/<id>/            its existence reserves the id; `flock` on it keeps commands that change something apart
+//!            state.json   whole or not at all: written beside, then renamed
+//!            config.json  the document as it was when the container was created, whatever the bundle holds now
+//!            spec.json    what it was translated into
+//!            plan.json    the steps that made it, with their times
+//!            start.fifo   what its first process waits at; gone once it was told to start
+//! ```
+//!
+//! What the file says is where to look; the *status* is decided by looking: whether the process of that pid and start time
+//! lives, whether its cgroup is frozen, whether it still waits. Nothing is synced: a machine that loses the file has lost the
+//! processes too. It must never know how a container is made.
+
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use belljar_linux::process;
+use belljar_runtime::cgroup::{Cgroup, Resources};
+use belljar_runtime::spec::CgroupPlace;
+use serde::{Deserialize, Serialize};
+
+use crate::document::{self, Document};
+
+/// Where containers are kept where `--root` does not say otherwise. Its parent is the run folder of Belljar itself.
+pub const DEFAULT_ROOT: &str = "/run/belljar/oci";
+/// Longest id, in bytes: it is the name of a folder.
+pub const ID_BYTES_MAX: usize = 255;
+/// How long a command waits for another one that changes the same container.
+const LOCK_LIMIT: Duration = Duration::from_secs(30);
+
+const STATE: &str = "state.json";
+const PLAN: &str = "plan.json";
+const SPEC: &str = "spec.json";
+const FIFO: &str = "start.fifo";
+
+/// What a state could not do.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// An id without a letter.
+    #[error("container id cannot be empty")]
+    EmptyId,
+    /// An id that could lead somewhere else.
+    #[error("{id:?}: invalid container ID format: letters, digits and _ + - . only, at most {ID_BYTES_MAX}")]
+    InvalidId {
+        /// The id.
+        id: String,
+    },
+    /// Nobody has it.
+    #[error("{id}: container does not exist")]
+    Missing {
+        /// The id.
+        id: String,
+    },
+    /// Somebody has it.
+    #[error("{id}: container with given ID already exists")]
+    Exists {
+        /// The id.
+        id: String,
+    },
+    /// Another command does not come to an end.
+    #[error("{id}: container is busy: another command has been changing it for {} s", LOCK_LIMIT.as_secs())]
+    Busy {
+        /// The id.
+        id: String,
+    },
+    /// A file or folder could not be read or written.
+    #[error("cannot {operation} {}", path.display())]
+    Files {
+        /// What was tried.
+        operation: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A file says what it never should.
+    #[error("{id}: cannot read its state")]
+    Damaged {
+        /// The id.
+        id: String,
+        /// What is wrong.
+        #[source]
+        source: document::Error,
+    },
+}
+
+/// What is written down of a container.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// Version of the specification that its document follows.
+    pub oci_version: String,
+    /// Its id.
+    pub id: String,
+    /// Folder of its bundle.
+    pub bundle: PathBuf,
+    /// Its root file system.
+    pub rootfs: PathBuf,
+    /// When it was created, RFC 3339.
+    pub created: String,
+    /// User id of who created it.
+    pub owner: u32,
+    /// Its first process; `None` while it is being made.
+    pub first: Option<First>,
+    /// Where its cgroup is.
+    pub cgroup: CgroupPlace,
+    /// Name of its cgroup below each hierarchy's root, once it has one.
+    pub cgroup_name: Option<String>,
+    /// What it may use, as last set.
+    pub resources: Resources,
+    /// Notes of whoever made the bundle.
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// A process that can be told from a later one of the same pid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct First {
+    /// Its pid.
+    pub pid: i32,
+    /// Clock ticks between boot and its start.
+    pub start_ticks: u64,
+}
+
+/// What a container is doing (runtime-spec, *State*; `paused` is runc's).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// It is being made.
+    Creating,
+    /// It waits to be started.
+    Created,
+    /// Its program runs.
+    Running,
+    /// Its processes are frozen.
+    Paused,
+    /// It has ended, or its making was cut off.
+    Stopped,
+}
+
+impl Status {
+    /// The specification's word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Status::Creating => "creating",
+            Status::Created => "created",
+            Status::Running => "running",
+            Status::Paused => "paused",
+            Status::Stopped => "stopped",
+        }
+    }
+
+    /// Whether it has a process.
+    pub fn is_alive(self) -> bool {
+        matches!(self, Status::Created | Status::Running | Status::Paused)
+    }
+}
+
+/// Refuses ids that are no name of a folder, or mean another one.
+pub fn check_id(id: &str) -> Result<(), Error> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'+' | b'-' | b'.');
+    match id {
+        "" => Err(Error::EmptyId),
+        "." | ".." => Err(Error::InvalidId { id: id.to_owned() }),
+        id if id.len() > ID_BYTES_MAX || !id.bytes().all(allowed) => Err(Error::InvalidId { id: id.to_owned() }),
+        _ => Ok(()),
+    }
+}
+
+/// The folder of one container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Folder {
+    id: String,
+    path: PathBuf,
+}
+
+/// Keeps other commands from changing the container until it is dropped.
+#[derive(Debug)]
+pub struct Lock {
+    _folder: OwnedFd,
+}
+
+impl Folder {
+    /// The folder of an id, whether it exists or not.
+    pub fn of(root: &Path, id: &str) -> Result<Self, Error> {
+        check_id(id)?;
+        Ok(Self { id: id.to_owned(), path: root.join(id) })
+    }
+
+    /// Makes it, which reserves the id, and locks it.
+    pub fn reserve(root: &Path, id: &str) -> Result<(Self, Lock), Error> {
+        let folder = Self::of(root, id)?;
+        let mut builder = std::fs::DirBuilder::new();
+        builder.mode(0o700);
+        let made = builder.create(&folder.path).or_else(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => {
+                std::fs::DirBuilder::new().mode(0o700).recursive(true).create(root)?;
+                builder.create(&folder.path)
+            }
+            _ => Err(error),
+        });
+        match made {
+            Ok(()) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => return Err(Error::Exists { id: id.to_owned() }),
+            Err(source) => return Err(Error::Files { operation: "make", path: folder.path, source }),
+        }
+        let lock = folder.lock()?;
+        Ok((folder, lock))
+    }
+
+    /// Its id.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Its path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where its first process waits.
+    pub fn fifo(&self) -> PathBuf {
+        self.path.join(FIFO)
+    }
+
+    /// Waits for whoever is changing the container, and keeps others from it.
+    pub fn lock(&self) -> Result<Lock, Error> {
+        let deadline = Instant::now() + LOCK_LIMIT;
+        let mut pause = Duration::from_micros(200);
+        loop {
+            if let Some(lock) = self.try_lock()? {
+                return Ok(lock);
+            }
+            if Instant::now() > deadline {
+                return Err(Error::Busy { id: self.id.clone() });
+            }
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_millis(20));
+        }
+    }
+
+    /// `None` where somebody else has it.
+    fn try_lock(&self) -> Result<Option<Lock>, Error> {
+        use rustix::fs::{FlockOperation, Mode, OFlags};
+        let opened = rustix::fs::open(&self.path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+        let folder = match opened {
+            Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => return Err(self.missing()),
+            opened => opened.map_err(|errno| self.failed("open", &self.path, errno.into()))?,
+        };
+        match rustix::fs::flock(&folder, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
+            Err(errno) => return Err(self.failed("lock", &self.path, errno.into())),
+        }
+        // Deleted, and perhaps made anew, while this waited: then it is not the folder of that name any more.
+        let ours = rustix::fs::fstat(&folder).map_err(|errno| self.failed("look at", &self.path, errno.into()))?;
+        match std::fs::metadata(&self.path) {
+            Ok(there) if there.ino() == ours.st_ino => Ok(Some(Lock { _folder: folder })),
+            Ok(_) => Ok(None),
+            Err(_) => Err(self.missing()),
+        }
+    }
+
+    /// Writes what is known, whole or not at all.
+    pub fn write(&self, record: &Record) -> Result<(), Error> {
+        self.put(STATE, &serde_json::to_vec(record).unwrap_or_default())
+    }
+
+    /// Keeps the document as it was.
+    pub fn write_config(&self, text: &[u8]) -> Result<(), Error> {
+        self.put(document::CONFIG, text)
+    }
+
+    /// Keeps what the document was translated into.
+    pub fn write_spec(&self, spec: &belljar_runtime::Spec) -> Result<(), Error> {
+        self.put(SPEC, &serde_json::to_vec(spec).unwrap_or_default())
+    }
+
+    /// Keeps the steps that made it.
+    pub fn write_plan(&self, plan: &belljar_model::plan::PlanRecord) -> Result<(), Error> {
+        self.put(PLAN, &serde_json::to_vec(plan).unwrap_or_default())
+    }
+
+    fn put(&self, name: &str, content: &[u8]) -> Result<(), Error> {
+        let (path, beside) = (self.path.join(name), self.path.join(format!("{name}.new")));
+        let write = || {
+            let mut file = std::fs::File::options().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+            std::io::Write::write_all(&mut file, content)?;
+            std::fs::rename(&beside, &path)
+        };
+        write().map_err(|source| self.failed("write", &path, source))
+    }
+
+    /// What is known of it.
+    pub fn read(&self) -> Result<Record, Error> {
+        match document::read(&self.path.join(STATE)) {
+            Ok(record) => Ok(record),
+            Err(document::Error::Missing { .. }) => Err(self.missing()),
+            Err(source) => Err(Error::Damaged { id: self.id.clone(), source }),
+        }
+    }
+
+    /// The document that it was made from.
+    pub fn config(&self) -> Result<Document, Error> {
+        let damaged = |source| Error::Damaged { id: self.id.clone(), source };
+        document::read(&self.path.join(document::CONFIG)).map_err(damaged)
+    }
+
+    /// What that was translated into.
+    pub fn spec(&self) -> Result<belljar_runtime::Spec, Error> {
+        let damaged = |source| Error::Damaged { id: self.id.clone(), source };
+        document::read(&self.path.join(SPEC)).map_err(damaged)
+    }
+
+    /// Decides what it is doing, by looking.
+    pub fn look(&self, record: &Record) -> Status {
+        let Some(first) = record.first else {
+            // Whoever makes it holds the lock; where nobody does, the making was cut off.
+            return if matches!(self.try_lock(), Ok(None)) { Status::Creating } else { Status::Stopped };
+        };
+        if !process::is_alive(first.pid, first.start_ticks) {
+            return Status::Stopped;
+        }
+        if record.cgroup().is_some_and(|cgroup| cgroup.is_frozen()) {
+            return Status::Paused;
+        }
+        if self.fifo().exists() { Status::Created } else { Status::Running }
+    }
+
+    /// Removes it, which gives the id back. Gone already is fine.
+    pub fn remove(&self) -> Result<(), Error> {
+        match belljar_linux::removal::remove(&self.path) {
+            Err(error) if error.errno == rustix::io::Errno::NOENT => Ok(()),
+            done => done.map_err(|error| self.failed("remove", &self.path, error.errno.into())),
+        }
+    }
+
+    fn missing(&self) -> Error {
+        Error::Missing { id: self.id.clone() }
+    }
+
+    fn failed(&self, operation: &'static str, path: &Path, source: std::io::Error) -> Error {
+        Error::Files { operation, path: path.to_owned(), source }
+    }
+}
+
+impl Record {
+    /// Its cgroup; `None` where it has none yet, or the host shows no hierarchy any more.
+    pub fn cgroup(&self) -> Option<Cgroup> {
+        let name = self.cgroup_name.as_ref()?;
+        let hierarchies = belljar_runtime::cgroup::Hierarchies::probe().ok()?;
+        Some(Cgroup::at(&hierarchies, name))
+    }
+}
+
+/// Every id that is reserved, in order.
+pub fn ids(root: &Path) -> Result<Vec<String>, Error> {
+    let entries = match std::fs::read_dir(root) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        read => read.map_err(|source| Error::Files { operation: "read", path: root.to_owned(), source })?,
+    };
+    let folders = entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    let mut ids: Vec<String> = folders.filter_map(|entry| entry.file_name().into_string().ok()).filter(|id| check_id(id).is_ok()).collect();
+    ids.sort();
+    Ok(ids)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(first: Option<First>) -> Record {
+        Record {
+            oci_version: "1.2.0".into(),
+            id: "one".into(),
+            bundle: "/b".into(),
+            rootfs: "/b/rootfs".into(),
+            created: "2026-01-01T00:00:00Z".into(),
+            owner: 0,
+            first,
+            cgroup: CgroupPlace::Named("one".into()),
+            cgroup_name: None,
+            resources: Resources::default(),
+            annotations: BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn an_id_is_a_name_and_never_a_way() {
+        for id in ["a", "A_b+c-d.e", "0123", ".hidden"] {
+            assert!(check_id(id).is_ok(), "{id}");
+        }
+        for id in ["", ".", "..", "a/b", "a b", "ä", "a\n", "a:b", &"x".repeat(256)] {
+            assert!(check_id(id).is_err(), "{id:?}");
+        }
+    }
+
+    #[test]
+    fn an_id_can_be_had_once() {
+        let root = tempfile::tempdir().expect("a folder");
+        let deep = root.path().join("not/there/yet");
+        let (folder, _lock) = Folder::reserve(&deep, "one").expect("it is free");
+        assert!(matches!(Folder::reserve(&deep, "one"), Err(Error::Exists { .. })));
+        assert_eq!(ids(&deep).expect("a folder"), ["one"]);
+        folder.remove().expect("it goes");
+        assert!(Folder::reserve(&deep, "one").is_ok());
+    }
+
+    #[test]
+    fn what_was_written_is_read_and_nothing_is_a_container_that_does_not_exist() {
+        let root = tempfile::tempdir().expect("a folder");
+        let (folder, _lock) = Folder::reserve(root.path(), "one").expect("it is free");
+        assert!(matches!(folder.read(), Err(Error::Missing { .. })));
+        let record = record(Some(First { pid: 7, start_ticks: 9 }));
+        folder.write(&record).expect("it is written");
+        assert_eq!(folder.read().expect("it is there"), record);
+        std::fs::write(folder.path().join(STATE), "{").expect("damage");
+        assert!(matches!(folder.read(), Err(Error::Damaged { .. })));
+    }
+
+    #[test]
+    fn the_status_is_what_the_kernel_shows() {
+        let root = tempfile::tempdir().expect("a folder");
+        let (folder, lock) = Folder::reserve(root.path(), "one").expect("it is free");
+        assert_eq!(folder.look(&record(None)), Status::Creating, "somebody holds the lock");
+        drop(lock);
+        assert_eq!(folder.look(&record(None)), Status::Stopped, "nobody does");
+        let pid = std::process::id() as i32;
+        let start_ticks = process::start_ticks(pid).expect("this process");
+        assert_eq!(folder.look(&record(Some(First { pid, start_ticks }))), Status::Running);
+        assert_eq!(folder.look(&record(Some(First { pid, start_ticks: start_ticks + 1 }))), Status::Stopped, "another one of that pid");
+        std::fs::write(folder.fifo(), "").expect("a file");
+        assert_eq!(folder.look(&record(Some(First { pid, start_ticks }))), Status::Created);
+    }
+
+    #[test]
+    fn a_lock_on_a_folder_that_is_gone_is_a_container_that_does_not_exist() {
+        let root = tempfile::tempdir().expect("a folder");
+        let (folder, lock) = Folder::reserve(root.path(), "one").expect("it is free");
+        folder.remove().expect("it goes");
+        drop(lock);
+        assert!(matches!(folder.lock(), Err(Error::Missing { .. })));
+    }
+}

@@ -1,0 +1,186 @@
+//! A document and a folder in, the core's [`Spec`] out; or the field that makes no sense, and why.
+//!
+//! What is checked here is what the kernel would not say in time, or not say clearly: fields that contradict each other (a
+//! hostname without a namespace for it), paths that are none, words that mean nothing here. What only the kernel knows is left
+//! to it, and its answer names the step. Nothing is made, and nothing but the bundle's folders is looked at. It must never
+//! know a command line or a state folder's files.
+//!
+//! What this cannot do is refused by name, never passed over: a container that is less than what was asked for is worse than
+//! none. One exception is the specification's own: a capability that nobody here could have is dropped with a warning.
+
+mod namespaces;
+mod process;
+mod surroundings;
+mod tree;
+
+use std::path::{Path, PathBuf};
+
+use belljar_model::Invalid;
+use belljar_model::namespace::Kind;
+use belljar_runtime::Spec;
+use belljar_runtime::spec::{First, Keyring, Source, Start};
+
+use crate::document::Document;
+
+pub use process::{Caller, process};
+
+/// How cgroups are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Driver {
+    /// As folders of the kernel's file system.
+    Folders,
+    /// By asking systemd for a scope.
+    Systemd,
+}
+
+/// What a container is made from beside its document.
+#[derive(Debug, Clone)]
+pub struct Request<'a> {
+    /// Its id.
+    pub id: &'a str,
+    /// The bundle's folder, absolute.
+    pub bundle: &'a Path,
+    /// The folder that is the container's own.
+    pub state_dir: &'a Path,
+    /// How its cgroup is made.
+    pub driver: Driver,
+    /// When its program begins.
+    pub start: Start,
+    /// Whose keyring it has.
+    pub keyring: Keyring,
+    /// How many descriptors from 3 on it is given.
+    pub preserved_descriptors: u32,
+}
+
+/// A spec, and what was done differently from how it was asked for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Translation {
+    /// The container.
+    pub spec: Spec,
+    /// Sentences.
+    pub warnings: Vec<String>,
+}
+
+/// Turns a document into a spec. The error is the first field that makes no sense.
+pub fn translate(document: &Document, request: &Request<'_>) -> Result<Translation, Invalid> {
+    check_version(&document.oci_version)?;
+    let linux = document.linux();
+    let rootfs = rootfs(document, request.bundle)?;
+    let namespaces = namespaces::namespaces(&linux.namespaces)?;
+    let own = Own::of(&namespaces);
+    let mut warnings = Vec::new();
+    let wanted = document.process.as_ref().ok_or_else(|| Invalid::new("process", "it must not be empty"))?;
+    let caller = Caller { keyring: request.keyring, preserved_descriptors: request.preserved_descriptors };
+    let mut process = process(wanted, "process", &caller, &mut warnings)?;
+    process.personality = process::personality(linux)?;
+    process.seccomp = linux.seccomp.clone().map(|_| belljar_runtime::seccomp::Choice::Default);
+    let spec = Spec {
+        id: request.id.to_owned(),
+        attempt: 0,
+        hostname: namespaces::hostname(document, &own)?,
+        domainname: namespaces::domainname(document, &own)?,
+        process,
+        time_offsets: namespaces::time_offsets(linux, &own)?,
+        ids: namespaces::ids(linux, &own)?,
+        sysctls: namespaces::sysctls(document, &own)?,
+        root: tree::root(document, rootfs),
+        mounts: tree::mounts(document, request.bundle, &mut warnings)?,
+        devices: tree::devices(linux)?,
+        masked_paths: tree::paths("linux.maskedPaths", &linux.masked_paths)?,
+        readonly_paths: tree::paths("linux.readonlyPaths", &linux.readonly_paths)?,
+        namespaces,
+        cgroup: surroundings::cgroup(&linux.cgroups_path, request)?,
+        resources: linux.resources.clone().unwrap_or_default(),
+        hooks: surroundings::hooks(document, request.bundle)?,
+        mount_label: Some(linux.mount_label.clone()).filter(|label| !label.is_empty()),
+        first: First::Program,
+        start: request.start,
+        state_dir: request.state_dir.to_owned(),
+        folders: None,
+    };
+    refuse_what_is_missing(document, &own)?;
+    Ok(Translation { spec, warnings })
+}
+
+/// The folder of the root file system.
+pub fn rootfs(document: &Document, bundle: &Path) -> Result<PathBuf, Invalid> {
+    let root = document.root.as_ref().ok_or_else(|| Invalid::new("root", "it must not be empty"))?;
+    if root.path.is_empty() {
+        return Err(Invalid::new("root.path", "it must not be empty"));
+    }
+    let path = bundle.join(&root.path);
+    match std::fs::canonicalize(&path) {
+        Ok(found) if found.is_dir() => Ok(found),
+        Ok(_) => Err(Invalid::new("root.path", format!("{} is not a directory", path.display()))),
+        Err(error) => Err(Invalid::new("root.path", format!("{}: {}", path.display(), plain(&error)))),
+    }
+}
+
+/// Which kinds of namespaces a container does not share with the host.
+struct Own(Vec<(Kind, Source)>);
+
+impl Own {
+    fn of(namespaces: &[belljar_runtime::spec::Namespace]) -> Self {
+        Self(namespaces.iter().map(|namespace| (namespace.kind, namespace.source.clone())).collect())
+    }
+
+    /// A new one, or one that was there already.
+    fn has(&self, kind: Kind) -> bool {
+        self.0.iter().any(|(own, _)| *own == kind)
+    }
+
+    /// A new one.
+    fn is_new(&self, kind: Kind) -> bool {
+        self.0.iter().any(|(own, source)| *own == kind && *source == Source::New)
+    }
+}
+
+/// The specification's versions are semantic: any 1.x is understood, since what it does not know is passed over.
+fn check_version(version: &str) -> Result<(), Invalid> {
+    let core = version.split(['-', '+']).next().unwrap_or_default();
+    let parts: Vec<&str> = core.split('.').collect();
+    let number = |part: &&str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    match parts.as_slice() {
+        ["1", minor, patch] if number(minor) && number(patch) => Ok(()),
+        [major, minor, patch] if number(major) && number(minor) && number(patch) => {
+            Err(Invalid::new("ociVersion", format!("version {version} of the specification is not supported, only 1.x.y")))
+        }
+        _ => Err(Invalid::new("ociVersion", format!("{version:?} is not a version such as 1.2.0"))),
+    }
+}
+
+/// What the specification has and this runtime has not.
+fn refuse_what_is_missing(document: &Document, own: &Own) -> Result<(), Invalid> {
+    let linux = document.linux();
+    if linux.intel_rdt.is_some() {
+        return Err(Invalid::new("linux.intelRdt", "Intel RDT is not supported"));
+    }
+    if !own.has(Kind::Mnt) {
+        let problem = "a container without a mount namespace of its own is not supported";
+        return Err(Invalid::new("linux.namespaces", problem));
+    }
+    if !own.is_new(Kind::Mnt) {
+        return Err(Invalid::new("linux.namespaces", "joining a mount namespace is not supported: its root would be somebody else's"));
+    }
+    Ok(())
+}
+
+/// What the kernel says, without Rust's own number behind it.
+fn plain(error: &std::io::Error) -> String {
+    match error.raw_os_error() {
+        Some(number) => belljar_linux::error::cause(rustix::io::Errno::from_raw_os_error(number)),
+        None => error.to_string(),
+    }
+}
+
+/// A path from the root of the container.
+fn absolute(field: &str, path: &str) -> Result<(), Invalid> {
+    match path {
+        "" => Err(Invalid::new(field, "it must not be empty")),
+        path if !path.starts_with('/') => Err(Invalid::new(field, format!("{path:?} must be an absolute path"))),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

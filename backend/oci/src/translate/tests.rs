@@ -1,0 +1,202 @@
+//! What a document comes to mean, and which ones are refused by which field.
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::document::parse;
+use belljar_runtime::spec::{Access, CgroupPlace, Clock, User};
+
+/// A document that is fine, changed at one place by `change`.
+fn translated(change: impl FnOnce(&mut Value)) -> Result<Translation, String> {
+    let bundle = tempfile::tempdir().expect("a folder");
+    std::fs::create_dir(bundle.path().join("rootfs")).expect("a root");
+    let mut document = json!({
+        "ociVersion": "1.2.0",
+        "process": {"args": ["sh"], "cwd": "/", "env": ["PATH=/bin"]},
+        "root": {"path": "rootfs"},
+        "linux": {"namespaces": [{"type": "pid"}, {"type": "mount"}, {"type": "uts"}, {"type": "ipc"}, {"type": "network"}]},
+    });
+    change(&mut document);
+    let document: Document = parse(document.to_string().as_bytes())?;
+    let request = Request {
+        id: "one",
+        bundle: bundle.path(),
+        state_dir: Path::new("/run/one"),
+        driver: Driver::Folders,
+        start: Start::WhenTold,
+        keyring: Keyring::New,
+        preserved_descriptors: 0,
+    };
+    translate(&document, &request).map_err(|invalid| invalid.to_string())
+}
+
+/// The field that a change makes wrong.
+fn wrong(change: impl FnOnce(&mut Value)) -> String {
+    let told = translated(change).expect_err("it is wrong");
+    told.split(':').next().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn a_plain_document_becomes_a_spec() {
+    let Translation { spec, warnings } = translated(|_| {}).expect("it is fine");
+    assert!(warnings.is_empty());
+    assert_eq!((spec.id.as_str(), spec.start, spec.root.access), ("one", Start::WhenTold, Access::ReadWrite));
+    assert_eq!(spec.process.user, User::Ids { uid: 0, gid: 0, groups: Vec::new() });
+    assert_eq!(spec.cgroup, CgroupPlace::Named("belljar-oci-one".into()));
+    assert_eq!((spec.namespaces.len(), spec.ids, spec.hostname), (5, None, None));
+}
+
+#[test]
+fn what_is_missing_is_named() {
+    for (field, pointer) in [("root", "/root"), ("process", "/process")] {
+        assert_eq!(wrong(|document| *document.pointer_mut(pointer).expect("it is there") = Value::Null), field);
+    }
+    assert_eq!(wrong(|document| document["root"]["path"] = json!("")), "root.path");
+    assert_eq!(wrong(|document| document["root"]["path"] = json!("nowhere")), "root.path");
+    assert_eq!(wrong(|document| document["process"]["args"] = json!([])), "process.args");
+    assert_eq!(wrong(|document| document["process"]["args"] = json!([""])), "process.args[0]");
+    assert_eq!(wrong(|document| document["process"]["cwd"] = json!("tmp")), "process.cwd");
+    assert_eq!(wrong(|document| document["linux"]["namespaces"] = json!([])), "linux.namespaces");
+}
+
+#[test]
+fn a_version_of_the_specification_is_1_and_anything() {
+    for version in ["1.0.0", "1.0.2-dev", "1.2.1", "1.3.0", "1.0.0-rc5-dev", "1.2.0+dev"] {
+        assert!(translated(|document| document["ociVersion"] = json!(version)).is_ok(), "{version}");
+    }
+    for version in ["", "1", "1.2", "2.0.0", "0.9.0", "x", "1.a.0", "1.2.0.0"] {
+        assert_eq!(wrong(|document| document["ociVersion"] = json!(version)), "ociVersion", "{version}");
+    }
+}
+
+#[test]
+fn what_makes_sense_only_in_a_namespace_needs_it() {
+    let without = |document: &mut Value, kind: &str| {
+        let list = document["linux"]["namespaces"].as_array_mut().expect("a list");
+        list.retain(|entry| entry["type"] != kind);
+    };
+    assert_eq!(
+        wrong(|document| {
+            without(document, "uts");
+            document["hostname"] = json!("a")
+        }),
+        "hostname"
+    );
+    assert_eq!(
+        wrong(|document| {
+            without(document, "uts");
+            document["domainname"] = json!("a")
+        }),
+        "domainname"
+    );
+    let net = json!({"net.ipv4.ip_forward": "1"});
+    assert!(translated(|document| document["linux"]["sysctl"] = net.clone()).is_ok());
+    assert_eq!(
+        wrong(|document| {
+            without(document, "network");
+            document["linux"]["sysctl"] = net.clone()
+        }),
+        "linux.sysctl[net.ipv4.ip_forward]"
+    );
+    for key in ["vm.swappiness", "kernel.hostname", "kernel.core_pattern", "fs.file-max", ""] {
+        assert_eq!(wrong(|document| document["linux"]["sysctl"] = json!({key: "1"})), format!("linux.sysctl[{key}]"));
+    }
+    assert_eq!(wrong(|document| document["linux"]["timeOffsets"] = json!({"monotonic": {"secs": 1}})), "linux.timeOffsets");
+    let map = json!([{"containerID": 0, "hostID": 1000, "size": 10}]);
+    assert_eq!(wrong(|document| document["linux"]["uidMappings"] = map.clone()), "linux.uidMappings");
+}
+
+#[test]
+fn a_user_namespace_has_ids_and_a_time_namespace_has_clocks() {
+    let with =
+        |document: &mut Value, kind: &str| document["linux"]["namespaces"].as_array_mut().expect("a list").push(json!({"type": kind}));
+    let map = json!([{"containerID": 0, "hostID": 100_000, "size": 65_536}]);
+    assert_eq!(wrong(|document| with(document, "user")), "linux.uidMappings");
+    assert_eq!(
+        wrong(|document| {
+            with(document, "user");
+            document["linux"]["uidMappings"] = map.clone()
+        }),
+        "linux.gidMappings"
+    );
+    let spec = translated(|document| {
+        with(document, "user");
+        document["linux"]["uidMappings"] = map.clone();
+        document["linux"]["gidMappings"] = map.clone();
+        with(document, "time");
+        document["linux"]["timeOffsets"] = json!({"boottime": {"secs": -5, "nanosecs": 7}});
+    });
+    let spec = spec.expect("it is fine").spec;
+    assert_eq!(spec.ids.and_then(|ids| ids.root_uid()), Some(100_000));
+    assert_eq!((spec.time_offsets[0].clock, spec.time_offsets[0].seconds), (Clock::Boottime, -5));
+}
+
+#[test]
+fn what_is_given_twice_is_named() {
+    let limit = json!({"type": "RLIMIT_NOFILE", "hard": 9, "soft": 9});
+    assert_eq!(wrong(|document| document["process"]["rlimits"] = json!([limit, limit])), "process.rlimits[1].type");
+    assert_eq!(
+        wrong(|document| document["linux"]["namespaces"] = json!([{"type": "mount"}, {"type": "mount"}])),
+        "linux.namespaces[1].type"
+    );
+}
+
+#[test]
+fn a_capability_that_nobody_can_have_is_dropped_with_a_word() {
+    let sets = json!({"bounding": ["CAP_KILL", "CAP_FOO", "KILL"], "ambient": ["CAP_CHOWN"]});
+    let Translation { spec, warnings } = translated(|document| document["process"]["capabilities"] = sets).expect("it is fine");
+    assert_eq!(spec.process.capabilities.bounding, ["KILL"]);
+    assert!(spec.process.capabilities.ambient.is_empty(), "the kernel gives nobody what is not inheritable");
+    assert_eq!(warnings, ["process.capabilities: ignoring unknown or unavailable capabilities: CAP_FOO, KILL"]);
+}
+
+#[test]
+fn numbers_out_of_range_and_paths_that_are_none_are_named() {
+    let changes: [(&str, &str, Value); 12] = [
+        ("process.oomScoreAdj", "/process/oomScoreAdj", json!(1001)),
+        ("process.user.umask", "/process/user/umask", json!(0o1000)),
+        ("process.ioPriority.priority", "/process/ioPriority", json!({"class": "IOPRIO_CLASS_BE", "priority": 8})),
+        ("process.scheduler.nice", "/process/scheduler", json!({"policy": "SCHED_OTHER", "nice": 20})),
+        ("process.scheduler.priority", "/process/scheduler", json!({"policy": "SCHED_OTHER", "priority": 1})),
+        ("process.scheduler.policy", "/process/scheduler", json!({"policy": "SCHED_ISO"})),
+        ("process.env[0]", "/process/env", json!(["A"])),
+        ("linux.maskedPaths[0]", "/linux/maskedPaths", json!(["proc/kcore"])),
+        ("linux.devices[0].path", "/linux/devices", json!([{"path": "x", "type": "c", "major": 1, "minor": 3}])),
+        ("linux.devices[0].major", "/linux/devices", json!([{"path": "/x", "type": "c", "major": -1, "minor": 3}])),
+        ("linux.cgroupsPath", "/linux/cgroupsPath", json!("/a/../../b")),
+        ("linux.intelRdt", "/linux/intelRdt", json!({"closID": "a"})),
+    ];
+    for (field, pointer, value) in changes {
+        let place = |document: &mut Value| {
+            let (parent, name) = pointer.rsplit_once('/').expect("a pointer");
+            let mut at = document;
+            for step in parent.split('/').skip(1) {
+                at = &mut at[step];
+            }
+            at[name] = value.clone();
+        };
+        assert_eq!(wrong(place), field);
+    }
+}
+
+#[test]
+fn hooks_have_a_path_and_time() {
+    let hooks = |hook: Value| move |document: &mut Value| document["hooks"] = json!({"poststop": [hook]});
+    assert_eq!(wrong(hooks(json!({"path": "true"}))), "hooks.poststop[0].path");
+    assert_eq!(wrong(hooks(json!({"path": "/bin/true", "timeout": 0}))), "hooks.poststop[0].timeout");
+    let both = json!({"prestart": [{"path": "/a"}], "createRuntime": [{"path": "/b"}]});
+    let spec = translated(|document| document["hooks"] = both).expect("it is fine").spec;
+    let paths: Vec<_> = spec.hooks.create_runtime.iter().map(|hook| hook.path.clone()).collect();
+    assert_eq!(paths, [Path::new("/a"), Path::new("/b")], "prestart ones come first");
+}
+
+#[test]
+fn a_mount_is_named_by_its_place() {
+    assert_eq!(wrong(|document| document["mounts"] = json!([{"destination": "/a", "type": "bind"}])), "mounts[0].source");
+    let relative =
+        translated(|document| document["mounts"] = json!([{"destination": "a", "type": "bind", "source": "data"}])).expect("it is fine");
+    assert_eq!(relative.warnings.len(), 1);
+    assert_eq!(relative.spec.mounts[0].target, "/a");
+    let half = json!([{"destination": "/a", "type": "bind", "source": "/b", "uidMappings": [{"containerID": 0, "hostID": 1, "size": 1}]}]);
+    assert_eq!(wrong(|document| document["mounts"] = half), "mounts[0].gidMappings");
+}

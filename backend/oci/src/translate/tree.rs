@@ -1,0 +1,112 @@
+//! The tree: its root, what is mounted, device nodes, and paths that are hidden or protected.
+
+use std::path::{Path, PathBuf};
+
+use belljar_model::Invalid;
+use belljar_runtime::spec::options::Entry;
+use belljar_runtime::spec::{Access, Device, DeviceKind, IdMaps, MountPoint, Propagation, Root, Tree};
+
+use super::{absolute, namespaces};
+use crate::document::{self, Document, Linux};
+
+/// Permissions of a device node that has none asked for.
+const DEVICE_MODE: u32 = 0o666;
+/// Largest major and minor number (`MAJOR`, `MINOR` of the kernel's `kdev_t.h`).
+const MAJOR_END: i64 = 1 << 12;
+const MINOR_END: i64 = 1 << 20;
+
+/// The root of the container.
+pub(super) fn root(document: &Document, folder: PathBuf) -> Root {
+    let readonly = document.root.as_ref().is_some_and(|root| root.readonly);
+    Root {
+        tree: Tree::Folder(folder),
+        access: if readonly { Access::ReadOnly } else { Access::ReadWrite },
+        propagation: document.linux().rootfs_propagation.map(propagation),
+    }
+}
+
+fn propagation(word: document::Propagation) -> Propagation {
+    match word {
+        document::Propagation::Shared => Propagation::Shared,
+        document::Propagation::Slave => Propagation::Slave,
+        document::Propagation::Private => Propagation::Private,
+        document::Propagation::Unbindable => Propagation::Unbindable,
+        document::Propagation::RecursivelyShared => Propagation::RShared,
+        document::Propagation::RecursivelySlave => Propagation::RSlave,
+        document::Propagation::RecursivelyPrivate => Propagation::RPrivate,
+        document::Propagation::RecursivelyUnbindable => Propagation::RUnbindable,
+    }
+}
+
+/// What is mounted, in the document's order.
+pub(super) fn mounts(document: &Document, bundle: &Path, warnings: &mut Vec<String>) -> Result<Vec<MountPoint>, Invalid> {
+    let mut list = Vec::with_capacity(document.mounts.len());
+    for (index, wanted) in document.mounts.iter().enumerate() {
+        let field = format!("mounts[{index}]");
+        if !wanted.destination.is_empty() && !wanted.destination.starts_with('/') {
+            warnings.push(format!("{field}.destination: {:?} is not absolute; it is taken from the root", wanted.destination));
+        }
+        let within = |invalid: Invalid| Invalid::new(format!("{field}.{}", invalid.field), invalid.problem);
+        list.push(entry(wanted, bundle, &field)?.mount_point().map_err(within)?);
+    }
+    Ok(list)
+}
+
+fn entry(wanted: &document::Mount, bundle: &Path, field: &str) -> Result<Entry, Invalid> {
+    let filled = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
+    let is_bind = wanted.kind == "bind" || wanted.options.iter().any(|option| option == "bind" || option == "rbind");
+    // A relative source is meant from the bundle, wherever whoever calls happens to be.
+    let source = match filled(&wanted.source) {
+        Some(source) if is_bind => Some(bundle.join(source).to_string_lossy().into_owned()),
+        source => source,
+    };
+    let maps = match (wanted.uid_mappings.as_slice(), wanted.gid_mappings.as_slice()) {
+        ([], []) => None,
+        ([], _) => return Err(Invalid::new(format!("{field}.uidMappings"), "group ids are mapped, so user ids must be too")),
+        (_, []) => return Err(Invalid::new(format!("{field}.gidMappings"), "user ids are mapped, so group ids must be too")),
+        (uids, gids) => {
+            namespaces::check_map(&format!("{field}.uidMappings"), uids)?;
+            namespaces::check_map(&format!("{field}.gidMappings"), gids)?;
+            Some(IdMaps { uids: namespaces::map(uids), gids: namespaces::map(gids) })
+        }
+    };
+    Ok(Entry { target: wanted.destination.clone(), kind: filled(&wanted.kind), source, options: wanted.options.clone(), maps })
+}
+
+/// Device nodes.
+pub(super) fn devices(linux: &Linux) -> Result<Vec<Device>, Invalid> {
+    linux.devices.iter().enumerate().map(|(index, wanted)| device(&format!("linux.devices[{index}]"), wanted)).collect()
+}
+
+fn device(field: &str, wanted: &document::Device) -> Result<Device, Invalid> {
+    let at = |name: &str| format!("{field}.{name}");
+    absolute(&at("path"), &wanted.path)?;
+    let kind = match wanted.kind {
+        document::DeviceKind::Character | document::DeviceKind::Unbuffered => DeviceKind::Character,
+        document::DeviceKind::Block => DeviceKind::Block,
+        document::DeviceKind::Fifo => DeviceKind::Fifo,
+    };
+    let number = |name: &str, number: i64, end: i64| match u32::try_from(number) {
+        Ok(number) if i64::from(number) < end => Ok(number),
+        _ => Err(Invalid::new(at(name), format!("{number} is not from 0 to {}", end - 1))),
+    };
+    // The upper bits are the kind of file, which some engines copy from stat(2).
+    let mode = wanted.file_mode.unwrap_or(DEVICE_MODE) & 0o7777;
+    Ok(Device {
+        path: wanted.path.clone(),
+        kind,
+        major: number("major", wanted.major, MAJOR_END)?,
+        minor: number("minor", wanted.minor, MINOR_END)?,
+        mode,
+        uid: wanted.uid.unwrap_or_default(),
+        gid: wanted.gid.unwrap_or_default(),
+    })
+}
+
+/// Paths of the container that are hidden or protected.
+pub(super) fn paths(field: &str, wanted: &[String]) -> Result<Vec<String>, Invalid> {
+    for (index, path) in wanted.iter().enumerate() {
+        absolute(&format!("{field}[{index}]"), path)?;
+    }
+    Ok(wanted.to_vec())
+}
