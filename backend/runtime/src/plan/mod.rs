@@ -16,6 +16,7 @@
 //! ```
 
 mod process;
+mod sysctl;
 mod tree;
 
 pub(crate) use tree::COVERABLE;

@@ -40,6 +40,7 @@ pub(super) fn parts(spec: &Spec, hierarchies: &Hierarchies) -> Result<Parts<Tree
     for (index, mount) in spec.mounts.iter().enumerate() {
         check(spec, mount).map_err(|problem| Invalid::new(format!("mounts[{index}]"), problem))?;
     }
+    super::sysctl::check(spec)?;
     let owners = match &spec.ids {
         Some(ids) => ids.root_uid().map_or(Owners::AsTheyAre, Owners::Mapped),
         None => Owners::AsTheyAre,
@@ -56,6 +57,11 @@ pub(super) fn parts(spec: &Spec, hierarchies: &Hierarchies) -> Result<Parts<Tree
     parts.before_root = vec![TreeStep::MakeMountsPrivate, TreeStep::AttachRoot { staging: spec.state_dir.clone() }];
     parts.inside = inside_steps(spec, &cgroups);
     parts.pivot = vec![TreeStep::Pivot];
+    parts.pivot.extend(spec.sysctls.iter().map(|(name, value)| TreeStep::SetSysctl {
+        name: name.clone(),
+        path: super::sysctl::path(name),
+        value: value.clone(),
+    }));
     // After the pivot: a root that is shared cannot be pivoted to.
     parts.pivot.extend(spec.root.propagation.map(TreeStep::PropagateRoot));
     parts.pivot.extend((spec.root.access == Access::ReadOnly).then_some(TreeStep::SealRoot));
@@ -170,6 +176,8 @@ fn inside_steps(spec: &Spec, cgroups: &Cgroups) -> Vec<TreeStep> {
         });
     }
     steps.extend(device_steps(spec));
+    // While no mask is there: a user namespace may mount another procfs only beside one that hides nothing.
+    steps.extend((!spec.sysctls.is_empty()).then_some(TreeStep::OpenProc));
     steps.extend(sealed(&spec.mounts).cloned().map(TreeStep::SealMount));
     steps.extend(spec.readonly_paths.iter().cloned().map(TreeStep::MakeReadOnly));
     steps.extend(spec.masked_paths.iter().cloned().map(TreeStep::Mask));

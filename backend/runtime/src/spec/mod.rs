@@ -2,6 +2,7 @@
 //! later. The supervisor writes it for Belljar's own containers, the OCI face for bundles; [`crate::plan`] turns it into steps.
 
 pub mod hook;
+pub mod landlock;
 pub mod namespace;
 pub mod options;
 pub mod process;
@@ -197,7 +198,7 @@ impl Spec {
             root: root_of(container, image, &bundle),
             mounts: mounts_of(container),
             devices: Vec::new(),
-            masked_paths: DEFAULT_MASKED_PATHS.map(str::to_owned).to_vec(),
+            masked_paths: tree::masked_by_default(),
             readonly_paths: DEFAULT_READONLY_PATHS.map(str::to_owned).to_vec(),
             sysctls: BTreeMap::new(),
             cgroup: CgroupPlace::Named(format!("{}/{}", instance.name, container.id)),

@@ -275,6 +275,26 @@ pub enum DeviceKind {
     Fifo,
 }
 
+/// What reads as empty by default on this host: [`super::DEFAULT_MASKED_PATHS`], and how hot each processor has been, which tells
+/// one container when another one works.
+pub fn masked_by_default() -> Vec<String> {
+    masked_with(std::path::Path::new("/sys/devices/system/cpu"))
+}
+
+fn masked_with(processors: &std::path::Path) -> Vec<String> {
+    let mut masked = super::DEFAULT_MASKED_PATHS.map(str::to_owned).to_vec();
+    let throttle = |processor: &str| processors.join(processor).join("thermal_throttle");
+    // They are all alike: where the first has none (a virtual machine), hundreds of others need not be looked at.
+    if throttle("cpu0").exists() {
+        let names = std::fs::read_dir(processors).into_iter().flatten().flatten();
+        let mut hot: Vec<String> = names.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+        hot.retain(|name| name.strip_prefix("cpu").is_some_and(|number| number.parse::<u32>().is_ok()) && throttle(name).exists());
+        hot.sort();
+        masked.extend(hot.iter().map(|name| format!("/sys/devices/system/cpu/{name}/thermal_throttle")));
+    }
+    masked
+}
+
 impl MountPoint {
     /// A new file system at `target`, with nothing special about it.
     pub fn new(kind: &str, target: &str, options: &[(&str, &str)], attributes: MountAttributes) -> Self {
@@ -287,5 +307,22 @@ impl MountPoint {
             ids: MountIds::AsTheyAre,
             copy_up: CopyUp::No,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_tells_of_the_processors_heat_is_masked_where_it_is_there() {
+        let host = tempfile::tempdir().unwrap();
+        assert_eq!(masked_with(host.path()).len(), super::super::DEFAULT_MASKED_PATHS.len());
+        for name in ["cpu0/thermal_throttle", "cpu1/thermal_throttle", "cpu2", "cpufreq/thermal_throttle"] {
+            std::fs::create_dir_all(host.path().join(name)).unwrap();
+        }
+        let masked = masked_with(host.path());
+        assert_eq!(masked.len(), super::super::DEFAULT_MASKED_PATHS.len() + 2);
+        assert!(masked.ends_with(&["/sys/devices/system/cpu/cpu1/thermal_throttle".to_owned()]));
     }
 }

@@ -98,6 +98,17 @@ pub enum TreeStep {
     },
     /// Makes the links in `/dev` that programs expect.
     LinkDevices,
+    /// Makes a `/proc` that hangs nowhere, through which alone kernel parameters are set.
+    OpenProc,
+    /// Sets a kernel parameter of the container's namespaces.
+    SetSysctl {
+        /// Its name, as it was asked for.
+        name: String,
+        /// Its file below `/proc/sys`.
+        path: String,
+        /// Its value.
+        value: String,
+    },
     /// Makes a path read as empty.
     Mask(String),
     /// Makes a path read-only.
@@ -217,6 +228,8 @@ impl TreeStep {
             TreeStep::PlaceDevice { way: Way::Bound, .. } => "bind",
             TreeStep::LinkDevices => "link",
             TreeStep::Mask(_) => "mask",
+            TreeStep::OpenProc => "open",
+            TreeStep::SetSysctl { .. } => "set",
             TreeStep::Pivot => "pivot",
             TreeStep::PropagateRoot(_) => "propagate",
         }
@@ -242,6 +255,8 @@ impl TreeStep {
             TreeStep::PlaceDevice { device, .. } => device.path.clone(),
             TreeStep::LinkDevices => "ptmx, fd, stdin, stdout, stderr, core in /dev".into(),
             TreeStep::Mask(path) | TreeStep::MakeReadOnly(path) => path.clone(),
+            TreeStep::OpenProc => "a proc of its own".into(),
+            TreeStep::SetSysctl { name, value, .. } => format!("{name} to {value}"),
             TreeStep::ChangeMount { target, .. } => target.clone(),
             TreeStep::SealMount(target) => format!("{target}, now that it is filled"),
             TreeStep::Pivot => "root to merged".into(),

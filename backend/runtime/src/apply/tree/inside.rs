@@ -4,6 +4,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use belljar_linux::mount::{self, Attributes, Change, Depth, Value, magic};
+use belljar_linux::procfs::Procfs;
 use belljar_linux::{Error, Result, tree};
 use rustix::fs::{FileType, OFlags};
 use rustix::io::Errno;
@@ -27,6 +28,8 @@ pub(crate) struct Inside {
     pub(super) null: Option<OwnedFd>,
     /// The empty folder that masks others.
     pub(super) empty: Option<OwnedFd>,
+    /// A `/proc` that nobody else can reach.
+    proc: Option<Procfs>,
     /// What is to be made read-only once it is filled, by target.
     unsealed: Vec<(String, OwnedFd)>,
 }
@@ -49,6 +52,11 @@ impl Inside {
             TreeStep::PlaceDevice { device, way } => self.place_device(device, *way),
             TreeStep::LinkDevices => self.link_devices(),
             TreeStep::Mask(path) => self.mask(path),
+            TreeStep::OpenProc => {
+                self.proc = Some(Procfs::private()?);
+                Ok(())
+            }
+            TreeStep::SetSysctl { path, value, .. } => self.set_sysctl(path, value),
             TreeStep::MakeReadOnly(path) => self.make_read_only(path),
             TreeStep::SealMount(target) => self.seal(target),
             TreeStep::Pivot => mount::pivot(self.root()?),
@@ -151,6 +159,11 @@ impl Inside {
     fn propagate(&self, target: &str, asked: Option<Propagation>) -> Result<()> {
         let Some(asked) = asked else { return Ok(()) };
         propagate(&tree::open(self.root()?, target, OFlags::PATH)?, asked).map_err(|error| at(error, target))
+    }
+
+    fn set_sysctl(&self, path: &str, value: &str) -> Result<()> {
+        let proc = self.proc.as_ref().ok_or_else(|| Error::new("find", "proc", Errno::NOENT))?;
+        proc.write(&format!("sys/{path}"), value)
     }
 
     /// Read-only from here on: the last of several mounts at one target is the one that can be seen.

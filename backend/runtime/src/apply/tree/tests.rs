@@ -430,6 +430,28 @@ fn a_root_that_is_pivoted_to_shows_nothing_of_the_host() {
     );
 }
 
+#[test]
+fn kernel_parameters_arrive_at_the_kernel_whatever_lies_over_proc() {
+    with_tree(
+        |_| {},
+        |scene| {
+            let file = "/proc/sys/kernel/shmmni";
+            let value = std::fs::read_to_string(file).unwrap();
+            scene.inside.take(&TreeStep::OpenProc).unwrap();
+            let fake = mount::new_filesystem("tmpfs", &[], Attributes::empty()).unwrap();
+            mount::attach(&fake, tree::root(Path::new("/proc")).unwrap()).unwrap();
+            std::fs::create_dir_all("/proc/sys/kernel").unwrap();
+            std::fs::write(file, "fake").unwrap();
+            let set = |path: &str| TreeStep::SetSysctl { name: path.into(), path: path.into(), value: value.trim().into() };
+            scene.inside.take(&set("kernel/shmmni")).unwrap();
+            assert_eq!(std::fs::read_to_string(file).unwrap(), "fake", "what lies over it was not written to");
+            for path in ["kernel/surely_unknown", "../self/comm", "kernel/../../1/comm"] {
+                assert!(scene.inside.take(&set(path)).is_err(), "{path}");
+            }
+        },
+    );
+}
+
 /// Exchanges two names as quickly as it can, until told to stop.
 struct Racer {
     stop: std::sync::Arc<std::sync::atomic::AtomicBool>,
