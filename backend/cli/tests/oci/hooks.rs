@@ -1,0 +1,241 @@
+//! Hooks: which run, when, in whose namespaces, with what on their standard input, and what a failing one does.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::time::Instant;
+
+use serde_json::{Value, json};
+
+use crate::bed::{Bed, Runtime};
+use crate::differences::Difference;
+
+sentences! {
+    every_hook_runs_in_its_time, hooks_read_the_state, hooks_of_the_runtime_run_outside_and_others_inside, hooks_have_their_own_environment_only,
+    hooks_of_a_kind_run_in_order, a_failing_hook_before_the_start_ends_the_creation, a_failing_create_container_hook_ends_the_creation,
+    a_failing_start_container_hook_ends_the_start, a_failing_poststart_hook_is_told, a_hook_need_not_read_its_input,
+    a_failing_poststop_hook_does_not_stop_the_deletion, a_hook_that_takes_too_long_is_ended, a_missing_hook_is_an_error,
+    a_relative_hook_is_refused, hooks_have_their_arguments, hooks_see_the_root_before_the_program_runs, a_hook_can_enter_the_network,
+}
+
+/// One hook: a shell outside that appends to the bed's file `notes`.
+fn noting(bed: &Bed, word: &str) -> Value {
+    json!({"path": "/bin/sh", "args": ["sh", "-c", format!("cat > /dev/null; echo {word} >> {}", bed.path("notes").display())]})
+}
+
+fn notes(bed: &Bed) -> String {
+    fs::read_to_string(bed.path("notes")).unwrap_or_default()
+}
+
+/// One hook inside: the root's shell appends to `/notes`.
+fn noting_inside(word: &str) -> Value {
+    json!({"path": "/bin/sh", "args": ["sh", "-c", format!("cat > /dev/null; echo {word} >> /notes")], "env": ["PATH=/bin"]})
+}
+
+fn hooks(bed: &Bed, hooks: Value) {
+    bed.configure(|config| config["hooks"] = hooks);
+}
+
+fn every_hook_runs_in_its_time(runtime: &Runtime) {
+    let bed = Bed::new(runtime);
+    let note = |word: &str| json!([noting(&bed, word)]);
+    hooks(
+        &bed,
+        json!({
+            "prestart": note("prestart"), "createRuntime": note("createRuntime"), "createContainer": note("createContainer"),
+            "startContainer": [noting_inside("startContainer")], "poststart": note("poststart"), "poststop": note("poststop"),
+        }),
+    );
+    bed.arguments(&["sleep", "1000"]).create();
+    let early = if bed.differs(Difference::PoststartAtCreate) { "poststart\n" } else { "" };
+    assert_eq!(notes(&bed), format!("prestart\ncreateRuntime\ncreateContainer\n{early}"), "before create returns");
+    assert!(!bed.root("notes").exists());
+    bed.start();
+    assert_eq!(fs::read_to_string(bed.root("notes")).unwrap(), "startContainer\n");
+    assert_eq!(notes(&bed), "prestart\ncreateRuntime\ncreateContainer\npoststart\n");
+    bed.end();
+    assert!(!notes(&bed).contains("poststop"), "only delete runs it");
+    bed.delete().ok();
+    assert!(notes(&bed).ends_with("poststart\npoststop\n"), "{}", notes(&bed));
+}
+
+fn hooks_read_the_state(runtime: &Runtime) {
+    let bed = Bed::new(runtime);
+    let into = |name: &str| json!([{"path": "/bin/sh", "args": ["sh", "-c", format!("cat > {}", bed.path(name).display())]}]);
+    hooks(&bed, json!({"createRuntime": into("creating"), "poststart": into("running"), "poststop": into("stopped")}));
+    bed.configure(|config| config["annotations"] = json!({"key": "value"}));
+    bed.sleeping();
+    let pid = bed.pid();
+    bed.end();
+    bed.delete().ok();
+    for name in ["creating", "running", "stopped"] {
+        let state: Value = serde_json::from_slice(&fs::read(bed.path(name)).unwrap()).expect("the state is JSON");
+        assert_eq!(state["id"], bed.id());
+        assert_eq!(state["bundle"], bed.path("bundle").to_str().unwrap());
+        assert_eq!(state["annotations"]["key"], "value", "{state}");
+        assert!(state["ociVersion"].is_string(), "{state}");
+        assert!(state["status"] == name || bed.differs(Difference::StatusOfHooks), "{name}: {state}");
+        if name != "stopped" {
+            assert_eq!(state["pid"], pid, "{name}: {state}");
+        }
+    }
+}
+
+fn hooks_of_the_runtime_run_outside_and_others_inside(runtime: &Runtime) {
+    let bed = Bed::new(runtime);
+    let into = |name: &str| json!([{"path": "/bin/sh", "args": ["sh", "-c", format!("cat > /dev/null; (readlink /proc/self/ns/mnt; readlink /proc/self/ns/net) > {}", bed.path(name).display())]}]);
+    let inside = json!([{"path": "/bin/sh", "args": ["sh", "-c", "cat > /dev/null; (readlink /proc/self/ns/mnt; readlink /proc/self/ns/net) > /inside"], "env": ["PATH=/bin"]}]);
+    hooks(
+        &bed,
+        json!({"createRuntime": into("runtime"), "createContainer": into("container"), "startContainer": inside, "poststart": into("after")}),
+    );
+    bed.sleeping();
+    let of = |pid: &str| -> String {
+        ["mnt", "net"].map(|kind| format!("{}\n", fs::read_link(format!("/proc/{pid}/ns/{kind}")).unwrap().display())).concat()
+    };
+    let (host, container) = (of("self"), of(&bed.pid().to_string()));
+    assert_eq!(fs::read_to_string(bed.root("inside")).unwrap(), container);
+    assert_eq!(fs::read_to_string(bed.path("container")).unwrap(), container);
+    // crun is called in a mount namespace of its own here, so the network's is compared for all.
+    let net = |text: &str| text.lines().nth(1).map(str::to_owned);
+    assert_eq!(net(&fs::read_to_string(bed.path("runtime")).unwrap()), net(&host));
+    assert_eq!(net(&fs::read_to_string(bed.path("after")).unwrap()), net(&host));
+}
+
+fn hooks_have_their_own_environment_only(runtime: &Runtime) {
+    let bed = Bed::new(runtime);
+    let script = format!("/usr/bin/env > {}", bed.path("notes").display());
+    hooks(&bed, json!({"createRuntime": [{"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["ONE=1", "TWO=2"]}]}));
+    bed.arguments(&["true"]);
+    let mut command = bed.command(&["run", bed.id()]);
+    command.env("HOST_SECRET", "leaked");
+    crate::bed::Said::of(command).ok();
+    let seen = notes(&bed);
+    assert!(seen.contains("ONE=1\n") && seen.contains("TWO=2\n") && !seen.contains("HOST_SECRET"), "{seen}");
+}
+
+fn hooks_have_their_arguments(runtime: &Runtime) {
+    let bed = Bed::new(runtime);
+    let path = bed.path("hook");
+    fs::write(&path, format!("#!/bin/sh\nfor i in \"$@\"; do echo \"$i\" >> {}; done\n", bed.path("notes").display())).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    hooks(&bed, json!({"createRuntime": [{"path": path, "args": ["name", "a b", "", "*"]}]}));
+    bed.run("true").ok();
+    assert_eq!(notes(&bed), "a b\n\n*\n");
+}
+
+fn hooks_of_a_kind_run_in_order(runtime: &Runtime) {
+    let bed = Bed::new(runtime);
+    hooks(&bed, json!({"createRuntime": [noting(&bed, "1"), noting(&bed, "2"), noting(&bed, "3")]}));
+    bed.run("true").ok();
+    assert_eq!(notes(&bed), "1\n2\n3\n");
+}
+
+const FAILING: &str = "cat > /dev/null; echo from the hook >&2; exit 5";
+
+/// A hook of this kind fails before the program runs: nothing ran, nothing stays, and what was to come did not.
+fn assert_ends_creation(bed: &Bed, kind: &str) {
+    let failing = json!({"path": "/bin/sh", "args": ["sh", "-c", FAILING], "env": ["PATH=/bin"]});
+    hooks(bed, json!({kind: [failing, noting(bed, "second")], "poststart": [noting(bed, "poststart")]}));
+    let said = bed.run("echo ran").refused();
+    assert!(said.contains("hook"), "{said}");
+    assert_eq!(notes(bed), "", "no hook comes after it");
+    bed.assert_nothing_left();
+}
+
+fn a_failing_hook_before_the_start_ends_the_creation(runtime: &Runtime) {
+    assert_ends_creation(&Bed::new(runtime), "createRuntime");
+    assert_ends_creation(&Bed::new(runtime), "prestart");
+}
+
+fn a_failing_create_container_hook_ends_the_creation(runtime: &Runtime) {
+    assert_ends_creation(&Bed::new(runtime), "createContainer");
+}
+
+fn a_failing_start_container_hook_ends_the_start(runtime: &Runtime) {
+    let bed = Bed::new(runtime);
+    let failing = json!({"path": "/bin/sh", "args": ["sh", "-c", FAILING], "env": ["PATH=/bin"]});
+    hooks(&bed, json!({"startContainer": [failing]}));
+    let said = bed.run("echo ran > /ran");
+    assert!(!said.status.success(), "{said:?}");
+    assert!(!bed.root("ran").exists());
+    bed.assert_nothing_left();
+}
+
+fn a_failing_poststart_hook_is_told(runtime: &Runtime) {
+    let bed = Bed::new(runtime);
+    if bed.differs(Difference::PoststartAtCreate) {
+        return;
+    }
+    hooks(&bed, json!({"poststart": [{"path": "/bin/sh", "args": ["sh", "-c", FAILING]}]}));
+    bed.arguments(&["sleep", "1000"]).create();
+    let said = bed.call(&["start", bed.id()]);
+    assert!(!said.err.is_empty() || bed.differs(Difference::SilentPoststart), "{said:?}");
+}
+
+fn a_hook_need_not_read_its_input(runtime: &Runtime) {
+    let bed = Bed::new(runtime);
+    if bed.differs(Difference::HookWithoutReading) {
+        return;
+    }
+    bed.configure(|config| config["annotations"] = json!({"long": "x".repeat(200_000)}));
+    let quick = json!([{"path": "/bin/true"}]);
+    hooks(&bed, json!({"createRuntime": quick, "createContainer": quick, "poststart": quick, "poststop": quick}));
+    assert_eq!(bed.run("echo ran").line(), "ran", "a pipe that is full, or closed, is no failure of the hook");
+}
+
+fn a_failing_poststop_hook_does_not_stop_the_deletion(runtime: &Runtime) {
+    let bed = Bed::new(runtime);
+    hooks(&bed, json!({"poststop": [{"path": "/bin/sh", "args": ["sh", "-c", FAILING]}, noting(&bed, "second")]}));
+    bed.sleeping();
+    bed.end();
+    let _logged_but_not_fatal = bed.delete();
+    let expected = if bed.differs(Difference::StopsAtPoststop) { "" } else { "second\n" };
+    assert_eq!(notes(&bed), expected, "the next one runs nevertheless");
+    bed.assert_nothing_left();
+}
+
+fn a_hook_that_takes_too_long_is_ended(runtime: &Runtime) {
+    let bed = Bed::new(runtime);
+    hooks(&bed, json!({"createRuntime": [{"path": "/bin/sleep", "args": ["sleep", "100"], "timeout": 1}]}));
+    let begun = Instant::now();
+    let said = bed.run("echo ran").refused();
+    assert!(begun.elapsed().as_secs() < 20, "it waited for the hook: {said}");
+    bed.assert_nothing_left();
+    assert_eq!(bed.config()["hooks"]["createRuntime"][0]["timeout"], 1);
+    hooks(&bed, json!({"createRuntime": [{"path": "/bin/true", "timeout": 0}]}));
+    let said = bed.run("true");
+    assert!(!said.status.success() || bed.differs(Difference::HookTimeoutZero), "a time limit is more than nothing: {said:?}");
+}
+
+fn a_missing_hook_is_an_error(runtime: &Runtime) {
+    let bed = Bed::new(runtime);
+    hooks(&bed, json!({"createRuntime": [{"path": "/no/such/hook"}]}));
+    let said = bed.run("true").refused();
+    assert!(said.contains("hook"), "{said}");
+    bed.assert_nothing_left();
+}
+
+fn a_relative_hook_is_refused(runtime: &Runtime) {
+    let bed = Bed::new(runtime);
+    hooks(&bed, json!({"createRuntime": [{"path": "sh", "args": ["sh", "-c", "true"]}]}));
+    let said = bed.run("true");
+    assert!(!said.status.success() || bed.differs(Difference::RelativeHook), "{said:?}");
+    bed.assert_nothing_left();
+}
+
+fn hooks_see_the_root_before_the_program_runs(runtime: &Runtime) {
+    let bed = Bed::new(runtime);
+    let script = format!("grep -c devpts /proc/self/mountinfo >> {}", bed.path("notes").display());
+    hooks(&bed, json!({"createContainer": [{"path": "/bin/sh", "args": ["sh", "-c", script]}]}));
+    bed.run("true").ok();
+    assert!(notes(&bed).trim().parse::<u32>().is_ok_and(|count| count >= 1), "mounts are made: {}", notes(&bed));
+}
+
+fn a_hook_can_enter_the_network(runtime: &Runtime) {
+    let bed = Bed::new(runtime);
+    let script =
+        "pid=$(sed 's/.*\"pid\": *\\([0-9]*\\).*/\\1/' | tail -n 1); nsenter -t $pid -n sh -c 'echo 1 > /proc/sys/net/ipv4/ip_forward'";
+    let flat = format!("tr -d '\\n' | ({script})");
+    hooks(&bed, json!({"createRuntime": [{"path": "/bin/sh", "args": ["sh", "-c", flat], "env": ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"]}]}));
+    assert_eq!(bed.run("cat /proc/sys/net/ipv4/ip_forward").line(), "1", "an engine's hook makes the network like this");
+}

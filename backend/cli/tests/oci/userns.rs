@@ -1,0 +1,163 @@
+//! User namespaces with mappings: who the container is outside, what it may own, and what it may not reach.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+
+use belljar_testbed::process::status_field;
+use serde_json::json;
+
+use crate::bed::{Bed, Runtime, own_by};
+use crate::differences::Difference;
+
+/// The first id outside, of a container with a user namespace of its own.
+pub(crate) const FIRST: u32 = 200_000;
+/// How many ids it has.
+pub(crate) const COUNT: u32 = 65_536;
+
+sentences! {
+    root_inside_is_nobody_outside, mappings_are_as_written, files_made_inside_belong_to_the_mapped_owner, exec_is_in_the_user_namespace,
+    the_usual_mounts_work_in_a_user_namespace, a_terminal_works_in_a_user_namespace, devices_work_in_a_user_namespace,
+    an_id_outside_the_mapping_is_refused, mappings_without_a_namespace_are_refused, a_namespace_without_mappings_is_refused,
+    mappings_that_overlap_are_refused, several_ranges_are_mapped, a_mount_can_be_idmapped, limits_hold_in_a_user_namespace,
+    hooks_and_deletion_work_with_a_user_namespace,
+}
+
+fn root_inside_is_nobody_outside(runtime: &Runtime) {
+    let bed = Bed::new(runtime);
+    bed.user_namespace().script("id -u; exec sleep 1000").create().start().wait_output("0\n");
+    let outside = status_field(bed.pid(), "Uid").unwrap();
+    assert_eq!(outside, "200000\t200000\t200000\t200000");
+}
+
+fn mappings_are_as_written(runtime: &Runtime) {
+    let bed = Bed::new(runtime);
+    bed.user_namespace();
+    let map = bed.run("cat /proc/self/uid_map /proc/self/gid_map | tr -s ' '").ok();
+    assert_eq!(map, " 0 200000 65536\n 0 200000 65536\n");
+}
+
+fn files_made_inside_belong_to_the_mapped_owner(runtime: &Runtime) {
+    let bed = Bed::new(runtime);
+    bed.user_namespace();
+    bed.run("touch /new; chown 5:6 /new").ok();
+    let made = fs::metadata(bed.root("new")).unwrap();
+    assert_eq!((made.uid(), made.gid()), (FIRST + 5, FIRST + 6));
+}
+
+fn exec_is_in_the_user_namespace(runtime: &Runtime) {
+    let bed = Bed::new(runtime);
+    bed.user_namespace().sleeping();
+    assert_eq!(bed.exec("id -u; tr -s ' ' < /proc/self/uid_map; hostname").ok(), "0\n 0 200000 65536\nbed\n");
+    assert_eq!(bed.exec_with(&["--user", "1000:1000"], "id -u").line(), "1000");
+}
+
+fn the_usual_mounts_work_in_a_user_namespace(runtime: &Runtime) {
+    let bed = Bed::new(runtime);
+    bed.user_namespace();
+    let said = bed.run("for i in /proc /dev /dev/pts /dev/shm /dev/mqueue /sys; do grep -q \" $i \" /proc/self/mountinfo || echo not $i; done; echo x > /dev/shm/x && echo wrote").line();
+    assert_eq!(said, "wrote");
+}
+
+fn a_terminal_works_in_a_user_namespace(runtime: &Runtime) {
+    let bed = Bed::new(runtime);
+    bed.user_namespace().configure(|config| config["process"]["terminal"] = json!(true));
+    bed.script("tty; stat -c 'owner %u' $(tty); echo again > /dev/console; sleep 1000");
+    let console = crate::bed::console::Console::listen(&bed);
+    bed.try_create(&["--console-socket", console.path()]).ok();
+    let mut terminal = console.accept();
+    bed.start();
+    terminal.hear("/dev/pts/0");
+    terminal.hear("owner 0");
+    terminal.hear("again");
+}
+
+fn devices_work_in_a_user_namespace(runtime: &Runtime) {
+    let bed = Bed::new(runtime);
+    bed.user_namespace();
+    let said =
+        bed.run("echo x > /dev/null && head -c 4 /dev/zero | wc -c && head -c 4 /dev/urandom | wc -c; test -c /dev/tty && echo tty").ok();
+    assert_eq!(said, "4\n4\ntty\n");
+    // A node of its own would be of no use in a user namespace, and cannot be made.
+    assert!(!bed.run("mknod /tmp/node c 1 3").status.success());
+}
+
+fn an_id_outside_the_mapping_is_refused(runtime: &Runtime) {
+    let bed = Bed::new(runtime);
+    bed.user_namespace().configure(|config| config["process"]["user"]["uid"] = json!(COUNT));
+    bed.run("id").refused();
+    bed.assert_nothing_left();
+}
+
+fn mappings_without_a_namespace_are_refused(runtime: &Runtime) {
+    let bed = Bed::new(runtime);
+    bed.configure(|config| {
+        config["linux"]["uidMappings"] = json!([{"containerID": 0, "hostID": FIRST, "size": COUNT}]);
+        config["linux"]["gidMappings"] = json!([{"containerID": 0, "hostID": FIRST, "size": COUNT}]);
+    });
+    let said = bed.run("true");
+    assert!(!said.status.success() || bed.differs(Difference::NeedlessMappings), "{said:?}");
+}
+
+fn a_namespace_without_mappings_is_refused(runtime: &Runtime) {
+    let bed = Bed::new(runtime);
+    bed.configure(|config| config["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "user"})));
+    let said = bed.run("true");
+    assert!(!said.status.success(), "{said:?}");
+}
+
+fn mappings_that_overlap_are_refused(runtime: &Runtime) {
+    let bed = Bed::new(runtime);
+    bed.user_namespace().configure(|config| {
+        let one = json!({"containerID": 0, "hostID": FIRST, "size": 10});
+        config["linux"]["uidMappings"] = json!([one, one]);
+    });
+    bed.run("true").refused();
+    bed.assert_nothing_left();
+}
+
+fn several_ranges_are_mapped(runtime: &Runtime) {
+    let bed = Bed::new(runtime);
+    bed.user_namespace().configure(|config| {
+        let ranges = json!([
+            {"containerID": 0, "hostID": FIRST, "size": 10}, {"containerID": 1000, "hostID": 300_000, "size": 5},
+        ]);
+        config["linux"]["uidMappings"] = ranges.clone();
+        config["linux"]["gidMappings"] = ranges;
+    });
+    assert_eq!(bed.run("tr -s ' ' < /proc/self/uid_map").ok(), " 0 200000 10\n 1000 300000 5\n");
+}
+
+fn a_mount_can_be_idmapped(runtime: &Runtime) {
+    let bed = Bed::new(runtime);
+    if bed.differs(Difference::NoIdmap) {
+        return;
+    }
+    fs::create_dir(bed.path("shared")).unwrap();
+    fs::write(bed.path("shared/file"), "text").unwrap();
+    own_by(&bed.path("shared"), 1000);
+    let map = json!([{"containerID": 0, "hostID": FIRST, "size": COUNT}]);
+    bed.user_namespace().mount(json!({
+        "destination": "/shared", "type": "bind", "source": bed.path("shared"), "options": ["bind"], "uidMappings": map, "gidMappings": map,
+    }));
+    // What is 1000 on the disk is 1000 inside, and what the container writes is on the disk what it is inside.
+    assert_eq!(bed.run("stat -c %u /shared/file; touch /shared/new; chown 7:7 /shared/new").ok(), "1000\n");
+    assert_eq!(fs::metadata(bed.path("shared/new")).unwrap().uid(), 7);
+}
+
+fn limits_hold_in_a_user_namespace(runtime: &Runtime) {
+    let bed = Bed::new(runtime);
+    bed.user_namespace().configure(|config| config["linux"]["resources"]["memory"] = json!({"limit": 67_108_864}));
+    bed.sleeping();
+    assert_eq!(bed.limit(("memory", "memory.limit_in_bytes"), "memory.max"), "67108864");
+}
+
+fn hooks_and_deletion_work_with_a_user_namespace(runtime: &Runtime) {
+    let bed = Bed::new(runtime);
+    let note = bed.path("note");
+    bed.user_namespace().configure(|config| {
+        config["hooks"] = json!({"createRuntime": [{"path": "/bin/sh", "args": ["sh", "-c", format!("id -u > {}", note.display())]}]});
+    });
+    bed.run("true").ok();
+    assert_eq!(fs::read_to_string(note).unwrap(), "0\n", "a hook of the runtime runs as the host's root");
+    bed.assert_nothing_left();
+}

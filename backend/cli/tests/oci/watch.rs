@@ -1,0 +1,185 @@
+//! What is asked of a container that runs: pause, resume, ps, list, events, update.
+
+use std::fs;
+use std::io::Write;
+use std::process::Stdio;
+
+use belljar_testbed::process::pids;
+use serde_json::{Value, json};
+
+use crate::bed::{Bed, Runtime, Said};
+use crate::differences::Difference;
+
+sentences! {
+    pause_stops_and_resume_continues, a_second_pause_and_a_second_resume_are_refused, a_paused_container_can_be_killed,
+    ps_lists_every_process, ps_tells_pids_as_json, list_shows_containers_of_this_root_only, list_tells_json_and_ids,
+    events_tell_statistics, update_changes_limits_from_options, update_reads_a_document, update_reads_standard_input,
+    update_refuses_what_is_not_a_limit, a_stopped_container_is_not_paused, updates_leave_other_limits,
+}
+
+fn pause_stops_and_resume_continues(runtime: &Runtime) {
+    let bed = Bed::new(runtime);
+    bed.script("while :; do echo x; sleep 0.01; done").create().start().wait_output("x");
+    bed.call(&["pause", bed.id()]).ok();
+    assert_eq!(bed.status(), "paused");
+    let before = bed.output();
+    bed.state();
+    assert_eq!(bed.output(), before, "nothing runs");
+    bed.call(&["resume", bed.id()]).ok();
+    assert_eq!(bed.status(), "running");
+    bed.wait_output(&format!("{before}x"));
+}
+
+fn a_second_pause_and_a_second_resume_are_refused(runtime: &Runtime) {
+    let bed = Bed::new(runtime);
+    bed.sleeping();
+    if !bed.differs(Difference::LooseResume) {
+        bed.call(&["resume", bed.id()]).refused();
+    }
+    bed.call(&["pause", bed.id()]).ok();
+    if !bed.differs(Difference::LooseResume) {
+        bed.call(&["pause", bed.id()]).refused();
+    }
+    assert_eq!(bed.status(), "paused");
+}
+
+fn a_stopped_container_is_not_paused(runtime: &Runtime) {
+    let bed = Bed::new(runtime);
+    bed.sleeping().end();
+    bed.call(&["pause", bed.id()]).refused();
+}
+
+fn a_paused_container_can_be_killed(runtime: &Runtime) {
+    let bed = Bed::new(runtime);
+    bed.sleeping();
+    bed.call(&["pause", bed.id()]).ok();
+    bed.call(&["delete", "--force", bed.id()]).ok();
+    bed.assert_nothing_left();
+}
+
+fn of_container(bed: &Bed) -> Vec<i32> {
+    let named = |pid: &i32| fs::read_to_string(format!("/proc/{pid}/cgroup")).is_ok_and(|cgroup| cgroup.contains(bed.id()));
+    pids().into_iter().filter(named).collect()
+}
+
+fn ps_lists_every_process(runtime: &Runtime) {
+    let bed = Bed::new(runtime);
+    bed.script("sleep 1001 & sleep 1002 & echo ready; exec sleep 1000").create().start().wait_output("ready");
+    let said = bed.call(&["ps", bed.id()]).ok();
+    for pid in of_container(&bed) {
+        assert!(said.contains(&pid.to_string()), "{pid} is not in {said}");
+    }
+    if !bed.differs(Difference::PsTable) {
+        assert!(said.lines().next().is_some_and(|head| head.contains("PID") && head.contains("CMD")), "{said}");
+        assert!(said.contains("sleep 1001"), "{said}");
+    }
+}
+
+fn ps_tells_pids_as_json(runtime: &Runtime) {
+    let bed = Bed::new(runtime);
+    bed.script("sleep 1001 & echo ready; exec sleep 1000").create().start().wait_output("ready");
+    let said = bed.call(&["ps", "--format", "json", bed.id()]).ok();
+    let mut listed: Vec<i32> = serde_json::from_str(&said).expect("a list of numbers");
+    listed.sort_unstable();
+    let mut expected = of_container(&bed);
+    expected.sort_unstable();
+    assert_eq!(listed, expected);
+    bed.call(&["ps", "--format", "xml", bed.id()]).refused();
+}
+
+fn list_shows_containers_of_this_root_only(runtime: &Runtime) {
+    let (bed, other) = (Bed::new(runtime), Bed::new(runtime));
+    bed.sleeping();
+    other.sleeping();
+    let said = bed.call(&["list"]).ok();
+    let line = said.lines().find(|line| line.starts_with(bed.id())).unwrap_or_else(|| panic!("{said}"));
+    assert!(line.contains("running") && line.contains(&bed.pid().to_string()), "{said}");
+    assert!(said.lines().next().is_some_and(|head| ["PID", "STATUS", "BUNDLE"].iter().all(|word| head.contains(word))), "{said}");
+    assert!(!said.contains(other.id()), "{said}");
+}
+
+fn list_tells_json_and_ids(runtime: &Runtime) {
+    let bed = Bed::new(runtime);
+    assert_eq!(bed.call(&["list", "--quiet"]).ok(), "", "nothing yet, not even the folder");
+    bed.sleeping();
+    assert_eq!(bed.call(&["list", "--quiet"]).line(), bed.id());
+    let said: Value = serde_json::from_str(&bed.call(&["list", "--format", "json"]).ok()).expect("JSON");
+    assert_eq!((&said[0]["id"], &said[0]["status"], &said[0]["pid"]), (&json!(bed.id()), &json!("running"), &json!(bed.pid())));
+}
+
+fn events_tell_statistics(runtime: &Runtime) {
+    let bed = Bed::new(runtime);
+    if bed.differs(Difference::NoEvents) {
+        return;
+    }
+    bed.sleeping();
+    let said: Value = serde_json::from_str(&bed.call(&["events", "--stats", bed.id()]).ok()).expect("JSON");
+    assert_eq!((&said["type"], &said["id"]), (&json!("stats"), &json!(bed.id())));
+    assert!(said["data"]["memory"]["usage"]["usage"].as_u64().is_some_and(|bytes| bytes > 0), "{said}");
+    assert_eq!(said["data"]["pids"]["current"], 1);
+    assert!(said["data"]["cpu"]["usage"]["total"].as_u64().is_some_and(|time| time > 0), "{said}");
+}
+
+/// The container's limit of memory, in bytes.
+fn memory(bed: &Bed) -> String {
+    bed.limit(("memory", "memory.limit_in_bytes"), "memory.max")
+}
+
+fn update_changes_limits_from_options(runtime: &Runtime) {
+    let bed = Bed::new(runtime);
+    bed.sleeping();
+    let quota = ["--cpu-period", "50000", "--cpu-quota", "25000", "--cpu-share", "512"];
+    let update = [&["update", "--memory", "67108864", "--pids-limit", "77"], &quota[..], &[bed.id()]].concat();
+    bed.call(&update).ok();
+    assert_eq!(memory(&bed), "67108864");
+    assert_eq!(bed.limit(("pids", "pids.max"), "pids.max"), "77");
+    if fs::exists("/sys/fs/cgroup/cpu").unwrap() {
+        assert_eq!(bed.limit(("cpu", "cpu.cfs_quota_us"), ""), "25000");
+        assert_eq!(bed.limit(("cpu", "cpu.cfs_period_us"), ""), "50000");
+        assert_eq!(bed.limit(("cpu", "cpu.shares"), ""), "512");
+    }
+}
+
+fn update_reads_a_document(runtime: &Runtime) {
+    let bed = Bed::new(runtime);
+    bed.sleeping();
+    fs::write(bed.path("resources"), json!({"memory": {"limit": 73_400_320}, "pids": {"limit": 55}}).to_string()).unwrap();
+    bed.call(&["update", "--resources", bed.path("resources").to_str().unwrap(), bed.id()]).ok();
+    assert_eq!((memory(&bed).as_str(), bed.limit(("pids", "pids.max"), "pids.max").as_str()), ("73400320", "55"));
+}
+
+fn update_reads_standard_input(runtime: &Runtime) {
+    let bed = Bed::new(runtime);
+    bed.sleeping();
+    let mut command = bed.command(&["update", "--resources", "-", bed.id()]);
+    let mut child = command.stdin(Stdio::piped()).spawn().expect("the runtime starts");
+    child.stdin.take().unwrap().write_all(json!({"memory": {"limit": 75_497_472}}).to_string().as_bytes()).unwrap();
+    assert!(child.wait().unwrap().success());
+    assert_eq!(memory(&bed), "75497472");
+}
+
+fn update_refuses_what_is_not_a_limit(runtime: &Runtime) {
+    let bed = Bed::new(runtime);
+    bed.configure(|config| config["linux"]["resources"]["memory"] = json!({"limit": 67_108_864})).sleeping();
+    assert!(!bed.call(&["update", "--memory", "lots", bed.id()]).status.success() || bed.differs(Difference::LooseNumbers));
+    fs::write(bed.path("resources"), "{\"memory\": 5}").unwrap();
+    let document = bed.path("resources");
+    assert!(
+        !bed.call(&["update", "--resources", document.to_str().unwrap(), bed.id()]).status.success()
+            || bed.differs(Difference::LooseNumbers)
+    );
+    let said: Said = bed.call(&["update", "--resources", "/no/such/document", bed.id()]);
+    said.refused();
+    assert_eq!(memory(&bed), "67108864");
+}
+
+fn updates_leave_other_limits(runtime: &Runtime) {
+    let bed = Bed::new(runtime);
+    bed.configure(|config| {
+        config["linux"]["resources"]["memory"] = json!({"limit": 67_108_864});
+        config["linux"]["resources"]["pids"] = json!({"limit": 66});
+    });
+    bed.sleeping();
+    bed.call(&["update", "--pids-limit", "44", bed.id()]).ok();
+    assert_eq!((memory(&bed).as_str(), bed.limit(("pids", "pids.max"), "pids.max").as_str()), ("67108864", "44"));
+}
