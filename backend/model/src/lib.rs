@@ -19,6 +19,7 @@ pub mod namespace;
 pub mod overlay;
 pub mod plan;
 pub mod process;
+pub mod recorded;
 pub mod signal;
 pub mod size;
 pub mod token;

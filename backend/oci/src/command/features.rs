@@ -1,5 +1,7 @@
 //! `features`: what this runtime understands, in the specification's words (runtime-spec, *Features Structure*).
 
+use belljar_runtime::seccomp::arch::Arch;
+use belljar_runtime::seccomp::profile;
 use serde_json::{Value, json};
 
 use super::{Call, Command, DONE, Error, print};
@@ -87,11 +89,11 @@ fn features() -> Value {
             "cgroup": {"v1": true, "v2": true, "systemd": true, "systemdUser": false, "rdma": true},
             "seccomp": {
                 "enabled": true,
-                "actions": [0],
-                "operators": [0],
-                "archs": [0],
-                "knownFlags": [0],
-                "supportedFlags": [0],
+                "actions": profile::ACTIONS,
+                "operators": profile::OPERATORS,
+                "archs": Arch::NATIVE.family().map(Arch::name).collect::<Vec<_>>(),
+                "knownFlags": profile::FLAGS,
+                "supportedFlags": profile::FLAGS,
             },
             "apparmor": {"enabled": true},
             "selinux": {"enabled": true},

@@ -34,7 +34,7 @@ pub struct Linux {
     pub devices: Vec<Device>,
     /// The filter of system calls.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub seccomp: Option<serde_json::Value>,
+    pub seccomp: Option<belljar_runtime::seccomp::Profile>,
     /// How mounts of the root spread.
     #[serde(default, deserialize_with = "no_word", skip_serializing_if = "Option::is_none")]
     pub rootfs_propagation: Option<Propagation>,

@@ -17,10 +17,10 @@ use std::path::{Path, PathBuf};
 
 use belljar_model::Invalid;
 use belljar_model::namespace::Kind;
-use belljar_runtime::Spec;
 use belljar_runtime::spec::{First, Keyring, Source, Start};
+use belljar_runtime::{Spec, seccomp};
 
-use crate::document::Document;
+use crate::document::{Document, Linux};
 
 pub use process::{Caller, process};
 
@@ -73,7 +73,8 @@ pub fn translate(document: &Document, request: &Request<'_>) -> Result<Translati
     let caller = Caller { keyring: request.keyring, preserved_descriptors: request.preserved_descriptors };
     let mut process = process(wanted, "process", &caller, &mut warnings)?;
     process.personality = process::personality(linux)?;
-    process.seccomp = linux.seccomp.clone().map(|_| belljar_runtime::seccomp::Choice::Default);
+    process.seccomp = linux.seccomp.clone().map(seccomp::Choice::of);
+    warnings.extend(filter_warnings(linux, &process.capabilities.bounding)?);
     let spec = Spec {
         id: request.id.to_owned(),
         attempt: 0,
@@ -100,6 +101,13 @@ pub fn translate(document: &Document, request: &Request<'_>) -> Result<Translati
     };
     refuse_what_is_missing(document, &own)?;
     Ok(Translation { spec, warnings })
+}
+
+/// What of the filter's profile nobody here knows. A profile that makes no sense is refused here, before anything is made.
+fn filter_warnings(linux: &Linux, bounding: &[String]) -> Result<Vec<String>, Invalid> {
+    let Some(profile) = &linux.seccomp else { return Ok(Vec::new()) };
+    profile.load_flags()?;
+    Ok(profile.rules(&seccomp::Context::here(bounding.iter().map(String::as_str)))?.warnings)
 }
 
 /// The folder of the root file system.

@@ -5,7 +5,7 @@
 
 use std::ffi::CString;
 use std::fs::File;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Instant;
 
 use belljar_linux::error::Context;
@@ -16,6 +16,7 @@ use rustix::io::Errno;
 
 use super::{Report, Streams, Word, cgroup, init, tree};
 use crate::plan::Plan;
+use crate::seccomp::{Listener, Prepared};
 use crate::spec::User;
 use crate::step::process::First;
 use crate::step::{CgroupStep, ProcessStep, Step};
@@ -44,6 +45,7 @@ pub(super) fn run(plan: &Plan, born: usize, inherited: Inherited) -> ! {
         tree: tree::Inside::default(),
         keep: rustix::thread::CapabilitySet::empty(),
         identity: None,
+        made: Vec::new(),
     };
     let mut turn = Place::Outside;
     for (index, step) in plan.steps.iter().enumerate().skip(born + 1) {
@@ -71,6 +73,8 @@ struct Inside {
     tree: tree::Inside,
     keep: rustix::thread::CapabilitySet,
     identity: Option<Identity>,
+    /// What the step at hand made for the outside.
+    made: Vec<OwnedFd>,
 }
 
 /// What is executed at the end.
@@ -89,8 +93,10 @@ impl Inside {
         }
     }
 
-    fn report(&self, report: &Report) {
-        if fd::send(&self.socket, &report.encode(), &[]).is_err() {
+    fn report(&mut self, report: &Report) {
+        let made = std::mem::take(&mut self.made);
+        let made: Vec<_> = made.iter().map(AsFd::as_fd).collect();
+        if fd::send(&self.socket, &report.encode(), &made).is_err() {
             process::exit_now(1);
         }
     }
@@ -141,7 +147,7 @@ impl Inside {
             ProcessStep::EnterWorkdir(path) => self.enter_workdir(path),
             ProcessStep::ForbidNewPrivileges => process::forbid_new_privileges(),
             ProcessStep::CloseDescriptors => fd::close_on_exec_from(3),
-            ProcessStep::LoadSeccomp(choice) => seccomp::load_program(&choice.program()),
+            ProcessStep::LoadSeccomp(filter) => self.load_filter(filter),
             _ => Err(super::misplaced(step.verb(), &step.object())),
         }
     }
@@ -186,8 +192,26 @@ impl Inside {
         if inside { Ok(()) } else { Err(Error::new("enter", path, Errno::XDEV)) }
     }
 
+    /// A listener goes outside with the report. Where somebody further out listens to us already, or the kernel is too old for
+    /// a flag, the container gets its filter all the same, and nothing is recorded.
+    fn load_filter(&mut self, filter: &Prepared) -> Result<()> {
+        let strict = match &filter.listener {
+            Listener::None => return seccomp::load(&filter.program, filter.flags),
+            Listener::Agent { .. } => None,
+            Listener::Recorder { strict, .. } => Some(strict),
+        };
+        match (seccomp::load_with_listener(&filter.program, filter.flags), strict) {
+            (Ok(listener), _) => {
+                self.made.push(listener);
+                Ok(())
+            }
+            (Err(Error { errno: Errno::BUSY | Errno::INVAL, .. }), Some(strict)) => seccomp::load(strict, filter.flags),
+            (Err(error), _) => Err(error),
+        }
+    }
+
     /// Becomes the program; returns only the reason why not.
-    fn exec(&self, index: usize, program: &Program<'_>) -> Error {
+    fn exec(&mut self, index: usize, program: &Program<'_>) -> Error {
         match self.prepare_exec(program) {
             Ok((candidates, arguments, environment)) => {
                 // The death of the monitor from here on is the supervisor's to notice: containers outlive it.

@@ -40,6 +40,8 @@ pub struct Started {
     pub pid: i32,
     /// A descriptor that means it and nobody else.
     pub pidfd: OwnedFd,
+    /// What receives the calls that its filter does not answer itself.
+    pub listener: Option<OwnedFd>,
 }
 
 /// Carries the plan out. On failure everything that was made is undone before this returns, and the record's `failure` says
@@ -147,7 +149,7 @@ impl<'a> Outside<'a> {
             Cloned::Parent { pid, pidfd } => {
                 // Dropped here: the other end of the outputs must end when the container's processes do.
                 drop(streams);
-                self.child = Some(Started { pid, pidfd });
+                self.child = Some(Started { pid, pidfd, listener: None });
                 self.socket = Some(ours);
                 Ok(())
             }
@@ -191,10 +193,11 @@ impl<'a> Outside<'a> {
         let mut message = [0; super::CAUSE_BYTES_MAX + 64];
         loop {
             let socket = self.socket.as_ref().ok_or_else(|| (index, told(&no_child())))?;
-            let (length, _passed) = fd::receive(socket, &mut message).map_err(|error| (index, told(&error)))?;
+            let (length, passed) = fd::receive(socket, &mut message).map_err(|error| (index, told(&error)))?;
             match Report::decode(&message[..length]) {
                 Some(Report { index, took_nsec, outcome: Word::Done(note) }) => {
                     self.tree.note = Some(note);
+                    self.keep(index, passed);
                     self.done(index, took_nsec);
                     return Ok(());
                 }
@@ -209,6 +212,14 @@ impl<'a> Outside<'a> {
                 }
                 None => return Err((index, self.how_it_died())),
             }
+        }
+    }
+
+    /// What a step inside made for us.
+    fn keep(&mut self, index: usize, passed: Vec<OwnedFd>) {
+        let loaded = matches!(self.plan.steps.get(index), Some(Step::Process(ProcessStep::LoadSeccomp(_))));
+        if let Some(child) = self.child.as_mut().filter(|_| loaded) {
+            child.listener = passed.into_iter().next();
         }
     }
 

@@ -91,7 +91,7 @@ pub fn make(spec: &Spec, facts: &Facts) -> Result<Plan, Invalid> {
     steps.add(tree.inside);
     steps.add(tree.pivot);
     steps.add(process::surroundings(spec));
-    steps.add(process::privileges(spec));
+    steps.add(process::privileges(spec)?);
     Ok(Plan { steps: steps.list })
 }
 

@@ -1,9 +1,13 @@
 //! The order of the steps of the process, once it has its tree: names, outputs, then privileges go, each when it was last
 //! needed.
 
+use std::sync::Arc;
+
+use belljar_model::Invalid;
 use belljar_model::namespace::Kind;
 
 use super::is_new;
+use crate::seccomp::{self, Prepared};
 use crate::spec::{Process, Spec};
 use crate::step::ProcessStep;
 
@@ -26,7 +30,7 @@ pub(super) fn surroundings(spec: &Spec) -> Vec<ProcessStep> {
 
 /// Each privilege goes when it was last needed: dropping from the bounding set needs `SETPCAP`, changing the user needs
 /// `SETUID`; the filter comes last, so that it need not allow what we still do.
-pub(super) fn privileges(spec: &Spec) -> Vec<ProcessStep> {
+pub(super) fn privileges(spec: &Spec) -> Result<Vec<ProcessStep>, Invalid> {
     let process = &spec.process;
     let mut steps = vec![
         ProcessStep::MakeWorkdir(process.workdir.clone()),
@@ -39,7 +43,13 @@ pub(super) fn privileges(spec: &Spec) -> Vec<ProcessStep> {
         steps.push(ProcessStep::ForbidNewPrivileges);
     }
     steps.push(ProcessStep::CloseDescriptors);
-    steps.extend(process.seccomp.clone().map(ProcessStep::LoadSeccomp));
+    steps.extend(filter(process)?.map(ProcessStep::LoadSeccomp));
     steps.push(ProcessStep::Exec { arguments: process.arguments.clone(), environment: process.environment.clone(), first: spec.first });
-    steps
+    Ok(steps)
+}
+
+/// Compiled here, before anything is made: a profile that cannot be is refused by its field.
+fn filter(process: &Process) -> Result<Option<Arc<Prepared>>, Invalid> {
+    let Some(choice) = &process.seccomp else { return Ok(None) };
+    seccomp::for_process(choice, &process.capabilities.bounding).map(Some)
 }

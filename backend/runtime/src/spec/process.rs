@@ -182,7 +182,7 @@ impl Process {
             umask: None,
             capabilities: Capabilities::only(&super::DEFAULT_CAPABILITIES),
             no_new_privileges: true,
-            seccomp: Some(seccomp::Choice::Default),
+            seccomp: Some(seccomp::Choice::default()),
             rlimits: Vec::new(),
             oom_score_adj: None,
             scheduler: None,

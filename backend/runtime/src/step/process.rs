@@ -55,7 +55,7 @@ pub enum ProcessStep {
     /// No descriptor of ours reaches the program.
     CloseDescriptors,
     /// Loads the filter of system calls.
-    LoadSeccomp(seccomp::Choice),
+    LoadSeccomp(std::sync::Arc<seccomp::Prepared>),
     /// Becomes the program.
     Exec {
         /// Its arguments, its name first.
@@ -127,7 +127,7 @@ impl ProcessStep {
             ProcessStep::EnterWorkdir(path) => path.clone(),
             ProcessStep::ForbidNewPrivileges => "new privileges".into(),
             ProcessStep::CloseDescriptors => "every descriptor but 0, 1, 2 on exec".into(),
-            ProcessStep::LoadSeccomp(choice) => format!("seccomp filter ({choice})"),
+            ProcessStep::LoadSeccomp(filter) => format!("seccomp filter ({filter})"),
             ProcessStep::Exec { arguments, first: First::Program, .. } => program(arguments).to_owned(),
             ProcessStep::Exec { arguments, first: First::Init, .. } => format!("{} below a minimal init", program(arguments)),
         }
