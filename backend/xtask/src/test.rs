@@ -4,6 +4,7 @@
 mod browser;
 mod counts;
 mod packages;
+mod sanitizer;
 mod suite;
 
 use std::process::ExitCode;
@@ -25,18 +26,21 @@ pub(crate) enum Error {
     #[error(transparent)]
     Suite(#[from] suite::Error),
     #[error(transparent)]
+    Sanitizer(#[from] sanitizer::Error),
+    #[error(transparent)]
     Browser(#[from] browser::Error),
 }
 
 /// A stage's name, and what it does.
 type Stage = (&'static str, fn() -> Result<Counts, Error>);
 
-const STAGES: [Stage; 6] = [
+const STAGES: [Stage; 7] = [
     ("packages", || Ok(packages::install()?)),
     ("format", || check(&["fmt", "--all", "--check"])),
     ("clippy", || check(&["clippy", "--workspace", "--all-targets", "--locked", "--quiet", "--", "--deny", "warnings"])),
     ("tidy", tidy_stage),
     ("tests", || Ok(suite::run()?)),
+    ("sanitizer", || Ok(sanitizer::run()?)),
     ("browser", || Ok(browser::run()?)),
 ];
 
