@@ -6,6 +6,8 @@ mod memory;
 mod pages;
 mod peers;
 mod rootfs;
+mod runtime;
+mod shell;
 mod starts;
 mod table;
 
@@ -21,7 +23,10 @@ use table::Table;
 
 /// How much is measured.
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Options {
+    #[command(subcommand)]
+    subject: Option<Subject>,
     /// Starts per row.
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(2..=10_000))]
     starts: u32,
@@ -33,12 +38,22 @@ pub(crate) struct Options {
     listed: u32,
 }
 
+/// What is measured instead of the server.
+#[derive(Debug, clap::Subcommand)]
+enum Subject {
+    /// The OCI runtime beside crun, runc, bubblewrap, and the least that a container can be.
+    Runtime(runtime::Options),
+}
+
 /// Builds the release executable, measures, and prints the table.
 pub(crate) fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
     if !command::is_root() {
         return Err("only root may make containers: run cargo xtask bench as root".into());
     }
     command::run(&mut cargo(&["build", "--package", "belljar", "--release", "--locked"]))?;
+    if let Some(Subject::Runtime(options)) = &options.subject {
+        return runtime::run(options);
+    }
     let server = Server::start(repository::root().join("target/release/belljar"));
     let mut table = Table::default();
     memory::server(&mut table, &server, "server, idle");

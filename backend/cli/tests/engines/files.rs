@@ -62,8 +62,7 @@ fn the_usual_devices_and_file_systems_are_there(engine: &Engine) {
                   test -L /dev/ptmx && test -L /dev/fd && echo links; cat /proc/mounts";
     let said = engine.script(&[], script);
     assert!(said.starts_with("3\n3\nfull\nlinks\n"), "{said}");
-    let kind_at =
-        |point: &str| said.lines().filter(|line| line.split(' ').nth(1) == Some(point)).next_back().and_then(|line| line.split(' ').nth(2));
+    let kind_at = |point: &str| said.lines().rfind(|line| line.split(' ').nth(1) == Some(point)).and_then(|line| line.split(' ').nth(2));
     assert_eq!(kind_at("/"), Some("overlay"));
     for (point, kind) in
         [("/proc", "proc"), ("/sys", "sysfs"), ("/dev", "tmpfs"), ("/dev/pts", "devpts"), ("/dev/mqueue", "mqueue"), ("/dev/shm", "tmpfs")]

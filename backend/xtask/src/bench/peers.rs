@@ -1,14 +1,12 @@
 //! Other runtimes, started by their own command line from the same root file system.
 //!
-//! Each is started by a shell that waits for the next line, so that the measured time is that of the runtime, and the
-//! shell stands in a mount namespace of its own: crun refuses a host that has controllers on both versions of cgroups,
-//! and there the second version can be put out of its sight without touching the host.
+//! Each is started by a shell that waits for the next line ([`super::shell`]), so that the measured time is that of the
+//! runtime.
 
 use std::error::Error;
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::Command;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
@@ -16,10 +14,8 @@ use belljar_testbed::DEADLINE;
 use serde_json::{Value, json};
 
 use super::rootfs;
+use super::shell::{Shell, UNIFIED};
 use crate::command::{find, output};
-
-/// Where hybrid hosts mount version 2 of cgroups (systemd's layout).
-const UNIFIED: &str = "/sys/fs/cgroup/unified";
 
 /// How long a first start may take before another way is tried.
 const TRIAL_LIMIT: Duration = Duration::from_secs(3);
@@ -73,44 +69,6 @@ impl Peer {
         self.shell.hear("removed")?;
         let said = || fs::read_to_string(self.bundle.join("output")).unwrap_or_default();
         Ok(ran.map_err(|_| format!("it did not start the program: {}", said().trim()))? - asked)
-    }
-}
-
-/// A shell in a mount namespace of its own, which does line by line what it is told.
-struct Shell {
-    child: Child,
-    input: ChildStdin,
-    output: BufReader<ChildStdout>,
-}
-
-impl Shell {
-    fn start(folder: &Path, preparation: &str) -> Result<Self, Box<dyn Error>> {
-        let mut command = Command::new("unshare");
-        command.args(["--mount", "--propagation", "private", "sh"]).current_dir(folder);
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
-        let input = child.stdin.take().ok_or("the shell has no input")?;
-        let output = BufReader::new(child.stdout.take().ok_or("the shell has no output")?);
-        let mut shell = Self { child, input, output };
-        shell.say(&format!("{preparation}; echo prepared"))?;
-        shell.hear("prepared")?;
-        Ok(shell)
-    }
-
-    fn say(&mut self, line: &str) -> Result<(), Box<dyn Error>> {
-        Ok(writeln!(self.input, "{line}")?)
-    }
-
-    fn hear(&mut self, word: &str) -> Result<(), Box<dyn Error>> {
-        let mut line = String::new();
-        self.output.read_line(&mut line)?;
-        if line.trim() == word { Ok(()) } else { Err(format!("the shell said {line:?}").into()) }
-    }
-}
-
-impl Drop for Shell {
-    fn drop(&mut self) {
-        let _gone = writeln!(self.input, "exit");
-        let _reaped = self.child.wait();
     }
 }
 

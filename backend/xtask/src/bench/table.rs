@@ -44,6 +44,11 @@ impl Table {
         self.row(what, figures(spread), ratio);
     }
 
+    /// A row of durations with a ratio in the caller's words.
+    pub(crate) fn spread(&mut self, what: &str, spread: Spread, ratio: String) {
+        self.row(what, figures(spread), ratio);
+    }
+
     /// A row of another runtime's durations against Belljar's.
     pub(crate) fn peer(&mut self, what: &str, spread: Spread, own: Spread) {
         let ratio = format!("{:.2} times Belljar's", spread.median_ms / own.median_ms);

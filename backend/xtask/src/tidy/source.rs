@@ -36,8 +36,8 @@ impl Source {
 
     /// Folder of the crate that the file belongs to: `backend/model`, `frontend`.
     pub(crate) fn crate_folder(&self) -> &str {
-        let end = self.path.find("/src/").or_else(|| self.path.find("/tests/")).unwrap_or(self.path.len());
-        &self.path[..end]
+        let end = ["/src/", "/tests/", "/examples/"].iter().find_map(|folder| self.path.find(folder));
+        &self.path[..end.unwrap_or(self.path.len())]
     }
 
     /// The line where the tests at the end of the file begin; the number of lines where there are none; 0 where the
@@ -80,6 +80,7 @@ mod tests {
         assert_eq!((source.crate_folder(), source.lines_before_tests()), ("backend/model", 2));
         let test = Source::parse("backend/cli/tests/whole/main.rs", text).expect("it parses");
         assert_eq!((test.crate_folder(), test.lines_before_tests()), ("backend/cli", 0));
+        assert_eq!(Source::parse("backend/linux/examples/bare.rs", text).expect("it parses").crate_folder(), "backend/linux");
     }
 
     #[test]
