@@ -124,7 +124,9 @@ impl Containerd {
 impl Drop for Containerd {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("--- the daemon's log ---\n{}", std::fs::read_to_string(self.place.path("log")).unwrap_or_default());
+            let log = std::fs::read_to_string(self.place.path("log")).unwrap_or_default();
+            let complaints: Vec<&str> = log.lines().filter(|line| !line.contains("level=info")).collect();
+            eprintln!("--- the daemon's log ---\n{}", complaints.join("\n"));
         }
     }
 }

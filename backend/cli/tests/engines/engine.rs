@@ -2,7 +2,6 @@
 //! start containers with is the runtime under test.
 
 use std::fs::File;
-use std::io::Read;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 
@@ -90,12 +89,10 @@ impl Engine {
         wait_until("dockerd has ended", || daemon.try_wait().expect("a child can be waited for"));
     }
 
+    /// What the daemon complained of.
     fn log(&self) -> String {
-        let mut text = String::new();
-        if let Ok(mut log) = File::open(self.place.path("log")) {
-            let _partial = log.read_to_string(&mut text);
-        }
-        text
+        let log = std::fs::read_to_string(self.place.path("log")).unwrap_or_default();
+        log.lines().filter(|line| !line.contains("level=info")).collect::<Vec<_>>().join("\n")
     }
 
     /// A command of the engine's client.
