@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use askama::Template;
 use belljar_model::usage::Usage;
-use belljar_model::{Container, ContainerId, State};
+use belljar_model::{Container, ContainerId, State, warning};
 
 use crate::container::{Action, actions};
 use crate::frame::{Page, Section};
@@ -111,6 +111,11 @@ impl<'a> Row<'a> {
     fn more_actions(&self) -> impl Iterator<Item = Action> {
         let main = self.main_action().map(|action| action.path).next();
         actions(self.container.state).into_iter().filter(move |action| action.possible && Some(action.path) != main)
+    }
+
+    /// What of its protection it goes without: counted in the row, told when pointed at.
+    fn warnings(&self) -> Vec<String> {
+        warning::of(self.container)
     }
 
     fn figures(&self) -> Part<Figures<'a>> {

@@ -40,12 +40,60 @@ pub struct Values {
     pub restart: String,
     /// Anything where the box is ticked.
     pub start: String,
+    /// Whose network: `private`, `host`, `container:NAME`, `path:/…`; empty is the default. So for each kind below.
+    pub net: String,
+    /// Whose processes.
+    pub pid: String,
+    /// Whose shared memory.
+    pub ipc: String,
+    /// Whose hostname.
+    pub uts: String,
+    /// Whose user ids.
+    pub userns: String,
+    /// Whose view of the cgroup tree.
+    pub cgroupns: String,
+    /// Capabilities to add, in one line.
+    pub cap_add: String,
+    /// Capabilities to drop, in one line.
+    pub cap_drop: String,
+    /// `default`, `unconfined`, `record`, or a profile as JSON.
+    pub seccomp: String,
+    /// Anything where set-uid programs shall have their effect.
+    pub new_privileges: String,
+    /// Anything where the kernel's own files shall not be masked.
+    pub system_paths: String,
+    /// Anything where its root shall be read-only.
+    pub read_only: String,
+    /// One rule per line: `/usr:rx`.
+    pub landlock: String,
+    /// One device per line: `/dev/x[:/dev/y][:rwm]`.
+    pub devices: String,
+    /// One `name=soft[:hard]` per line.
+    pub ulimits: String,
+    /// One `name=value` per line.
+    pub sysctls: String,
+    /// Size of `/dev/shm`.
+    pub shm: String,
+    /// Further groups, in one line.
+    pub groups: String,
+    /// Octal.
+    pub umask: String,
+    /// -1000 to 1000.
+    pub oom_score_adj: String,
+    /// -20 to 19.
+    pub nice: String,
+    /// NIS domain name.
+    pub domainname: String,
+    /// 0, 1 or 2.
+    pub hidepid: String,
+    /// Seconds added to the boot clock.
+    pub boottime: String,
 }
 
 impl Values {
     /// What the empty form begins with.
     pub fn fresh() -> Self {
-        Self { image: "host".into(), restart: "no".into(), start: "yes".into(), ..Self::default() }
+        Self { image: "host".into(), restart: "no".into(), start: "yes".into(), seccomp: "default".into(), ..Self::default() }
     }
 }
 
@@ -84,18 +132,152 @@ const RESTARTS: [(&str, &str); 4] = [
 ];
 
 /// The names of the form's fields, by which templates ask for messages.
-const FIELDS: [&str; 13] =
-    ["name", "image", "command", "env", "hostname", "user", "workdir", "memory", "swap", "cpus", "pids", "mounts", "restart"];
+const FIELDS: [&str; 37] = [
+    "name",
+    "image",
+    "command",
+    "env",
+    "hostname",
+    "user",
+    "workdir",
+    "memory",
+    "swap",
+    "cpus",
+    "pids",
+    "mounts",
+    "restart",
+    "net",
+    "pid",
+    "ipc",
+    "uts",
+    "userns",
+    "cgroupns",
+    "cap_add",
+    "cap_drop",
+    "seccomp",
+    "new_privileges",
+    "system_paths",
+    "read_only",
+    "landlock",
+    "devices",
+    "ulimits",
+    "sysctls",
+    "shm",
+    "groups",
+    "umask",
+    "oom_score_adj",
+    "nice",
+    "domainname",
+    "hidepid",
+    "boottime",
+];
+
+/// Those whose names differ from the model's.
+const OTHER_NAMES: [(&str, &str); 10] = [
+    ("limits.memory_bytes", "memory"),
+    ("limits.memory_swap_bytes", "swap"),
+    ("namespaces.user", "userns"),
+    ("namespaces.cgroup", "cgroupns"),
+    ("security.capabilities.add", "cap_add"),
+    ("security.capabilities.drop", "cap_drop"),
+    ("shm_bytes", "shm"),
+    ("time_offsets.boottime", "boottime"),
+    ("time_offsets", "boottime"),
+    ("limits.pids", "pids"),
+];
+
+/// What is isolated, by the field's name, its label and what an empty one means.
+const NAMESPACES: [(&str, &str, &str); 6] = [
+    ("net", "Network", "its own: loopback only"),
+    ("pid", "Processes", "its own"),
+    ("ipc", "Shared memory", "its own"),
+    ("uts", "Hostname", "its own"),
+    ("userns", "User ids", "its own where it can"),
+    ("cgroupns", "Cgroup tree", "its own"),
+];
+
+/// Lists of one entry a line: name, label, example, hint.
+const LISTS: [(&str, &str, &str, &str); 4] = [
+    ("devices", "Devices of the host", "/dev/ttyUSB0:rw", "One per line: /dev/x[:/dev/y][:rwm]"),
+    ("ulimits", "Limits of each process", "nofile=1024:2048", "One per line: name=soft[:hard]"),
+    ("sysctls", "Sysctls", "kernel.shmmax=67108864", "One per line. Only those of its own namespaces."),
+    ("landlock", "Landlock", "/usr:rx", "One per line. With one or more, all other files are out of reach."),
+];
+
+/// Settings of one word: name, label, example.
+const SETTINGS: [(&str, &str, &str); 10] = [
+    ("cap_add", "Capabilities to add", "NET_ADMIN"),
+    ("cap_drop", "Capabilities to drop", "ALL"),
+    ("shm", "/dev/shm", "64m"),
+    ("groups", "Further groups", "audio video"),
+    ("umask", "Umask", "0022"),
+    ("oom_score_adj", "Killed early (-1000 to 1000)", "0"),
+    ("nice", "Niceness (-20 to 19)", "0"),
+    ("domainname", "Domain name", "none"),
+    ("hidepid", "Hide processes of others (0 to 2)", "0"),
+    ("boottime", "Boot clock, seconds added", "0"),
+];
+
+/// What may be ticked: name, and the words beside the box. The last one tightens, the others loosen.
+const TICKS: [(&str, &str); 3] = [
+    ("new_privileges", "Set-uid programs have their effect"),
+    ("system_paths", "The kernel's own files are not masked"),
+    ("read_only", "Its root is read-only"),
+];
+
+/// The filters of system calls that have a name.
+const FILTERS: [(&str, &str); 3] = [
+    ("default", "the default profile"),
+    ("record", "the default profile, and what it denies is recorded"),
+    ("unconfined", "none: every system call is answered"),
+];
+
+impl Values {
+    /// What the field of this name holds.
+    fn text(&self, name: &str) -> &str {
+        let fields = [
+            ("net", &self.net),
+            ("pid", &self.pid),
+            ("ipc", &self.ipc),
+            ("uts", &self.uts),
+            ("userns", &self.userns),
+            ("cgroupns", &self.cgroupns),
+            ("cap_add", &self.cap_add),
+            ("cap_drop", &self.cap_drop),
+            ("new_privileges", &self.new_privileges),
+            ("system_paths", &self.system_paths),
+            ("read_only", &self.read_only),
+            ("landlock", &self.landlock),
+            ("devices", &self.devices),
+            ("ulimits", &self.ulimits),
+            ("sysctls", &self.sysctls),
+            ("shm", &self.shm),
+            ("groups", &self.groups),
+            ("umask", &self.umask),
+            ("oom_score_adj", &self.oom_score_adj),
+            ("nice", &self.nice),
+            ("domainname", &self.domainname),
+            ("hidepid", &self.hidepid),
+            ("boottime", &self.boottime),
+        ];
+        fields.into_iter().find(|(field, _)| *field == name).map_or("", |(_, text)| text)
+    }
+}
 
 impl Form<'_> {
     /// The field of the form that holds the model's field: `mounts[2].source` is typed in `mounts`.
     fn wrong_field(&self) -> Option<&'static str> {
         let path = self.invalid?.field.as_str();
-        let name = match path.strip_prefix("limits.").unwrap_or(path) {
-            "memory_bytes" => "memory",
-            "memory_swap_bytes" => "swap",
-            other => other.split(['.', '[']).next().unwrap_or(other),
-        };
+        let other = OTHER_NAMES
+            .into_iter()
+            .find(|(model, _)| path.strip_prefix(model).is_some_and(|rest| rest.is_empty() || rest.starts_with('[')));
+        let name = other.map_or_else(
+            || {
+                let bare = ["limits.", "namespaces.", "security."].into_iter().find_map(|group| path.strip_prefix(group)).unwrap_or(path);
+                bare.split(['.', '[']).next().unwrap_or(bare)
+            },
+            |(_, form)| form,
+        );
         FIELDS.into_iter().find(|field| *field == name)
     }
 
@@ -114,5 +296,21 @@ impl Form<'_> {
         let values = self.values;
         let filled = [&values.env, &values.hostname, &values.user, &values.workdir, &values.mounts].iter().any(|text| !text.is_empty());
         filled || matches!(self.wrong_field(), Some("env" | "hostname" | "user" | "workdir" | "mounts"))
+    }
+
+    /// The same for isolation and settings.
+    fn shows_isolation(&self) -> bool {
+        let names = NAMESPACES.map(|(name, ..)| name).into_iter().chain(LISTS.map(|(name, ..)| name));
+        let mut names = names.chain(SETTINGS.map(|(name, ..)| name)).chain(TICKS.map(|(name, _)| name));
+        let own_filter = !matches!(self.values.seccomp.as_str(), "" | "default");
+        own_filter
+            || names.any(|name| !self.values.text(name).is_empty() || self.wrong_field() == Some(name))
+            || self.wrong_field() == Some("seccomp")
+    }
+
+    /// Whether the filter is a profile of one's own, which no choice of the list is.
+    fn has_own_filter(&self) -> bool {
+        let chosen = self.values.seccomp.as_str();
+        !chosen.is_empty() && FILTERS.into_iter().all(|(word, _)| word != chosen)
     }
 }

@@ -118,6 +118,7 @@ pub fn event(kind: &EventKind) -> &'static str {
     match kind {
         EventKind::StartFailed => "start failed",
         EventKind::OutOfMemory => "out of memory",
+        EventKind::Loosened => "less protected",
         EventKind::ImageImported => "image imported",
         EventKind::ImageDeleted => "image deleted",
         other => other.as_str(),
@@ -129,8 +130,9 @@ pub fn event_tone(event: &Event) -> Tone {
     match event.kind {
         EventKind::Started | EventKind::Resumed | EventKind::Restarted | EventKind::Found => Tone::Good,
         EventKind::StartFailed | EventKind::OutOfMemory => Tone::Bad,
-        EventKind::Killed | EventKind::Lost | EventKind::Paused => Tone::Warn,
+        EventKind::Killed | EventKind::Lost | EventKind::Paused | EventKind::Loosened => Tone::Warn,
         EventKind::Created
+        | EventKind::Exec
         | EventKind::Exited
         | EventKind::Stopped
         | EventKind::Deleted
@@ -163,6 +165,11 @@ pub fn command(command: &[String]) -> String {
         .iter()
         .map(|word| if !word.is_empty() && word.bytes().all(plain) { word.clone() } else { format!("'{}'", word.replace('\'', r"'\''")) });
     quoted.collect::<Vec<_>>().join(" ")
+}
+
+/// Names in one line, or a word where there are none.
+pub fn list(names: &[impl AsRef<str>], none: &str) -> String {
+    if names.is_empty() { none.to_owned() } else { names.iter().map(AsRef::as_ref).collect::<Vec<_>>().join(", ") }
 }
 
 /// `64 MiB`, or that there is no limit; a limit of nothing is `none`.

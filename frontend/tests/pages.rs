@@ -41,13 +41,16 @@ fn container_pages() -> Pages {
     let (processes, entries, events, plan, failed) =
         (sample::processes(), sample::entries(), sample::events(), sample::plan(), sample::failed_plan());
     let filter = Filter { tail: 500, stream: None };
-    let overview = |container, usage, processes| rendered(Overview { frame: frame(None), container, usage, processes });
+    let overview =
+        |container, usage, processes| rendered(Overview { frame: frame(None), container, usage, processes, denied: &sample::denied() });
+    let loosened = sample::loosened();
     let typo = sample::containers().remove(4);
     vec![
         ("overview", overview(&database, Some(&usage), &processes)),
         ("overview-oom", overview(&greedy, None, &[])),
         ("overview-failed", overview(&typo, None, &[])),
         ("overview-hostile", overview(&hostile, None, &[])),
+        ("overview-loosened", overview(&loosened, Some(&usage), &processes)),
         ("namespaces", rendered(Namespaces { frame: frame(None), container: &database, namespaces: &namespaces })),
         ("namespaces-none", rendered(Namespaces { frame: frame(None), container: &greedy, namespaces: &[] })),
         ("cgroup", rendered(CgroupPage { frame: frame(None), container: &database, cgroup: Some(&cgroup) })),
@@ -90,6 +93,8 @@ fn other_pages() -> Pages {
     let (images, tokens, host, events, all) = (sample::images(), sample::tokens(), sample::host(), sample::events(), sample::containers());
     let invalid = Invalid::new("limits.memory_bytes", format!("must be between 1 and 2, not {HOSTILE}"));
     let wrong = Values { name: HOSTILE.into(), memory: HOSTILE.into(), command: HOSTILE.into(), env: HOSTILE.into(), ..Values::fresh() };
+    let loose =
+        Values { net: HOSTILE.into(), seccomp: HOSTILE.into(), sysctls: HOSTILE.into(), cap_add: HOSTILE.into(), ..Values::fresh() };
     let form = |values, invalid| rendered(Form { frame: frame(None), values, images: &images, host: sample::capacity(), invalid });
     let refused = Invalid::new("file", "is not a tar archive, plain or packed with gzip or zstd");
     let fresh = FreshToken { name: "phone", secret: "bj_9qXc2V7mH0aKpZ3sT8wLrNfYdE4uB6gJ" };
@@ -97,6 +102,7 @@ fn other_pages() -> Pages {
     vec![
         ("create", form(&Values::fresh(), None)),
         ("create-wrong", form(&wrong, Some(&invalid))),
+        ("create-hostile", form(&loose, None)),
         ("images", rendered(Images { frame: frame(None), images: &images, containers: &all, name: "", invalid: None })),
         ("images-wrong", rendered(Images { frame: frame(None), images: &images, containers: &[], name: HOSTILE, invalid: Some(&refused) })),
         ("events", rendered(Events { frame: frame(None), events: &events, before: None, older: None })),
@@ -226,6 +232,38 @@ fn an_end_is_told_in_words_in_the_list_and_on_the_page() {
     }
     let typo = list(None, &sample::containers());
     assert!(typo.contains("Never started") && typo.contains("exec nginxx: ENOENT: no such file or directory"));
+}
+
+#[test]
+fn what_a_container_goes_without_is_told_in_the_list_and_on_every_page_of_it() {
+    let loosened = sample::loosened();
+    let head = container::header(&loosened, NOW_MS).expect("a head renders");
+    for words in ["shares the host&#39;s network", "shares the processes of container web", "runs without user ids of its own", "(ramfs)"] {
+        assert!(head.contains(words), "{words} is missing: {head}");
+    }
+    assert!(list(None, std::slice::from_ref(&loosened)).contains("less protected"));
+    assert!(!list(None, &[sample::database()]).contains("less protected"));
+    let pages = container_pages();
+    let page = &pages.iter().find(|(name, _)| *name == "overview-loosened").expect("the page").1;
+    for words in ["this program asked for mount 3 times", "Limit nofile", "1024, at most 2048", "hidden from its users", "Landlock /usr"] {
+        assert!(page.contains(words), "{words} is missing");
+    }
+}
+
+#[test]
+fn a_wrong_namespace_is_told_at_its_field_and_the_part_is_open() {
+    let values = Values { net: "container:gone".into(), ..Values::fresh() };
+    for (field, id) in [("namespaces.net", "net"), ("security.capabilities.add[0]", "cap_add"), ("sysctls.kernel.panic", "sysctls")] {
+        let invalid = Invalid::new(field, "is wrong");
+        let html = rendered(Form {
+            frame: frame(None),
+            values: &values,
+            images: &sample::images(),
+            host: sample::capacity(),
+            invalid: Some(&invalid),
+        });
+        assert!(html.contains(&format!("id=\"{id}-wrong\"")), "{field}");
+    }
 }
 
 #[test]

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use belljar_model::container::Restart;
 use belljar_model::exit::Cause;
-use belljar_model::{State, Wanted, container as model, exit, limits};
+use belljar_model::isolation::TimeOffsets;
+use belljar_model::setting::{Device, Ulimit};
+use belljar_model::{Namespaces, Security, State, Wanted, container as model, exit, limits, warning};
 use serde::{Deserialize, Serialize};
 
 use crate::mount::Mount;
@@ -90,8 +92,38 @@ pub struct Container {
     pub stop_signal: String,
     /// Milliseconds between the stop signal and the kill.
     pub stop_grace_ms: u64,
-    /// First host id of its range of user ids; `null` where it shares the host's.
+    /// First host id of its range of user ids; `null` where it shares somebody else's.
     pub uid_base: Option<u32>,
+    /// What of its protection it goes without, one sentence each; empty where everything is at its default.
+    pub warnings: Vec<String>,
+    /// Whose namespaces it lives in, as asked.
+    pub namespaces: Namespaces,
+    /// Seconds that are added to its clocks.
+    pub time_offsets: TimeOffsets,
+    /// What it may do to the kernel, as asked.
+    pub security: Security,
+    /// NIS domain name inside, as asked.
+    pub domainname: Option<String>,
+    /// Limits of each process, as asked.
+    pub ulimits: BTreeMap<String, Ulimit>,
+    /// Settings of the kernel that belong to its namespaces, as asked.
+    pub sysctls: BTreeMap<String, String>,
+    /// How early it is killed where the host is out of memory, as asked.
+    pub oom_score_adj: Option<i32>,
+    /// How much it gives way to others, as asked.
+    pub nice: Option<i32>,
+    /// Groups beside the program's own, as asked.
+    pub groups: Vec<String>,
+    /// What no file is created with, as asked.
+    pub umask: Option<String>,
+    /// Whether its root cannot be written to.
+    pub read_only: bool,
+    /// Size of `/dev/shm`, as asked.
+    pub shm_bytes: Option<u64>,
+    /// Devices of the host that it may use.
+    pub devices: Vec<Device>,
+    /// What its users see of each other's processes, as asked.
+    pub hidepid: Option<u8>,
     /// How it last ended.
     pub exit: Option<Exit>,
     /// What it uses; in lists, for those that are alive.
@@ -129,7 +161,22 @@ impl Container {
             labels: config.labels.clone(),
             stop_signal: config.stop_signal.to_string(),
             stop_grace_ms: config.stop_grace_ms,
-            uid_base: container.uid_base,
+            uid_base: container.ids_in_use(),
+            warnings: warning::of(container),
+            namespaces: config.namespaces.clone(),
+            time_offsets: config.time_offsets,
+            security: config.security.clone(),
+            domainname: config.domainname.clone().map(String::from),
+            ulimits: config.ulimits.clone(),
+            sysctls: config.sysctls.clone(),
+            oom_score_adj: config.oom_score_adj,
+            nice: config.nice,
+            groups: config.groups.clone(),
+            umask: config.umask.map(String::from),
+            read_only: config.read_only,
+            shm_bytes: config.shm_bytes,
+            devices: config.devices.clone(),
+            hidepid: config.hidepid,
             exit: container.exit.as_ref().map(Exit::from),
             usage: None,
         }
@@ -229,13 +276,19 @@ pub(crate) mod tests {
     pub(crate) fn full() -> model::Container {
         let config = r#"{"image":"host","name":"db","command":["sleep","1d"],"env":{"A":"b"},"hostname":"db","user":"1:2","workdir":"/srv",
             "limits":{"memory_bytes":4194304,"memory_swap_bytes":0,"cpus":0.5,"pids":9},
-            "mounts":[{"type":"tmpfs","target":"/t","size_bytes":5}],"restart":"always","init":true,"labels":{"x":"y"}}"#;
+            "mounts":[{"type":"tmpfs","target":"/t","size_bytes":5}],"restart":"always","init":true,"labels":{"x":"y"},
+            "namespaces":{"net":"host","pid":"private","ipc":"private","uts":"private","cgroup":"private","time":"private","user":"private"},
+            "time_offsets":{"monotonic":1,"boottime":2},"security":{"capabilities":{"add":["BPF"],"drop":["MKNOD"]},"new_privileges":"allowed",
+            "seccomp":"unconfined","system_paths":"unconfined","apparmor":"a","selinux":"b","landlock":[{"path":"/","access":["read"]}]},
+            "domainname":"home","ulimits":{"nofile":{"soft":1,"hard":2}},"oom_score_adj":1,"nice":2,"groups":["3"],"umask":"0022",
+            "read_only":true,"shm_bytes":4,"devices":[{"source":"/dev/fuse","path":"/dev/f","access":"r"}],"hidepid":1}"#;
         model::Container {
             id: ContainerId::from_bytes([7; 32]),
             config: serde_json::from_str(config).expect("a config"),
             state: State::Running,
             wanted: Wanted::Running,
             uid_base: Some(65_536),
+            without_ids: None,
             created_at_ms: 1_000,
             started_at_ms: Some(2_000),
             init: Some(ProcessRef { pid: 42, start_ticks: 1 }),

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use belljar_model::container::{Config, Restart, STOP_GRACE_MS_DEFAULT};
-use belljar_model::{ContainerName, Invalid, Signal};
+use belljar_model::isolation::TimeOffsets;
+use belljar_model::setting::{Device, Ulimit};
+use belljar_model::{ContainerName, Hostname, Invalid, Namespaces, Security, Signal};
 use serde::{Deserialize, Serialize};
 
 use crate::container::Limits;
@@ -53,6 +55,48 @@ pub struct CreateRequest {
     /// Free words for people and tools.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
+    /// Whose namespaces it lives in: `private`, `host`, `container:NAME` or `path:/…` for each kind.
+    #[serde(default, skip_serializing_if = "Namespaces::is_default")]
+    pub namespaces: Namespaces,
+    /// Seconds that are added to its clocks.
+    #[serde(default, skip_serializing_if = "TimeOffsets::is_none")]
+    pub time_offsets: TimeOffsets,
+    /// What it may do to the kernel; everything is at its safe default where missing.
+    #[serde(default, skip_serializing_if = "Security::is_default")]
+    pub security: Security,
+    /// NIS domain name inside.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub domainname: Option<String>,
+    /// Limits of each process, by name; `null` is unlimited.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub ulimits: BTreeMap<String, Ulimit>,
+    /// Settings of the kernel that belong to its namespaces.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sysctls: BTreeMap<String, String>,
+    /// How early it is killed where the host is out of memory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oom_score_adj: Option<i32>,
+    /// How much it gives way to others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nice: Option<i32>,
+    /// Groups beside the program's own, names or numbers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<String>,
+    /// Octal: what no file is created with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub umask: Option<String>,
+    /// Whether its root cannot be written to.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub read_only: bool,
+    /// Size of `/dev/shm`, in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shm_bytes: Option<u64>,
+    /// Devices of the host that it may use.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub devices: Vec<Device>,
+    /// What its users see of each other's processes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hidepid: Option<u8>,
     /// Whether its program is started at once; true where missing.
     #[serde(default = "yes")]
     pub start: bool,
@@ -80,6 +124,20 @@ impl CreateRequest {
             stop_signal: None,
             stop_grace_ms: None,
             labels: BTreeMap::new(),
+            namespaces: Namespaces::default(),
+            time_offsets: TimeOffsets::default(),
+            security: Security::default(),
+            domainname: None,
+            ulimits: BTreeMap::new(),
+            sysctls: BTreeMap::new(),
+            oom_score_adj: None,
+            nice: None,
+            groups: Vec::new(),
+            umask: None,
+            read_only: false,
+            shm_bytes: None,
+            devices: Vec::new(),
+            hidepid: None,
             start: true,
         }
     }
@@ -107,6 +165,20 @@ impl CreateRequest {
             stop_signal: self.stop_signal.map_or(Ok(Signal::TERM), |text| stop_signal(&text))?,
             stop_grace_ms: self.stop_grace_ms.unwrap_or(STOP_GRACE_MS_DEFAULT),
             labels: self.labels,
+            namespaces: self.namespaces,
+            time_offsets: self.time_offsets,
+            security: self.security,
+            domainname: self.domainname.map(|text| domainname(&text)).transpose()?,
+            ulimits: self.ulimits,
+            sysctls: self.sysctls,
+            oom_score_adj: self.oom_score_adj,
+            nice: self.nice,
+            groups: self.groups,
+            umask: self.umask.map(|text| text.parse()).transpose()?,
+            read_only: self.read_only,
+            shm_bytes: self.shm_bytes,
+            devices: self.devices,
+            hidepid: self.hidepid,
         };
         config.check()?;
         Ok(config)
@@ -116,6 +188,11 @@ impl CreateRequest {
 /// The model names the field `signal`, which is what the kill request calls it.
 fn stop_signal(text: &str) -> Result<Signal, Invalid> {
     text.parse().map_err(|invalid: Invalid| Invalid::new("stop_signal", invalid.problem))
+}
+
+/// A domain name has a hostname's form, and a field of its own.
+fn domainname(text: &str) -> Result<Hostname, Invalid> {
+    text.parse().map_err(|invalid: Invalid| Invalid::new("domainname", invalid.problem))
 }
 
 #[cfg(test)]
@@ -166,12 +243,34 @@ mod tests {
             (r#""stop_grace_ms":99999999999"#.to_owned(), "stop_grace_ms"),
             (r#""env":{"A=B":"c"}"#.to_owned(), "env"),
             (r#""mounts":[{"type":"tmpfs","target":"/proc"}]"#.to_owned(), "mounts[0].target"),
+            (r#""domainname":"-a""#.to_owned(), "domainname"),
+            (r#""umask":"999""#.to_owned(), "umask"),
+            (r#""sysctls":{"kernel.panic":"1"}"#.to_owned(), "sysctls.kernel.panic"),
+            (r#""ulimits":{"files":{"soft":1,"hard":1}}"#.to_owned(), "ulimits.files"),
+            (r#""devices":[{"source":"/etc/passwd"}]"#.to_owned(), "devices[0].source"),
+            (r#""security":{"capabilities":{"add":["FLY"]}}"#.to_owned(), "security.capabilities.add[0]"),
+            (r#""namespaces":{"pid":"container:web","user":"private"}"#.to_owned(), "namespaces.pid"),
         ];
         for (member, field) in cases {
             let image = if field == "image" { "" } else { r#""image":"host","# };
             let body = format!(r#"{{{image}"command":["a"],{member}}}"#);
             assert_eq!(config(&body).map_err(|invalid| invalid.field), Err(field.to_owned()), "{body}");
         }
+    }
+
+    #[test]
+    fn what_loosens_and_tightens_arrives() {
+        let body = r#"{"image":"host","command":["a"],"namespaces":{"net":"host","ipc":"container:web"},"time_offsets":{"boottime":60},
+            "security":{"capabilities":{"add":["NET_ADMIN"],"drop":["MKNOD"]},"seccomp":"record","new_privileges":"allowed",
+            "system_paths":"unconfined","landlock":[{"path":"/srv","access":["read","execute"]}]},"domainname":"home","ulimits":
+            {"nofile":{"soft":1024,"hard":null}},"sysctls":{"kernel.shmmax":"1"},"oom_score_adj":5,"nice":-1,"groups":["audio","44"],
+            "umask":"0077","read_only":true,"shm_bytes":1,"devices":[{"source":"/dev/fuse","access":"rw"}],"hidepid":2}"#;
+        let body = body.replace(r#","sysctls":{"kernel.shmmax":"1"}"#, "");
+        let config = config(&body).expect("valid");
+        assert_eq!(config.namespaces.net, Some(belljar_model::Whose::Host));
+        assert_eq!(config.security.landlock[0].access.len(), 2);
+        assert_eq!((config.umask.map(|umask| umask.bits()), config.hidepid, config.read_only), (Some(0o77), Some(2), true));
+        assert_eq!((config.devices[0].path(), config.devices[0].access.as_str()), ("/dev/fuse", "rw"));
     }
 
     #[test]

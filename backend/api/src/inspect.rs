@@ -4,7 +4,7 @@ use belljar_model::cgroup::{Unit, Value, Version};
 use belljar_model::namespace::{Kind, Sharing};
 use belljar_model::overlay::{FileKind, Role, Status};
 use belljar_model::plan::{Outcome, Place};
-use belljar_model::{cgroup, namespace, overlay, plan};
+use belljar_model::{cgroup, denied, namespace, overlay, plan};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::problem::StepFailure;
@@ -264,6 +264,23 @@ impl From<plan::PlanRecord> for Plan {
     fn from(record: plan::PlanRecord) -> Self {
         let step = |plan::StepRecord { text, place, outcome, took_usec }| Step { text, place, outcome, took_usec };
         Self { steps: record.steps.into_iter().map(step).collect(), failure: record.failure.map(StepFailure::from) }
+    }
+}
+
+/// A system call that a container asked for and was denied.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Denied {
+    /// Its name: `mount`.
+    pub call: String,
+    /// How often.
+    pub times: u64,
+    /// The whole of it as a sentence.
+    pub message: String,
+}
+
+impl From<denied::Denied> for Denied {
+    fn from(denied: denied::Denied) -> Self {
+        Self { message: denied.to_string(), call: denied.call, times: denied.times }
     }
 }
 

@@ -10,6 +10,7 @@
 pub mod container;
 pub mod create;
 pub mod document;
+pub mod exec;
 pub mod host;
 pub mod inspect;
 pub mod mount;
@@ -23,6 +24,7 @@ pub mod usage;
 
 pub use container::{Container, Exit, Limits, OutOfMemory};
 pub use create::CreateRequest;
+pub use exec::{ExecAnswer, ExecRequest};
 pub use host::Host;
 pub use mount::Mount;
 pub use problem::{Kind, Problem};
@@ -74,7 +76,27 @@ mod tests {
         let body = r#"{"image":"host","name":"db","command":["a"],"env":{"a":"b"},"user":"1","workdir":"/","hostname":"db","limits":{},
             "mounts":[{"type":"tmpfs","target":"/t"}],"restart":"no","init":true,"stop_signal":"INT","stop_grace_ms":1,"labels":{"a":"b"},
             "start":true}"#;
+        let mut request = document::parse::<CreateRequest>(body.as_bytes()).expect("readable");
+        let full = Container::at(&container::tests::full(), 0);
+        (request.namespaces, request.time_offsets, request.security) = (full.namespaces, full.time_offsets, full.security);
+        (request.domainname, request.ulimits, request.sysctls) = (full.domainname, full.ulimits, [("a".into(), "b".into())].into());
+        (request.oom_score_adj, request.nice, request.groups, request.umask) = (full.oom_score_adj, full.nice, full.groups, full.umask);
+        (request.read_only, request.shm_bytes, request.devices, request.hidepid) = (true, full.shm_bytes, full.devices, full.hidepid);
         // Every field of the type has a value here, or it would be missing when written again.
-        described("CreateRequest", &document::parse::<CreateRequest>(body.as_bytes()).expect("readable"));
+        described("CreateRequest", &request);
+        described("Namespaces", &request.namespaces);
+        described("TimeOffsets", &request.time_offsets);
+        described("Security", &request.security);
+        described("Capabilities", &request.security.capabilities);
+        described("LandlockRule", &request.security.landlock[0]);
+        described("Device", &request.devices[0]);
+        described("Ulimit", &request.ulimits["nofile"]);
+    }
+
+    #[test]
+    fn the_openapi_document_names_every_field_of_an_exec() {
+        let body = r#"{"command":["id"],"env":{"a":"b"},"user":"1","workdir":"/","time_limit_ms":1}"#;
+        described("ExecRequest", &document::parse::<ExecRequest>(body.as_bytes()).expect("readable"));
+        described("ExecAnswer", &ExecAnswer::from(belljar_model::exec::Ran::default()));
     }
 }

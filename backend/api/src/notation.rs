@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use belljar_model::security::{LandlockAccess, LandlockRule};
+use belljar_model::setting::{Device, Ulimit};
 use belljar_model::{Invalid, size};
 
 use crate::mount::{Mount, MountType};
@@ -49,6 +51,46 @@ pub fn env<'a>(field: &str, lines: impl IntoIterator<Item = &'a str>) -> Result<
         _ => Err(Invalid::new(field, format!("{line:?} is not of the form KEY=value"))),
     };
     lines.into_iter().map(|line| line.trim_end_matches('\r')).filter(|line| !line.trim().is_empty()).map(pair).collect()
+}
+
+/// Reads one limit of a process: `nofile=1024:2048`, `core=0`; `-1` and `unlimited` are no limit.
+pub fn ulimit(field: &str, text: &str) -> Result<(String, Ulimit), Invalid> {
+    let refuse = || Invalid::new(field, format!("{text:?} is not a limit: write NAME=SOFT[:HARD], such as nofile=1024:2048"));
+    let (name, values) = text.trim().split_once('=').ok_or_else(refuse)?;
+    let number = |text: &str| match text {
+        "-1" | "unlimited" => Ok(None),
+        number => number.parse().map(Some).map_err(|_| refuse()),
+    };
+    let (soft, hard) = values.split_once(':').unwrap_or((values, values));
+    Ok((name.to_owned(), Ulimit { soft: number(soft)?, hard: number(hard)? }))
+}
+
+/// Reads one device: `/dev/x[:/dev/y][:rwm]`.
+pub fn device(field: &str, text: &str) -> Result<Device, Invalid> {
+    let parts: Vec<&str> = text.trim().split(':').collect();
+    let device = |source: &str, path: Option<&str>, access: &str| {
+        Ok(Device { source: source.to_owned(), path: path.map(str::to_owned), access: access.to_owned() })
+    };
+    match parts.as_slice() {
+        [source] => device(source, None, "rwm"),
+        [source, path] if path.starts_with('/') => device(source, Some(path), "rwm"),
+        [source, access] => device(source, None, access),
+        [source, path, access] => device(source, Some(path), access),
+        _ => Err(Invalid::new(field, format!("{text:?} is not a device: write /dev/x[:/dev/y][:rwm]"))),
+    }
+}
+
+/// Reads one Landlock rule: `/srv:r`, `/usr:rx`, `/data:rwx`.
+pub fn landlock(field: &str, text: &str) -> Result<LandlockRule, Invalid> {
+    let refuse = || Invalid::new(field, format!("{text:?} is not a rule: write PATH:rwx, such as /usr:rx"));
+    let (path, letters) = text.trim().rsplit_once(':').ok_or_else(refuse)?;
+    let access = |letter: char| match letter {
+        'r' => Ok(LandlockAccess::Read),
+        'w' => Ok(LandlockAccess::Write),
+        'x' => Ok(LandlockAccess::Execute),
+        _ => Err(refuse()),
+    };
+    Ok(LandlockRule { path: path.to_owned(), access: letters.chars().map(access).collect::<Result<_, _>>()? })
 }
 
 /// Where the reader of a command line is.
@@ -119,6 +161,24 @@ mod tests {
         for text in ["", "/a", "a:/b", "/a:/b:x", "tmpfs:/b:lots", "/a:/b:ro:ro"] {
             assert_eq!(mount("mounts", text).map_err(|invalid| invalid.field), Err("mounts".into()), "{text}");
         }
+    }
+
+    #[test]
+    fn limits_devices_and_rules_are_written_in_one_word() {
+        let both = |soft, hard| Ulimit { soft, hard };
+        assert_eq!(ulimit("ulimits", "nofile=1024:2048"), Ok(("nofile".into(), both(Some(1024), Some(2048)))));
+        assert_eq!(ulimit("ulimits", "core=-1"), Ok(("core".into(), both(None, None))));
+        let read = |text| device("devices", text).map(|device| (device.source.clone(), device.path().to_owned(), device.access));
+        assert_eq!(read("/dev/a:/dev/b:r"), Ok(("/dev/a".into(), "/dev/b".into(), "r".into())));
+        assert_eq!(read("/dev/a:rw"), Ok(("/dev/a".into(), "/dev/a".into(), "rw".into())));
+        let rule = landlock("security.landlock", "/usr:rx").expect("a rule");
+        assert_eq!((rule.path.as_str(), rule.access.len()), ("/usr", 2));
+        for text in ["", "nofile", "nofile=many", "nofile=1:x"] {
+            assert!(ulimit("ulimits", text).is_err(), "{text}");
+        }
+        assert!(
+            device("devices", "/dev/a:/dev/b:r:w").is_err() && landlock("landlock", "/usr").is_err() && landlock("x", "/usr:q").is_err()
+        );
     }
 
     #[test]

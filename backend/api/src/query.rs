@@ -173,6 +173,15 @@ impl Kill {
     }
 }
 
+/// `POST /containers/{id}/exec`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Exec {
+    /// Whether its outputs come as they are written ([`crate::exec`]), instead of at its end.
+    #[serde(skip_serializing_if = "Switch::is_off")]
+    pub stream: Switch,
+}
+
 /// `GET /containers/{id}/logs`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]

@@ -5,6 +5,7 @@
 
 pub(crate) mod create;
 pub(crate) mod environment;
+pub(crate) mod isolation;
 pub(crate) mod mount;
 
 use std::path::PathBuf;
@@ -95,6 +96,10 @@ pub(crate) enum Command {
     Diff(OneContainer),
     /// Show the steps that made a container, and the time that each took
     Plan(OneContainer),
+    /// Run a further program in a running container
+    Exec(ExecArguments),
+    /// Show which system calls a container was denied, where that is recorded (--security-opt seccomp=record)
+    Denied(OneContainer),
     /// Images: list, import, delete
     Images {
         #[command(subcommand)]
@@ -170,6 +175,33 @@ pub(crate) struct OneContainer {
     pub(crate) container: String,
     #[command(flatten)]
     pub(crate) format: Format,
+}
+
+/// `exec`.
+#[derive(Debug, Args)]
+pub(crate) struct ExecArguments {
+    /// Set a variable; KEY alone passes your own on (may be repeated)
+    #[arg(short, long = "env", value_name = "KEY=VALUE", allow_hyphen_values = true)]
+    pub(crate) env: Vec<String>,
+    /// User inside, as USER, USER:GROUP, or their numbers; the container's own where not given
+    #[arg(short, long, value_name = "USER[:GROUP]")]
+    pub(crate) user: Option<String>,
+    /// Working folder inside; the container's own where not given
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) workdir: Option<String>,
+    /// Kill it, and what it started, after so many seconds; a day where not given
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) time_limit: Option<u32>,
+    #[arg(short = 'i', long, hide = true)]
+    pub(crate) interactive: bool,
+    #[arg(short = 't', long, hide = true)]
+    pub(crate) tty: bool,
+    /// Its name, id, or the first digits of its id
+    #[arg(value_name = "CONTAINER")]
+    pub(crate) container: String,
+    /// The program and its arguments
+    #[arg(value_name = "COMMAND", trailing_var_arg = true, allow_hyphen_values = true, required = true)]
+    pub(crate) command: Vec<String>,
 }
 
 /// How an answer is printed.

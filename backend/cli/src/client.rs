@@ -66,6 +66,14 @@ impl Client {
         serde_json::from_slice(&answer).map_err(unreadable)
     }
 
+    /// `POST path` with a JSON document, whose answer comes piece by piece for as long as it takes.
+    pub(crate) async fn send_for_stream(&self, path: &str, document: &impl Serialize) -> Result<Pieces, Failure> {
+        let bytes = serde_json::to_vec(document).map_err(|source| Failure::Unreadable { path: path.to_owned(), source })?;
+        let body = Full::new(Bytes::from(bytes)).map_err(|never| match never {}).boxed_unsync();
+        let response = self.ask(Method::POST, path, (Some("application/json"), body)).await?;
+        Ok(Pieces { socket: self.socket.clone(), path: path.to_owned(), body: response.into_body() })
+    }
+
     /// `POST path` with the content of a file, as it is; the answer is read as `T`.
     pub(crate) async fn upload<T: DeserializeOwned>(&self, path: &str, file: tokio::fs::File) -> Result<T, Failure> {
         use futures_util::TryStreamExt as _;
@@ -131,6 +139,34 @@ fn unreachable_because(socket: &Path, source: std::io::Error) -> Failure {
     match source.kind() {
         std::io::ErrorKind::PermissionDenied => Failure::NotAllowed { socket, source },
         _ => Failure::NobodyListens { socket, source },
+    }
+}
+
+/// An answer that comes piece by piece, cut anywhere.
+pub(crate) struct Pieces {
+    socket: PathBuf,
+    path: String,
+    body: Incoming,
+}
+
+impl Pieces {
+    /// The next piece; `None` when the answer is over.
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, Failure> {
+        match self.body.frame().await {
+            Some(Ok(frame)) => Ok(Some(frame.into_data().unwrap_or_default())),
+            Some(Err(source)) => Err(Failure::BrokeOff { socket: self.socket.clone(), source: source.into() }),
+            None => Ok(None),
+        }
+    }
+
+    /// What was asked for.
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Whom.
+    pub(crate) fn socket(&self) -> &Path {
+        &self.socket
     }
 }
 

@@ -4,6 +4,7 @@
 //! and its arguments, and returns its exit status. Start reading at [`dispatch`]; [`run`] is the one with a life of its own.
 
 mod events;
+mod exec;
 mod host;
 mod images;
 mod inside;
@@ -60,6 +61,8 @@ pub(crate) async fn dispatch(session: &mut Session, command: Command) -> Outcome
         Command::Overlay(one) => session.show(&of(&one.container, "overlay"), one.format, inside::overlay).await,
         Command::Diff(one) => inside::diff(session, one).await,
         Command::Plan(one) => inside::plan(session, one).await,
+        Command::Exec(arguments) => exec::exec(session, arguments).await,
+        Command::Denied(one) => session.show(&of(&one.container, "denied"), one.format, inside::denied).await,
         Command::Images { command } => images::images(session, command).await,
         Command::Events(arguments) => events::events(session, arguments).await,
         Command::Host(format) => session.show("/host", format, host::host).await,

@@ -20,9 +20,10 @@ use std::time::Duration;
 
 use belljar_linux::process::{self, Children};
 use belljar_monitor::Spawner;
+use belljar_runtime::idmap::Mapper;
 use belljar_server::{Banner, Server};
 use belljar_store::Store;
-use belljar_supervisor::Supervisor;
+use belljar_supervisor::{Helpers, Supervisor};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::level_filters::LevelFilter;
@@ -49,6 +50,7 @@ pub(crate) fn serve(arguments: &ServeArguments, place: &Place) -> Result<(), Ref
     let _held = take_folders(arguments, place)?;
     check_port(arguments.listen)?;
     let spawner = Spawner::launch(Path::new(OWN_EXECUTABLE)).map_err(Refusal::part("start the helper that makes monitors"))?;
+    let mapper = Mapper::new();
     // From here on nobody is waited for. As the first process of a container (docker-compose.yml) this one also inherits what a
     // killed monitor leaves, which must not stay as a zombie.
     process::treat_children(Children::Forgotten).map_err(Refusal::part("let children end by themselves"))?;
@@ -56,7 +58,7 @@ pub(crate) fn serve(arguments: &ServeArguments, place: &Place) -> Result<(), Ref
     let workers = std::thread::available_parallelism().map_or(1, usize::from).min(WORKERS_MAX);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build();
     let runtime = runtime.map_err(Refusal::part("start threads"))?;
-    let outcome = runtime.block_on(open_and_run(arguments, place, spawner));
+    let outcome = runtime.block_on(open_and_run(arguments, place, Helpers { spawner, mapper }));
     runtime.shutdown_timeout(LEFTOVER_LIMIT);
     outcome
 }
@@ -100,7 +102,7 @@ fn no_listening(address: SocketAddr, source: std::io::Error) -> Refusal {
     }
 }
 
-async fn open_and_run(arguments: &ServeArguments, place: &Place, spawner: Spawner) -> Result<(), Refusal> {
+async fn open_and_run(arguments: &ServeArguments, place: &Place, helpers: Helpers) -> Result<(), Refusal> {
     let end = end_signal().map_err(Refusal::part("listen for signals"))?;
     let store = Store::open(&arguments.data_dir.join(DATABASE_NAME)).await.map_err(Refusal::part("open the database"))?;
     let settings = belljar_supervisor::Settings {
@@ -108,7 +110,7 @@ async fn open_and_run(arguments: &ServeArguments, place: &Place, spawner: Spawne
         data_dir: arguments.data_dir.clone(),
         run_dir: place.run_dir.clone(),
     };
-    let supervisor = Supervisor::open(settings, store.clone(), spawner).await.map_err(unopened)?;
+    let supervisor = Supervisor::open(settings, store.clone(), helpers).await.map_err(unopened)?;
     let settings =
         belljar_server::Settings { listen: arguments.listen, socket: place.socket(), allowed_hosts: arguments.allowed_hosts.clone() };
     let server = Server::bind(&settings, supervisor.clone(), store.clone()).await.map_err(refused)?;

@@ -4,7 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use crate::isolation::{Namespaces, TimeOffsets, Whose};
 use crate::mount::{MOUNTS_MAX, absolute_path, names};
+use crate::namespace::Kind;
+use crate::security::Security;
+use crate::setting::{self, Device, Ulimit, Umask};
 use crate::{ContainerId, ContainerName, Exit, Hostname, ImageName, Invalid, Limits, Mount, Signal, UserSpec};
 
 /// Most arguments of a command, and most variables of an environment.
@@ -64,6 +68,48 @@ pub struct Config {
     /// Free words for people and tools.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
+    /// Whose namespaces it lives in.
+    #[serde(default, skip_serializing_if = "Namespaces::is_default")]
+    pub namespaces: Namespaces,
+    /// What is added to its clocks.
+    #[serde(default, skip_serializing_if = "TimeOffsets::is_none")]
+    pub time_offsets: TimeOffsets,
+    /// What it may do to the kernel.
+    #[serde(default, skip_serializing_if = "Security::is_default")]
+    pub security: Security,
+    /// NIS domain name inside.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub domainname: Option<Hostname>,
+    /// Limits of each process, by name ([`setting::ULIMITS`]).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub ulimits: BTreeMap<String, Ulimit>,
+    /// Settings of the kernel that belong to its namespaces, by name (`net.ipv4.ip_forward`).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sysctls: BTreeMap<String, String>,
+    /// How early its processes are killed where the host is out of memory: -1000 (never) to 1000.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oom_score_adj: Option<i32>,
+    /// How much its processes give way to others: -20 to 19.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nice: Option<i32>,
+    /// Groups beside the program's own, by name or number.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<String>,
+    /// What no file is created with; 0022 where not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub umask: Option<Umask>,
+    /// Whether its root cannot be written to.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub read_only: bool,
+    /// Size of `/dev/shm`, in bytes; 64 MiB where not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shm_bytes: Option<u64>,
+    /// Devices of the host that it may use.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub devices: Vec<Device>,
+    /// What its users see of each other's processes (`proc(5)`, *hidepid*): 0 all, 1 no details, 2 nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hidepid: Option<u8>,
 }
 
 fn default_stop_signal() -> Signal {
@@ -92,18 +138,70 @@ impl Config {
         if self.stop_grace_ms > STOP_GRACE_MS_MAX {
             return Err(Invalid::new("stop_grace_ms", format!("must be at most {STOP_GRACE_MS_MAX}")));
         }
-        check_labels(&self.labels)
+        check_labels(&self.labels)?;
+        self.check_isolation()?;
+        self.check_program()
+    }
+
+    fn check_isolation(&self) -> Result<(), Invalid> {
+        self.namespaces.check(&self.name)?;
+        self.time_offsets.check(&self.namespaces)?;
+        self.security.check()?;
+        setting::check_sysctls(&self.sysctls, &self.namespaces)?;
+        let named = [("hostname", self.hostname.is_some()), ("domainname", self.domainname.is_some())];
+        match self.namespaces.of(Kind::Uts) {
+            Whose::Private => Ok(()),
+            whose => named.iter().find(|(_, given)| *given).map_or(Ok(()), |(field, _)| {
+                Err(Invalid::new(*field, format!("cannot be set where it is not the container's own: namespaces.uts is {whose}")))
+            }),
+        }
+    }
+
+    fn check_program(&self) -> Result<(), Invalid> {
+        setting::check_ulimits(&self.ulimits)?;
+        within("oom_score_adj", self.oom_score_adj.map(i64::from), (-1000, 1000))?;
+        within("nice", self.nice.map(i64::from), (-20, 19))?;
+        within("hidepid", self.hidepid.map(i64::from), (0, 2))?;
+        let shm = self.shm_bytes.map(|bytes| i64::try_from(bytes).unwrap_or(i64::MAX));
+        within("shm_bytes", shm, (1, setting::SHM_BYTES_MAX as i64))?;
+        if self.groups.len() > setting::GROUPS_MAX {
+            return Err(Invalid::new("groups", format!("must be at most {}", setting::GROUPS_MAX)));
+        }
+        for (index, group) in self.groups.iter().enumerate() {
+            let wrong = |invalid: Invalid| {
+                Invalid::new(
+                    format!("groups[{index}]"),
+                    invalid.problem.replace("user, user:group, or their numbers", "a name or a number"),
+                )
+            };
+            group.parse::<crate::user::NameOrId>().map_err(wrong)?;
+        }
+        if self.devices.len() > setting::DEVICES_MAX {
+            return Err(Invalid::new("devices", format!("must be at most {}", setting::DEVICES_MAX)));
+        }
+        self.devices.iter().enumerate().try_for_each(|(index, device)| device.check(&format!("devices[{index}]")))
     }
 }
 
-fn check_command(command: &[String]) -> Result<(), Invalid> {
+fn within(field: &str, value: Option<i64>, (least, most): (i64, i64)) -> Result<(), Invalid> {
+    match value {
+        Some(value) if !(least..=most).contains(&value) => {
+            Err(Invalid::new(field, format!("must be between {least} and {most}, not {value}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Refuses a command that no kernel would take.
+pub fn check_command(command: &[String]) -> Result<(), Invalid> {
     if command.first().is_none_or(String::is_empty) {
         return Err(Invalid::new("command", "is required: the program to run, and its arguments, such as [\"sleep\", \"1d\"]"));
     }
     check_strings("command", command.iter().map(String::as_str))
 }
 
-fn check_env(env: &BTreeMap<String, String>) -> Result<(), Invalid> {
+/// Refuses variables that no kernel would take.
+pub fn check_env(env: &BTreeMap<String, String>) -> Result<(), Invalid> {
     for key in env.keys() {
         if key.is_empty() || key.contains('=') {
             return Err(Invalid::new("env", format!("{key:?} is not a name of a variable")));
@@ -254,8 +352,11 @@ pub struct Container {
     pub state: State,
     /// What is wanted.
     pub wanted: Wanted,
-    /// First host id of its range of 65,536 user and group ids. `None`: it shares the host's user namespace.
+    /// First host id of the range of 65,536 user and group ids that is kept for it. `None`: it asked for none of its own.
     pub uid_base: Option<u32>,
+    /// Why its last start went without them, where this host could not give them.
+    #[serde(default)]
+    pub without_ids: Option<String>,
     /// When it was created, in Unix milliseconds.
     pub created_at_ms: i64,
     /// When its program last began, in Unix milliseconds; kept after it ended.
@@ -274,6 +375,11 @@ impl Container {
     /// Hostname inside.
     pub fn hostname(&self) -> &str {
         self.config.hostname.as_ref().map_or(self.id.short(), Hostname::as_str)
+    }
+
+    /// First host id of the range that it uses: what is kept for it, unless its last start had to go without.
+    pub fn ids_in_use(&self) -> Option<u32> {
+        self.uid_base.filter(|_| self.without_ids.is_none())
     }
 }
 
@@ -295,12 +401,21 @@ mod tests {
     #[test]
     fn wrong_fields_are_named() {
         type Breaks = fn(&mut Config);
-        let broken: [(&str, Breaks); 6] = [
+        let broken: [(&str, Breaks); 15] = [
             ("command", |config| config.command.clear()),
             ("command", |config| config.command.push("a\0b".into())),
             ("env", |config| drop(config.env.insert("A=B".into(), String::new()))),
             ("workdir", |config| config.workdir = Some("relative".into())),
             ("stop_grace_ms", |config| config.stop_grace_ms = u64::MAX),
+            ("namespaces.net", |config| config.namespaces.net = Some(Whose::Container("web".into()))),
+            ("hostname", |config| (config.namespaces.uts, config.hostname) = (Some(Whose::Host), "a".parse().ok())),
+            ("sysctls.kernel.panic", |config| drop(config.sysctls.insert("kernel.panic".into(), "1".into()))),
+            ("security.capabilities.add[0]", |config| config.security.capabilities.add.push("FLY".into())),
+            ("oom_score_adj", |config| config.oom_score_adj = Some(1001)),
+            ("nice", |config| config.nice = Some(20)),
+            ("hidepid", |config| config.hidepid = Some(3)),
+            ("shm_bytes", |config| config.shm_bytes = Some(0)),
+            ("groups[0]", |config| config.groups.push("a:b".into())),
             ("mounts[1].target", |config| {
                 config.mounts =
                     vec![Mount::Tmpfs { target: "/t".into(), size_bytes: None }, Mount::Tmpfs { target: "//t/".into(), size_bytes: None }]

@@ -28,6 +28,10 @@ pub enum EventKind {
     Resumed,
     /// A person, or its restart policy, started it again.
     Restarted,
+    /// A person ran a further program in it.
+    Exec,
+    /// It was started without a protection that this host could not give.
+    Loosened,
     /// It was found dead, and nobody saw how it ended.
     Lost,
     /// The server found it running after having been away.
@@ -42,7 +46,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// Every kind.
-    pub const ALL: [EventKind; 15] = [
+    pub const ALL: [EventKind; 17] = [
         EventKind::Created,
         EventKind::Started,
         EventKind::StartFailed,
@@ -53,6 +57,8 @@ impl EventKind {
         EventKind::Paused,
         EventKind::Resumed,
         EventKind::Restarted,
+        EventKind::Exec,
+        EventKind::Loosened,
         EventKind::Lost,
         EventKind::Found,
         EventKind::Deleted,
@@ -73,6 +79,8 @@ impl EventKind {
             EventKind::Paused => "paused",
             EventKind::Resumed => "resumed",
             EventKind::Restarted => "restarted",
+            EventKind::Exec => "exec",
+            EventKind::Loosened => "loosened",
             EventKind::Lost => "lost",
             EventKind::Found => "found",
             EventKind::Deleted => "deleted",

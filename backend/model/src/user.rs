@@ -42,6 +42,13 @@ impl FromStr for UserSpec {
     }
 }
 
+impl FromStr for NameOrId {
+    type Err = Invalid;
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        part(text)
+    }
+}
+
 fn part(text: &str) -> Result<NameOrId, Invalid> {
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
         let too_large = || Invalid::new("user", format!("the id {text} is above {ID_MAX}, the largest inside a container"));

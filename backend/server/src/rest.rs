@@ -61,6 +61,7 @@ fn routes() -> Vec<Route> {
         route("get", "/containers/{container}/overlay/files", get(inspect::files)),
         route("get", "/containers/{container}/overlay/changes", get(inspect::changes)),
         route("get", "/containers/{container}/plan", get(inspect::plan)),
+        route("get", "/containers/{container}/denied", get(inspect::denied)),
         route("get", "/images", get(images::list)),
         route("post", "/images/import", post(images::import)),
         route("delete", "/images/{image}", delete(images::delete)),

@@ -42,6 +42,7 @@ fn container(number: u8, name: &str) -> Container {
         state: State::Creating,
         wanted: Wanted::Running,
         uid_base: Some(65_536 * u32::from(number)),
+        without_ids: None,
         created_at_ms: 1_700_000_000_000 + i64::from(number),
         started_at_ms: None,
         init: None,

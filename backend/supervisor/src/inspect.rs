@@ -6,6 +6,7 @@ use std::path::Path;
 use belljar_linux::process::{self, parse_stat};
 use belljar_model::cgroup::Cgroup;
 use belljar_model::container::ProcessRef;
+use belljar_model::denied::Denied;
 use belljar_model::namespace::{Kind, Namespace, Sharing};
 use belljar_model::overlay::Stack;
 use belljar_model::user::ID_MAX;
@@ -30,7 +31,7 @@ pub(crate) fn stack_of(shared: &Shared, container: &Container) -> Result<Stack, 
         return Ok(stack::of(&spec, container.init));
     }
     let layers = shared.images.layers(&container.config.image)?;
-    Ok(stack::of(&Spec::for_container(container, &layers, &shared.home, 0), None))
+    Ok(stack::of(&Spec::for_container(container, &layers, &shared.home, 0)?, None))
 }
 
 /// The spec in this file.
@@ -84,6 +85,23 @@ pub(crate) fn cgroup_of(shared: &Shared, container: &Container) -> Cgroup {
     }
 }
 
+/// What the container asked for and was denied since its start; nothing where that is not recorded.
+pub(crate) fn denied_of(shared: &Shared, container: &Container) -> Vec<Denied> {
+    #[derive(serde::Deserialize)]
+    struct Recorded {
+        calls: Vec<Call>,
+    }
+    #[derive(serde::Deserialize)]
+    struct Call {
+        name: String,
+        count: u64,
+    }
+    let read = std::fs::read(shared.bundle(&container.id).dir().join("denied.json")).ok();
+    let recorded = read.and_then(|json| serde_json::from_slice::<Recorded>(&json).ok());
+    let calls = recorded.map(|recorded| recorded.calls).unwrap_or_default();
+    calls.into_iter().map(|call| Denied { call: call.name, times: call.count }).collect()
+}
+
 /// The processes of a container, by pid; those that end meanwhile are left out.
 pub(crate) fn processes_of(shared: &Shared, container: &Container) -> Vec<Process> {
     if container.init.is_none() {
@@ -92,7 +110,9 @@ pub(crate) fn processes_of(shared: &Shared, container: &Container) -> Vec<Proces
     let mut pids = shared.cgroup(&container.id).processes();
     pids.sort_unstable();
     pids.truncate(PROCESSES_MAX);
-    pids.into_iter().filter_map(|pid| read_process(pid, container.uid_base)).collect()
+    // What it asked for or had to go without is in its map: the one of the process that all others come from.
+    let base = container.init.and_then(|init| crate::around::base_of(init.pid));
+    pids.into_iter().filter_map(|pid| read_process(pid, base)).collect()
 }
 
 fn read_process(pid: i32, uid_base: Option<u32>) -> Option<Process> {

@@ -3,6 +3,7 @@
 //! This crate must never know HTTP, a page, SQL or a system call's number: it decides, and lets others do. It is the one
 //! place where [`Container::state`] changes. Start reading at [`Supervisor`], the only thing that a server calls.
 
+mod around;
 mod boot;
 mod clock;
 pub mod crash;
@@ -14,6 +15,7 @@ mod image;
 mod inspect;
 mod launch;
 mod logs;
+mod ranges;
 mod reconcile;
 mod registry;
 mod sample;
@@ -32,6 +34,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use belljar_model::cgroup::Cgroup;
+use belljar_model::denied::Denied;
+use belljar_model::host::Support;
 use belljar_model::log::LogLine;
 use belljar_model::machine::Request;
 use belljar_model::namespace::Namespace;
@@ -47,11 +51,13 @@ use belljar_store::{EventQuery, Store};
 use tokio::io::AsyncRead;
 use tokio::sync::{broadcast, oneshot};
 
+pub use belljar_runtime::idmap::Mapper;
 pub use error::{Error, ErrorKind};
 pub use logs::{LINES_AT_ONCE_MAX, LogFollow, LogQuery};
 pub use registry::CONTAINERS_MAX;
 
 use launch::Launch;
+use ranges::Ranges;
 use registry::Registry;
 use shared::{Probe, Shared};
 use sources::Looks;
@@ -66,6 +72,25 @@ pub struct Settings {
     pub data_dir: PathBuf,
     /// Folder of what lives only while the machine is up.
     pub run_dir: PathBuf,
+}
+
+/// What was made for the supervisor while the process had one thread.
+#[derive(Debug)]
+pub struct Helpers {
+    /// Makes monitors.
+    pub spawner: Spawner,
+    /// Tells whether owners of files can be mapped; or why this host has no user namespaces.
+    pub mapper: belljar_linux::Result<Mapper>,
+}
+
+/// What a supervisor stands on. The tests' own is without root.
+struct Ground {
+    launcher: Box<dyn Launch>,
+    probe: Probe,
+    /// `None`: nobody is asked, and everything can be mapped.
+    mapper: Option<belljar_linux::Result<Mapper>>,
+    /// Folder of the ranges of ids.
+    ranges: PathBuf,
 }
 
 /// Whether a new container's program begins at once.
@@ -118,12 +143,17 @@ impl Supervisor {
     /// Looks at everything of the instance, makes the database say what is so, removes what belongs to nothing, and takes
     /// every container over. [`Error::InstanceTaken`] where another process serves the instance; nobody else may use the folders
     /// either.
-    pub async fn open(settings: Settings, store: Store, spawner: Spawner) -> Result<Supervisor, Error> {
-        Self::open_with(settings, store, Box::new(spawner), Hierarchies::probe).await
+    ///
+    /// `mapper` is asked whether owners of files can be mapped; the error is why this host has no user namespaces to map into.
+    pub async fn open(settings: Settings, store: Store, helpers: Helpers) -> Result<Supervisor, Error> {
+        let Helpers { spawner, mapper } = helpers;
+        let ground = Ground { launcher: Box::new(spawner), probe: Hierarchies::probe, mapper: Some(mapper), ranges: ranges::FOLDER.into() };
+        Self::open_on(settings, store, ground).await
     }
 
-    async fn open_with(settings: Settings, store: Store, launcher: Box<dyn Launch>, probe: Probe) -> Result<Supervisor, Error> {
+    async fn open_on(settings: Settings, store: Store, ground: Ground) -> Result<Supervisor, Error> {
         let Settings { instance, data_dir, run_dir } = settings;
+        let Ground { launcher, probe, mapper, ranges } = ground;
         let hierarchies = probe().map_err(|error| Error::failed("find", "the cgroup hierarchies", error))?;
         let hold = hold::take(&hierarchies, &instance)?;
         for folder in [&data_dir, &run_dir] {
@@ -131,7 +161,15 @@ impl Supervisor {
         }
         let images = image::open(&data_dir.join("images"), &store).await?;
         let home = Instance { name: instance, folders: Folders { data_dir, run_dir } };
-        let host = host::look(&home, &hierarchies).map_err(|error| Error::failed("look at", "the host", error))?;
+        let mut host = host::look(&home, &hierarchies).map_err(|error| Error::failed("look at", "the host", error))?;
+        let mapper = match mapper.transpose() {
+            Ok(mapper) => mapper,
+            Err(error) => {
+                host.user_namespaces = Support::No(format!("none can be made: {}", error.cause()));
+                None
+            }
+        };
+        let ranges = Ranges::open(&ranges, &home.name, &home.folders.data_dir)?;
         let (registry, samples, looks) = (Registry::default(), sample::Samples::default(), Looks::default());
         let (notices, _) = broadcast::channel(shared::NOTICES_MAX);
         let shared = Arc::new(Shared {
@@ -142,6 +180,8 @@ impl Supervisor {
             probe,
             at_opening: hierarchies,
             host,
+            mapper,
+            ranges,
             images,
             registry,
             samples,
@@ -180,12 +220,22 @@ impl Supervisor {
         config.check()?;
         config.limits.check(&self.capacity())?;
         self.shared.looks.check(&config.mounts).await?;
+        around::check_joined(&self.shared, &config, start)?;
+        belljar_runtime::spec::container::check_filter(&config)?;
         let image = config.image.clone();
-        let container = new_container(config)?;
+        let mut container = new_container(config)?;
+        if container.config.namespaces.has_own_ids() {
+            container.uid_base = Some(self.shared.ranges.reserve(&container.id)?);
+        }
+        let kept = (container.uid_base, container.id.clone());
         let (reply, answer) = oneshot::channel();
         let shared = Arc::clone(&self.shared);
         let spawn = move |container| Task::spawn(shared, container, 0, Beginning::Create { start, reply });
-        self.shared.images.with(&image, || self.shared.registry.admit(container, spawn))?;
+        let admitted = self.shared.images.with(&image, || self.shared.registry.admit(container, spawn));
+        if let (Err(_), (Some(base), id)) = (&admitted, kept) {
+            self.shared.give_back(base, &id);
+        }
+        admitted?;
         answer.await.unwrap_or_else(|_| Err(unanswered()))
     }
 
@@ -267,6 +317,11 @@ impl Supervisor {
         self.inspect(id, inspect::processes_of).await
     }
 
+    /// The system calls that the container asked for and was denied since its start; none where that is not recorded.
+    pub async fn denied(&self, id: &ContainerId) -> Result<Vec<Denied>, Error> {
+        self.inspect(id, inspect::denied_of).await
+    }
+
     /// Reads something of a container, away from the threads that answer: a file of `/proc` or of a cgroup may make its
     /// reader wait, for as long as what it tells of waits for a disk.
     async fn inspect<T: Send + 'static>(
@@ -346,6 +401,7 @@ fn new_container(config: Config) -> Result<Container, Error> {
         state: State::Creating,
         wanted: Wanted::Stopped,
         uid_base: None,
+        without_ids: None,
         created_at_ms: clock::now_ms(),
         started_at_ms: None,
         init: None,

@@ -130,6 +130,7 @@ async fn one(shared: &Shared, mut container: Container) -> Result<Option<Found>,
     if monitor.is_none() {
         clear(shared, &container.id, container_processes(&before)).await;
     }
+    keep_range(shared, &mut container)?;
     if container != before || !events.is_empty() {
         // Lost by a power cut, it would be found again: nobody was told.
         shared.store.record(&container, events, Durability::Deferred).await?;
@@ -140,6 +141,25 @@ async fn one(shared: &Shared, mut container: Container) -> Result<Option<Found>,
         _ => Due::Nothing,
     };
     Ok(Some(Found { container, attempt, monitor, due }))
+}
+
+/// After a boot its range of ids may have become that of another server's container. At rest it then gets a new one: nothing on
+/// disk carries a host id. Where it runs, the range was its own all the time, and the other one's is told to be the mistake.
+fn keep_range(shared: &Shared, container: &mut Container) -> Result<(), Error> {
+    let Some(base) = container.uid_base else { return Ok(()) };
+    if shared.ranges.keep(base, &container.id)? {
+        return Ok(());
+    }
+    if container.init.is_some() {
+        tracing::warn!(
+            container.id = container.id.short(),
+            uid_base = base,
+            "a running container shares its user ids with another server's"
+        );
+    } else {
+        container.uid_base = Some(shared.ranges.reserve(&container.id)?);
+    }
+    Ok(())
 }
 
 /// A monitor holds a lock on the bundle as long as it lives, and reads the spec only when it has it. So either it is
@@ -256,6 +276,9 @@ async fn erase(shared: &Shared, container: &Container, message: &str) -> Result<
     let removed = crate::blocking(move || bundle.remove()).await;
     removed.map_err(|error| Error::failed("remove the folders of", container.config.name.to_string(), error))?;
     shared.store.remove(&container.id, event(container, EventKind::Deleted, message.to_owned())).await?;
+    if let Some(base) = container.uid_base {
+        shared.give_back(base, &container.id);
+    }
     Ok(())
 }
 

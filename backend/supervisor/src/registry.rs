@@ -10,13 +10,8 @@ use tokio::task::JoinHandle;
 use crate::Error;
 use crate::task::Command;
 
-/// Most containers of one instance: as many as there are ranges of ids ([`UID_BASE_FIRST`]).
-pub const CONTAINERS_MAX: u32 = 4096;
-/// First host id of the first range. 0x70000000 to 0x7fffffff is what systemd's list of ids calls unused
-/// (<https://systemd.io/UIDS-GIDS/>): below it are people, services, their subordinate ids and systemd's own containers.
-const UID_BASE_FIRST: u32 = 0x7000_0000;
-/// Ids of one container.
-const UID_RANGE: u32 = 0x1_0000;
+/// Most containers of one instance.
+pub const CONTAINERS_MAX: usize = 4096;
 /// Fewest digits of an id that are taken for its beginning.
 const PREFIX_CHARS_MIN: usize = 4;
 
@@ -42,8 +37,8 @@ impl Registry {
         self.handles.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a new container if its name is free: it gets a range of ids first, then `spawn` makes its task.
-    pub(crate) fn admit(&self, mut container: Container, spawn: impl FnOnce(Container) -> Handle) -> Result<(), Error> {
+    /// Adds a new container if its name is free and there is room: `spawn` makes its task.
+    pub(crate) fn admit(&self, container: Container, spawn: impl FnOnce(Container) -> Handle) -> Result<(), Error> {
         let mut handles = self.write();
         for handle in handles.values() {
             let other = handle.snapshot.borrow();
@@ -51,7 +46,10 @@ impl Registry {
                 return Err(Error::NameTaken { name: other.config.name.clone(), id: other.id.clone() });
             }
         }
-        container.uid_base = Some(free_uid_base(&handles, &container.id)?);
+        if handles.len() >= CONTAINERS_MAX {
+            let because = format!("there are {CONTAINERS_MAX} containers, which is the most that one instance can have");
+            return Err(Error::Unavailable { because });
+        }
         handles.insert(container.id.clone(), spawn(container));
         Ok(())
     }
@@ -131,15 +129,4 @@ impl Registry {
 
 pub(crate) fn not_found(key: &str) -> Error {
     Error::NotFound { what: "container", key: key.to_owned() }
-}
-
-/// A range that no container has. The search begins at a place given by the (random) id, so that several instances on one
-/// host, which do not know of each other, hardly ever meet.
-fn free_uid_base(handles: &HashMap<ContainerId, Handle>, id: &ContainerId) -> Result<u32, Error> {
-    let taken: std::collections::HashSet<u32> = handles.values().filter_map(|handle| handle.snapshot.borrow().uid_base).collect();
-    let first = u32::from_str_radix(&id.as_str()[..8], 16).unwrap_or_default();
-    let mut bases = (0..CONTAINERS_MAX).map(|step| UID_BASE_FIRST + first.wrapping_add(step) % CONTAINERS_MAX * UID_RANGE);
-    bases.find(|base| !taken.contains(base)).ok_or_else(|| Error::Unavailable {
-        because: format!("there are {CONTAINERS_MAX} containers, which is the most that one instance can have"),
-    })
 }

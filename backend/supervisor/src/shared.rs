@@ -2,6 +2,7 @@
 
 use belljar_model::{ContainerId, Host};
 use belljar_runtime::cgroup::{Cgroup, Hierarchies};
+use belljar_runtime::idmap::Mapper;
 use belljar_runtime::{Bundle, Instance};
 use belljar_store::Store;
 use tokio::sync::broadcast;
@@ -10,6 +11,7 @@ use crate::Notice;
 use crate::hold::Hold;
 use crate::image::Shelf;
 use crate::launch::Launch;
+use crate::ranges::Ranges;
 use crate::registry::Registry;
 use crate::sample::Samples;
 use crate::sources::Looks;
@@ -32,6 +34,10 @@ pub(crate) struct Shared {
     /// The hierarchies as they were then: what serves where they cannot be found out again.
     pub(crate) at_opening: Hierarchies,
     pub(crate) host: Host,
+    /// Tells whether owners of files can be mapped; `None` where nobody is to be asked.
+    pub(crate) mapper: Option<Mapper>,
+    /// Which container has which user ids.
+    pub(crate) ranges: Ranges,
     pub(crate) images: Shelf,
     pub(crate) registry: Registry,
     pub(crate) samples: Samples,
@@ -65,6 +71,13 @@ impl Shared {
     pub(crate) fn notify(&self, notice: Notice) {
         // Nobody may be listening.
         drop(self.notices.send(notice));
+    }
+
+    /// Gives a range of ids back; one that cannot be given back is found to be nobody's later.
+    pub(crate) fn give_back(&self, base: u32, id: &ContainerId) {
+        if let Err(error) = self.ranges.release(base, id) {
+            tracing::warn!(container.id = id.short(), error = crate::error::chain(&error), "its range of user ids could not be given back");
+        }
     }
 
     /// The container is gone.

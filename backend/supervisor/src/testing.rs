@@ -13,7 +13,7 @@ use belljar_runtime::cgroup::Hierarchies;
 use belljar_store::{EventQuery, Store};
 
 use crate::launch::Launch;
-use crate::{Settings, StartNow, Supervisor};
+use crate::{Ground, Settings, StartNow, Supervisor};
 
 /// What a monitor does, as far as the supervisor can see. `$PROGRAM` is the container's command line.
 const MONITOR: &str = r#"
@@ -69,7 +69,9 @@ impl Bench {
         let store = Store::open(&folder.path().join("belljar.db")).await.expect("a database");
         let (data_dir, run_dir) = (folder.path().join("data"), folder.path().join("run"));
         let settings = Settings { instance: "test".to_owned(), data_dir, run_dir };
-        let opened = Supervisor::open_with(settings, store.clone(), Box::new(Script), || Ok(Hierarchies::default())).await;
+        let ground =
+            Ground { launcher: Box::new(Script), probe: || Ok(Hierarchies::default()), mapper: None, ranges: folder.path().join("ids") };
+        let opened = Supervisor::open_on(settings, store.clone(), ground).await;
         Self { folder, store, supervisor: opened.expect("a supervisor") }
     }
 

@@ -1,6 +1,7 @@
 //! One container: its head (state, buttons), the tabs, and what each shows.
 
 mod cgroup;
+mod isolation;
 mod logs;
 mod namespaces;
 mod overlay;
@@ -9,7 +10,7 @@ mod plan;
 
 use askama::Template;
 use belljar_model::machine::{Force, Request, Verdict, admit};
-use belljar_model::{Container, Event, Signal, State};
+use belljar_model::{Container, Event, Signal, State, warning};
 
 use crate::containers::Span;
 use crate::events::Table;
@@ -53,6 +54,11 @@ impl<'a> Header<'a> {
 
     fn actions(&self) -> Vec<Action> {
         actions(self.container.state)
+    }
+
+    /// What of its protection it goes without.
+    fn warnings(&self) -> Vec<String> {
+        warning::of(self.container)
     }
 }
 

@@ -2,11 +2,13 @@
 
 use askama::Template;
 use belljar_model::container::Restart;
+use belljar_model::denied::Denied;
 use belljar_model::mount::{Mount, TMPFS_SIZE_BYTES_DEFAULT};
+use belljar_model::security::Seccomp;
 use belljar_model::usage::Usage;
 use belljar_model::{Container, Process};
 
-use super::{Tab, TabPage, tab};
+use super::{Tab, TabPage, isolation, tab};
 use crate::containers::{Gauge, Gauges};
 use crate::frame::Page;
 use crate::live::Stream;
@@ -24,10 +26,24 @@ pub struct Overview<'a> {
     pub usage: Option<&'a Usage>,
     /// Its processes; empty where it is not alive.
     pub processes: &'a [Process],
+    /// What it asked the kernel for and was denied; empty where that is not recorded.
+    pub denied: &'a [Denied],
 }
 tab!(Overview, Overview, |page| Stream::Container(&page.container.id));
 
 impl<'a> Overview<'a> {
+    fn protections(&self) -> Vec<isolation::Row> {
+        isolation::protections(&self.container.config)
+    }
+
+    fn settings(&self) -> Vec<isolation::Row> {
+        isolation::settings(&self.container.config)
+    }
+
+    fn records(&self) -> bool {
+        self.container.config.security.seccomp == Seccomp::Record
+    }
+
     fn figures(&self) -> Part<UsageFigures<'a>> {
         Part(UsageFigures { container: self.container, usage: self.usage })
     }

@@ -6,6 +6,7 @@ use belljar_frontend::containers::Usages;
 use belljar_frontend::{Access, Frame, Notice, Tone};
 use belljar_model::cgroup::{Cgroup, Controller, Figure, Unit, Value, Version};
 use belljar_model::container::{ProcessRef, Restart};
+use belljar_model::denied::Denied;
 use belljar_model::exit::{Cause, Victim};
 use belljar_model::host::{HostController, Support};
 use belljar_model::image::ImageKind;
@@ -14,10 +15,12 @@ use belljar_model::log::{LogLine, Stream};
 use belljar_model::namespace::{Kind, Namespace, Sharing};
 use belljar_model::overlay::{Change, Entry, FileKind, Layer, Role, Stack, Status};
 use belljar_model::plan::{Outcome, Place, PlanRecord, StepRecord};
+use belljar_model::security::{LandlockAccess, LandlockRule};
+use belljar_model::setting::Device;
 use belljar_model::usage::Usage;
 use belljar_model::{
     Config, Container, ContainerId, Event, EventKind, Exit, Failure, Host, Image, Limits, Mount, OutOfMemory, Process, Signal, State,
-    Token, Wanted,
+    Token, Wanted, Whose,
 };
 
 /// The moment of every sample: 2026-11-23 21:40:00 UTC.
@@ -38,19 +41,8 @@ pub(crate) fn nobody() -> Frame<'static> {
 pub(crate) fn container(number: u32, name: &str, command: &[&str]) -> Container {
     let config = Config {
         name: name.parse().expect("a sample name"),
-        image: "host".parse().expect("a sample image"),
         command: command.iter().map(|word| (*word).to_owned()).collect(),
-        env: BTreeMap::new(),
-        hostname: None,
-        user: None,
-        workdir: None,
-        limits: Limits::default(),
-        mounts: Vec::new(),
-        restart: Restart::No,
-        init: false,
-        stop_signal: Signal::TERM,
-        stop_grace_ms: 10_000,
-        labels: BTreeMap::new(),
+        ..serde_json::from_str(r#"{"name":"a","image":"host","command":["a"]}"#).expect("a sample config")
     };
     let mut bytes = [0; 32];
     // Ids of samples must look random, because that is what they weigh on the wire.
@@ -67,6 +59,7 @@ pub(crate) fn container(number: u32, name: &str, command: &[&str]) -> Container 
         state: State::Running,
         wanted: Wanted::Running,
         uid_base: Some(100_000 + number * 65_536),
+        without_ids: None,
         created_at_ms: NOW_MS - 3_600_000 * i64::from(number + 1),
         started_at_ms: Some(NOW_MS - 61_000 * i64::from(number * number + 1)),
         init: Some(ProcessRef { pid: 4242 + number as i32, start_ticks: 1 }),
@@ -114,11 +107,35 @@ pub(crate) fn database() -> Container {
     database
 }
 
+/// One that goes without much of its protection, and uses every setting.
+pub(crate) fn loosened() -> Container {
+    let mut loosened = container(7, "lab", &["sh", "-c", "mount -t tmpfs x /mnt"]);
+    let config = r#"{"name":"lab","image":"host","command":["sh","-c","mount -t tmpfs x /mnt"],
+        "namespaces":{"net":"host","pid":"container:web","uts":"host"},"time_offsets":{"boottime":86400},
+        "security":{"capabilities":{"add":["NET_ADMIN","BPF"],"drop":["MKNOD"]},"seccomp":"record","system_paths":"unconfined",
+        "new_privileges":"allowed","landlock":[{"path":"/usr","access":["read","execute"]},{"path":"/srv","access":["read","write"]}]},
+        "ulimits":{"nofile":{"soft":1024,"hard":2048},"core":{"soft":0,"hard":null}},"sysctls":{"kernel.shmmax":"67108864"},
+        "oom_score_adj":-500,"nice":5,"groups":["audio","44"],"umask":"0077","read_only":true,"shm_bytes":134217728,
+        "devices":[{"source":"/dev/fuse","access":"rw"}],"hidepid":2}"#;
+    loosened.config = serde_json::from_str(config).expect("a sample config");
+    loosened.without_ids = Some("the layer /srv/conf lies on a file system (ramfs) that cannot map owners".into());
+    loosened
+}
+
+pub(crate) fn denied() -> Vec<Denied> {
+    [("mount", 3), ("keyctl", 1)].map(|(call, times)| Denied { call: call.into(), times }).to_vec()
+}
+
 pub(crate) fn hostile() -> Container {
     let mut hostile = container(9, "hostile", &[HOSTILE, HOSTILE]);
     hostile.config.env = BTreeMap::from([(HOSTILE.into(), HOSTILE.into())]);
     hostile.config.labels = BTreeMap::from([(HOSTILE.into(), HOSTILE.into())]);
     hostile.config.workdir = Some(format!("/{HOSTILE}"));
+    hostile.config.namespaces.net = Some(Whose::Path(format!("/{HOSTILE}")));
+    hostile.config.security.landlock = vec![LandlockRule { path: format!("/{HOSTILE}"), access: LandlockAccess::ALL.into() }];
+    hostile.config.sysctls = BTreeMap::from([(HOSTILE.into(), HOSTILE.into())]);
+    hostile.config.devices = vec![Device { source: HOSTILE.into(), path: None, access: HOSTILE.into() }];
+    hostile.without_ids = Some(HOSTILE.into());
     hostile.config.mounts = vec![Mount::Bind { source: format!("/{HOSTILE}"), target: format!("/{HOSTILE}"), readonly: true }];
     let object = HOSTILE.repeat(3);
     stopped(hostile, Cause::NeverStarted(Failure { step: "exec".into(), object, cause: HOSTILE.into() }), None)

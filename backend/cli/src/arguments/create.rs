@@ -12,6 +12,7 @@ use belljar_model::{Invalid, Limits, Mount, size};
 use clap::{ArgAction, Args};
 
 use super::environment::Environment;
+use super::isolation::IsolationArguments;
 use super::mount;
 
 /// What a container shall be.
@@ -75,6 +76,8 @@ pub(crate) struct CreateArguments {
     #[arg(long, value_name = "SECONDS")]
     pub(crate) stop_timeout: Option<u32>,
     #[command(flatten)]
+    pub(crate) isolation: IsolationArguments,
+    #[command(flatten)]
     missing: Missing,
     /// Print help
     #[arg(long, action = ArgAction::HelpLong)]
@@ -86,6 +89,10 @@ pub(crate) struct CreateArguments {
     #[arg(value_name = "COMMAND", trailing_var_arg = true, allow_hyphen_values = true)]
     pub(crate) command: Vec<String>,
 }
+
+/// Docker's switch takes every protection away at once, of which most people need one less.
+const NO_ONE_SWITCH: &str = "there is no one switch: loosen what is needed by itself, with --cap-add, --device, --userns host, \
+    --security-opt seccomp=unconfined, --security-opt systempaths=unconfined";
 
 /// What fingers that know Docker will type, and Belljar cannot do yet: refused with a sentence, not as a typing error.
 #[derive(Debug, Clone, Default, Args)]
@@ -106,7 +113,7 @@ impl Missing {
             Missing { interactive: true, .. } => ("--interactive", "a container's standard input cannot be connected yet"),
             Missing { tty: true, .. } => ("--tty", "a container cannot have a terminal yet"),
             Missing { publish, .. } if !publish.is_empty() => ("--publish", "a container has no network but loopback yet"),
-            Missing { privileged: true, .. } => ("--privileged", "a container's isolation cannot be loosened yet"),
+            Missing { privileged: true, .. } => return Err(Invalid::new("--privileged", NO_ONE_SWITCH)),
             _ => return Ok(()),
         };
         Err(Invalid::new(flag, format!("{problem}: leave it out")))
@@ -155,14 +162,12 @@ impl CreateArguments {
     pub(crate) fn request(self, surroundings: &Surroundings, start: Start) -> Result<CreateRequest, Invalid> {
         self.missing.refuse()?;
         let environment = Environment { files: &self.env_file, entries: &self.env, inherited: &surroundings.variables };
-        Ok(CreateRequest {
+        let mut request = CreateRequest {
             env: environment.variables()?,
             limits: self.limits()?.into(),
             mounts: self.mounts(&surroundings.folder)?.iter().map(Into::into).collect(),
             labels: labels(&self.label),
             name: self.name,
-            image: self.image,
-            command: self.command,
             user: self.user,
             workdir: self.workdir,
             hostname: self.hostname,
@@ -171,7 +176,10 @@ impl CreateArguments {
             stop_signal: self.stop_signal.map(String::from),
             stop_grace_ms: self.stop_timeout.map(|seconds| u64::from(seconds) * 1000),
             start: start == Start::Now,
-        })
+            ..CreateRequest::new(self.image, self.command)
+        };
+        self.isolation.write(&mut request, &surroundings.folder)?;
+        Ok(request)
     }
 
     fn mounts(&self, folder: &std::path::Path) -> Result<Vec<Mount>, Invalid> {
@@ -307,6 +315,75 @@ mod tests {
     }
 
     #[test]
+    fn isolation_is_loosened_and_tightened_as_with_docker() {
+        let arguments = [
+            "--network",
+            "host",
+            "--pid=container:web",
+            "--ipc",
+            "shareable",
+            "--userns",
+            "host",
+            "--cap-add",
+            "NET_ADMIN",
+            "--cap-drop",
+            "all",
+            "--security-opt",
+            "seccomp=unconfined",
+            "--security-opt",
+            "systempaths=unconfined",
+            "--security-opt=no-new-privileges=false",
+            "--read-only",
+            "--device",
+            "/dev/fuse:rw",
+            "--shm-size",
+            "1m",
+            "--ulimit",
+            "nofile=10:20",
+            "--sysctl",
+            "net.ipv4.ip_forward=1",
+            "--oom-score-adj",
+            "-5",
+            "--group-add",
+            "audio",
+            "--umask",
+            "077",
+            "--hidepid",
+            "2",
+            "--time-offset",
+            "boottime=-7",
+            "--landlock",
+            "/usr:rx",
+            "host",
+            "true",
+        ];
+        let request = request(&arguments).expect("a valid command line");
+        assert_eq!(request["namespaces"], json!({"net": "host", "pid": "container:web", "ipc": "private", "user": "host"}));
+        assert_eq!(
+            request["security"],
+            json!({"capabilities": {"add": ["NET_ADMIN"], "drop": ["all"]}, "new_privileges": "allowed", "seccomp": "unconfined",
+                "system_paths": "unconfined", "landlock": [{"path": "/usr", "access": ["read", "execute"]}]})
+        );
+        assert_eq!(request["devices"], json!([{"source": "/dev/fuse", "access": "rw"}]));
+        assert_eq!((&request["shm_bytes"], &request["read_only"], &request["hidepid"]), (&json!(1 << 20), &json!(true), &json!(2)));
+        assert_eq!(
+            (&request["ulimits"], &request["sysctls"]),
+            (&json!({"nofile": {"soft": 10, "hard": 20}}), &json!({"net.ipv4.ip_forward": "1"}))
+        );
+        assert_eq!((&request["oom_score_adj"], &request["groups"], &request["umask"]), (&json!(-5), &json!(["audio"]), &json!("077")));
+        assert_eq!(request["time_offsets"], json!({"boottime": -7}));
+    }
+
+    #[test]
+    fn a_profile_of_ones_own_is_read_from_its_file() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("profile.json");
+        std::fs::write(&file, r#"{"defaultAction":"SCMP_ACT_ALLOW"}"#).expect("written");
+        let option = format!("seccomp={}", file.display());
+        assert_eq!(field(&["--security-opt", &option, "host", "true"], "security")["seccomp"], json!({"defaultAction": "SCMP_ACT_ALLOW"}));
+    }
+
+    #[test]
     fn memory_swap_is_the_sum_of_memory_and_swap() {
         let swap = |arguments: &[&str]| field(arguments, "limits")["memory_swap_bytes"].clone();
         assert_eq!(swap(&["-m", "4m", "--memory-swap", "4m", "host", "true"]), json!(0));
@@ -340,6 +417,12 @@ mod tests {
             (["--restart", "on-failure:3", "host", "true"], "--restart"),
             (["--stop-signal", "SIGNOPE", "host", "true"], "--stop-signal"),
             (["--env-file", "/does/not/exist", "host", "true"], "--env-file"),
+            (["--network", "bridge", "host", "true"], "--network"),
+            (["--pid", "container:a/b", "host", "true"], "--pid"),
+            (["--security-opt", "seccomp=/does/not/exist", "host", "true"], "--security-opt"),
+            (["--security-opt", "disable", "host", "true"], "--security-opt"),
+            (["--ulimit", "nofile", "host", "true"], "--ulimit"),
+            (["--device", "/dev/a:b:c:d", "host", "true"], "--device"),
         ] {
             assert!(request(&arguments).is_err_and(|problem| problem.contains(name)), "{arguments:?}");
         }

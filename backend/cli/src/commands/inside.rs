@@ -1,7 +1,7 @@
 //! What a container is made of: namespaces, cgroup, overlay, changes, plan. Every figure is printed with the kernel's file
 //! that it came from.
 
-use belljar_api::inspect::{Cgroup, Change, Figure, Namespace, Overlay, Plan};
+use belljar_api::inspect::{Cgroup, Change, Denied, Figure, Namespace, Overlay, Plan};
 use belljar_model::cgroup::{Unit, Value};
 use belljar_model::overlay::Status;
 use belljar_model::plan::Outcome as StepOutcome;
@@ -32,6 +32,15 @@ pub(crate) fn namespaces(namespaces: &Vec<Namespace>, _now_ms: i64) -> Table {
             Cell::toned(whose, tone),
             (&namespace.source).into(),
         ]);
+    }
+    table
+}
+
+/// `denied`.
+pub(crate) fn denied(denied: &Vec<Denied>, _now_ms: i64) -> Table {
+    let mut table = Table::new(&["SYSTEM CALL", "TIMES"]).figures(&[1]);
+    for call in denied {
+        table.row(vec![(&call.call).into(), call.times.to_string().into()]);
     }
     table
 }

@@ -42,7 +42,11 @@ pub(crate) async fn inspect(session: &mut Session, containers: Containers) -> Ou
 fn table(containers: &[Container], now_ms: i64) -> Table {
     let mut table = Table::new(&["NAME", "ID", "IMAGE", "COMMAND", "CREATED", "STATE"]);
     for container in containers {
-        let (state, tone) = state(container, now_ms);
+        let (mut state, mut tone) = state(container, now_ms);
+        if !container.warnings.is_empty() {
+            state.push_str(&format!(", less protected ({})", container.warnings.len()));
+            tone = if tone == Tone::Bad { tone } else { Tone::Careful };
+        }
         table.row(vec![
             (&container.name).into(),
             (&container.short_id).into(),
@@ -79,6 +83,9 @@ mod tests {
             "state": "running", "wanted": "running", "created_at": "2026-11-23T21:00:00.000Z", "started_at": null, "uptime_ms": null,
             "pid": null, "hostname": "web", "user": null, "workdir": null, "env": {}, "limits": {}, "mounts": [], "restart": "no",
             "restarts": 0, "init": false, "labels": {}, "stop_signal": "SIGTERM", "stop_grace_ms": 10_000, "uid_base": null, "exit": null,
+            "warnings": [], "namespaces": {}, "time_offsets": {}, "security": {}, "domainname": null, "ulimits": {}, "sysctls": {},
+            "oom_score_adj": null, "nice": null, "groups": [], "umask": null, "read_only": false, "shm_bytes": null, "devices": [],
+            "hidepid": null,
         });
         whole.as_object_mut().expect("an object").extend(json.as_object().expect("an object").clone());
         serde_json::from_value(whole).expect("a container")

@@ -56,7 +56,12 @@ async fn follow(session: &mut Session, started: Container) -> Result<Container, 
 
 async fn ask(session: &mut Session, arguments: CreateArguments, start: Start) -> Result<Container, Failure> {
     let request = arguments.request(&Surroundings::of_this_process()?, start)?;
-    session.client.send("/containers", &request).await
+    let container: Container = session.client.send("/containers", &request).await?;
+    // What was loosened is told to whoever loosened it, too.
+    for warning in &container.warnings {
+        complain(&harmless(&format!("{}: {warning}", container.name)));
+    }
+    Ok(container)
 }
 
 fn never_started(container: &Container) -> bool {
@@ -138,6 +143,7 @@ mod tests {
             state: State::Stopped,
             wanted: Wanted::Running,
             uid_base: None,
+            without_ids: None,
             created_at_ms: 0,
             started_at_ms: None,
             init: None,

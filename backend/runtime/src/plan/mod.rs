@@ -187,12 +187,24 @@ pub(crate) mod tests {
         let (state, wanted) = (State::Creating, Wanted::Running);
         let none = (None, None, None, None);
         let (started_at_ms, init, monitor, exit) = none;
-        let container =
-            Container { id, config, state, wanted, uid_base, created_at_ms: 0, started_at_ms, init, monitor, exit, restarts: 0 };
+        let container = Container {
+            id,
+            config,
+            state,
+            wanted,
+            uid_base,
+            without_ids: None,
+            created_at_ms: 0,
+            started_at_ms,
+            init,
+            monitor,
+            exit,
+            restarts: 0,
+        };
         let layer = |path: &str, at: &str| ImageLayer { path: path.into(), at: at.into(), label: String::new() };
         let image = [layer("/data/images/host/1", ""), layer("/usr", "usr")];
         let folders = Folders { data_dir: "/data".into(), run_dir: "/run/belljar".into() };
-        Spec::for_container(&container, &image, &Instance { name: "belljar".into(), folders }, 1)
+        Spec::for_container(&container, &image, &Instance { name: "belljar".into(), folders }, 1).unwrap()
     }
 
     fn printed(config: &str, uid_base: Option<u32>, version: Version) -> String {

@@ -46,9 +46,9 @@ pub(super) fn parts(spec: &Spec, hierarchies: &Hierarchies) -> Result<Parts<Tree
         None => Owners::AsTheyAre,
     };
     let mut parts = Parts::default();
-    if let (Tree::Overlay(root), Some(hostname)) = (&spec.root.tree, &spec.hostname) {
+    if let Tree::Overlay(root) = &spec.root.tree {
         let layer = root.spanning.first().cloned().unwrap_or_default();
-        parts.first.push(TreeStep::FillInitLayer { layer, hostname: hostname.clone() });
+        parts.first.push(TreeStep::FillInitLayer { layer, hostname: spec.hostname.clone() });
     }
     let cgroups = Cgroups::of(spec, hierarchies);
     parts.made_outside = taken_steps(spec, owners, &cgroups);

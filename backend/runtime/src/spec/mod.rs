@@ -1,6 +1,7 @@
 //! What is to be made, completely: everything that decides how a container comes out stands here, nothing is looked up
 //! later. The supervisor writes it for Belljar's own containers, the OCI face for bundles; [`crate::plan`] turns it into steps.
 
+pub mod container;
 pub mod hook;
 pub mod landlock;
 pub mod namespace;
@@ -11,15 +12,13 @@ pub mod tree;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use belljar_model::image::ImageLayer;
-use belljar_model::mount::names;
 use belljar_model::namespace::Kind;
-use belljar_model::{Container, Mount};
 use serde::{Deserialize, Serialize};
 
 use crate::bundle::Bundle;
 use crate::cgroup::Resources;
 
+pub use container::{Around, Joined};
 pub use hook::{Hook, HookState, Hooks, Moment};
 pub use namespace::{Clock, IdMap, IdMaps, Namespace, Source, TimeOffset};
 pub use process::{Capabilities, CpuAffinity, IoPriority, Keyring, Process, Rlimit, Scheduler, Terminal, TerminalSize, User};
@@ -180,38 +179,6 @@ pub const IDS: u32 = 65_536;
 const DEV_SIZE: &str = "65536k";
 
 impl Spec {
-    /// The spec of a container, with everything at its safe default. `image` are the layers of its image, top first.
-    pub fn for_container(container: &Container, image: &[ImageLayer], instance: &Instance, attempt: u64) -> Self {
-        let config = &container.config;
-        let bundle = Bundle::new(&instance.folders.data_dir, &instance.folders.run_dir, &container.id);
-        let user = container.uid_base.map(|_| Kind::User);
-        let kinds = user.into_iter().chain([Kind::Mnt, Kind::Pid, Kind::Net, Kind::Uts, Kind::Ipc, Kind::Cgroup]);
-        Self {
-            id: container.id.to_string(),
-            attempt,
-            hostname: Some(container.hostname().to_owned()),
-            domainname: None,
-            process: process_of(container),
-            namespaces: kinds.map(|kind| Namespace { kind, source: Source::New }).collect(),
-            time_offsets: Vec::new(),
-            ids: container.uid_base.map(|base| IdMaps::of_range(base, IDS)),
-            root: root_of(container, image, &bundle),
-            mounts: mounts_of(container),
-            devices: Vec::new(),
-            masked_paths: tree::masked_by_default(),
-            readonly_paths: DEFAULT_READONLY_PATHS.map(str::to_owned).to_vec(),
-            sysctls: BTreeMap::new(),
-            cgroup: CgroupPlace::Named(format!("{}/{}", instance.name, container.id)),
-            resources: (&config.limits).into(),
-            hooks: Hooks::default(),
-            mount_label: None,
-            first: if config.init { First::Init } else { First::Program },
-            start: Start::AtOnce,
-            state_dir: bundle.run().to_owned(),
-            folders: Some(instance.folders.clone()),
-        }
-    }
-
     /// The folders of one of Belljar's own containers.
     pub fn bundle(&self) -> Result<Bundle, belljar_model::Invalid> {
         let Some(folders) = &self.folders else {
@@ -235,69 +202,6 @@ impl Spec {
     /// Whether its user namespace is not the maker's.
     pub fn has_own_users(&self) -> bool {
         self.namespace(Kind::User).is_some()
-    }
-}
-
-fn process_of(container: &Container) -> Process {
-    let config = &container.config;
-    // Three that every program expects; what the person gave stands over them. HOME is set once the user is known.
-    let mut environment =
-        BTreeMap::from([("HOSTNAME".to_owned(), container.hostname().to_owned()), ("PATH".to_owned(), DEFAULT_PATH.to_owned())]);
-    environment.extend(config.env.clone());
-    Process {
-        arguments: config.command.clone(),
-        environment: environment.into_iter().map(|(key, value)| format!("{key}={value}")).collect(),
-        workdir: config.workdir.clone().unwrap_or_else(|| "/".to_owned()),
-        user: User::LookUp(config.user.clone()),
-        ..Process::of(&[])
-    }
-}
-
-fn root_of(container: &Container, image: &[ImageLayer], bundle: &Bundle) -> Root {
-    let extra = container.config.mounts.iter().filter_map(|mount| match mount {
-        Mount::Layer { source } => Some(PathBuf::from(source)),
-        Mount::Bind { .. } | Mount::Tmpfs { .. } => None,
-    });
-    let tree = Tree::Overlay(OverlayTree {
-        spanning: std::iter::once(bundle.init_layer()).chain(extra).collect(),
-        image: image.to_vec(),
-        upper: bundle.upper(),
-        work: bundle.work(),
-    });
-    Root { tree, access: Access::ReadWrite, propagation: None }
-}
-
-/// What was asked for, parents before children whatever the order in which they were named; then what every container has,
-/// which comes last: a target may be a link of the image's to `/proc`, and then ours must lie on top.
-fn mounts_of(container: &Container) -> Vec<MountPoint> {
-    let mut asked: Vec<&Mount> = container.config.mounts.iter().collect();
-    asked.sort_by_key(|mount| mount.target().map_or(0, |target| names(target).count()));
-    let asked = asked.into_iter().filter_map(asked_mount);
-    asked.chain(standard_mounts()).collect()
-}
-
-fn asked_mount(mount: &Mount) -> Option<MountPoint> {
-    use Attribute::{NoDev, NoSuid, ReadOnly};
-    match mount {
-        Mount::Bind { source, target, readonly } => {
-            let mut set_below = std::collections::BTreeSet::from([NoSuid, NoDev]);
-            set_below.extend(readonly.then_some(ReadOnly));
-            Some(MountPoint {
-                target: target.clone(),
-                // What is mounted below it comes along, as people expect of a bind.
-                content: Content::Bind { source: source.into(), depth: Depth::All },
-                attributes: MountAttributes { set_below, ..MountAttributes::default() },
-                propagation: None,
-                ids: MountIds::ContainerWherePossible,
-                copy_up: CopyUp::No,
-            })
-        }
-        Mount::Tmpfs { target, size_bytes } => {
-            let size = size_bytes.unwrap_or(belljar_model::mount::TMPFS_SIZE_BYTES_DEFAULT).to_string();
-            let attributes = MountAttributes::setting([NoSuid, NoDev]);
-            Some(MountPoint::new("tmpfs", target, &[("mode", "1777"), ("size", &size)], attributes))
-        }
-        Mount::Layer { .. } => None,
     }
 }
 

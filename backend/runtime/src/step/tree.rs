@@ -17,8 +17,8 @@ pub enum TreeStep {
     FillInitLayer {
         /// The layer's folder.
         layer: PathBuf,
-        /// Hostname for the files of `/etc`.
-        hostname: String,
+        /// Hostname for the files of `/etc`; `None` is that of the UTS namespace of whoever takes the step.
+        hostname: Option<String>,
     },
     /// Makes an overlay, detached.
     Overlay {

@@ -9,7 +9,7 @@ use axum::body::{Body, to_bytes};
 use axum::http::{Method, StatusCode, request};
 use belljar_monitor::Spawner;
 use belljar_store::Store;
-use belljar_supervisor::Settings;
+use belljar_supervisor::{Helpers, Mapper, Settings};
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 use tower::ServiceExt;
@@ -51,7 +51,9 @@ async fn house() -> Option<House> {
     let store = Store::open(&settings.data_dir.join("belljar.db")).await.expect("a database");
     // Nobody is asked to start anything: a program that ends at once will do.
     let spawner = Spawner::launch(std::path::Path::new("/bin/true")).expect("a program");
-    let supervisor = Supervisor::open(settings, store.clone(), spawner).await.expect("a supervisor");
+    // And nothing is mapped; a process with threads could not ask whether it can be.
+    let helpers = Helpers { spawner, mapper: Mapper::new() };
+    let supervisor = Supervisor::open(settings, store.clone(), helpers).await.expect("a supervisor");
     let access = Access::open(store, std::net::SocketAddr::from(([127, 0, 0, 1], 7070)), &[]);
     let app = Arc::new(App::new(supervisor, access));
     Some(House { router: router(app.clone()), app, instance, _folder: folder })

@@ -33,7 +33,9 @@ pub(super) async fn overview(
     } else {
         (None, Vec::new())
     };
-    around.page(&view::Overview { frame: around.frame(), container: &container, usage: usage.as_ref(), processes: &processes })
+    let denied = app.supervisor.denied(&container.id).await?;
+    let (frame, usage) = (around.frame(), usage.as_ref());
+    around.page(&view::Overview { frame, container: &container, usage, processes: &processes, denied: &denied })
 }
 
 pub(super) async fn namespaces(

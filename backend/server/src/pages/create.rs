@@ -12,7 +12,8 @@ use belljar_api::{CreateRequest, Mount, notation};
 use belljar_frontend::create::{Form as View, Values};
 use belljar_model::container::Restart;
 use belljar_model::limits::HostCapacity;
-use belljar_model::{Invalid, size};
+use belljar_model::security::{NewPrivileges, Seccomp, SystemPaths};
+use belljar_model::{Invalid, Namespaces, Whose, size};
 
 use crate::app::App;
 use crate::extract::{Form, Query};
@@ -59,7 +60,70 @@ fn request(values: &Values) -> Result<CreateRequest, Fault> {
     request.mounts = mounts(&values.mounts)?;
     request.restart = restart(&values.restart)?;
     request.start = !values.start.is_empty();
+    isolation(values, &mut request)?;
     Ok(request)
+}
+
+fn isolation(values: &Values, request: &mut CreateRequest) -> Result<(), Invalid> {
+    request.namespaces = Namespaces {
+        net: whose("namespaces.net", &values.net)?,
+        pid: whose("namespaces.pid", &values.pid)?,
+        ipc: whose("namespaces.ipc", &values.ipc)?,
+        uts: whose("namespaces.uts", &values.uts)?,
+        cgroup: whose("namespaces.cgroup", &values.cgroupns)?,
+        time: None,
+        user: whose("namespaces.user", &values.userns)?,
+    };
+    request.time_offsets.boottime = number("time_offsets.boottime", &values.boottime, "a whole number of seconds")?.unwrap_or_default();
+    request.security.capabilities.add = words(&values.cap_add);
+    request.security.capabilities.drop = words(&values.cap_drop);
+    request.security.seccomp = seccomp(&values.seccomp)?;
+    if !values.new_privileges.is_empty() {
+        request.security.new_privileges = NewPrivileges::Allowed;
+    }
+    if !values.system_paths.is_empty() {
+        request.security.system_paths = SystemPaths::Unconfined;
+    }
+    request.security.landlock = each("security.landlock", &values.landlock, notation::landlock)?;
+    request.devices = each("devices", &values.devices, notation::device)?;
+    request.ulimits = each("ulimits", &values.ulimits, notation::ulimit)?.into_iter().collect();
+    request.sysctls = notation::env("sysctls", values.sysctls.lines())?;
+    request.shm_bytes = given(&values.shm).map(|text| size::parse("shm_bytes", &text)).transpose()?;
+    request.groups = words(&values.groups);
+    request.umask = given(&values.umask);
+    request.oom_score_adj = number("oom_score_adj", &values.oom_score_adj, "a whole number")?;
+    request.nice = number("nice", &values.nice, "a whole number")?;
+    request.domainname = given(&values.domainname);
+    request.hidepid = number("hidepid", &values.hidepid, "0, 1 or 2")?;
+    request.read_only = !values.read_only.is_empty();
+    Ok(())
+}
+
+fn whose(field: &str, text: &str) -> Result<Option<Whose>, Invalid> {
+    given(text).map(|text| text.parse().map_err(|invalid: Invalid| Invalid::new(field, invalid.problem))).transpose()
+}
+
+/// One of the words of the list, or a profile that a form came back with.
+fn seccomp(text: &str) -> Result<Seccomp, Invalid> {
+    match text {
+        "" | "default" => Ok(Seccomp::Default),
+        "unconfined" => Ok(Seccomp::Unconfined),
+        "record" => Ok(Seccomp::Record),
+        profile => serde_json::from_str(profile)
+            .map(Seccomp::Profile)
+            .map_err(|_| Invalid::new("security.seccomp", "must be default, unconfined, record, or a profile as JSON")),
+    }
+}
+
+/// Words with spaces or commas between them.
+fn words(text: &str) -> Vec<String> {
+    text.split([' ', ',', '\t']).filter(|word| !word.is_empty()).map(str::to_owned).collect()
+}
+
+/// One entry a line; the field of a wrong one names its place.
+fn each<T>(field: &str, text: &str, read: impl Fn(&str, &str) -> Result<T, Invalid>) -> Result<Vec<T>, Invalid> {
+    let lines = text.lines().filter(|line| !line.trim().is_empty());
+    lines.enumerate().map(|(index, line)| read(&format!("{field}[{index}]"), line)).collect()
 }
 
 fn given(text: &str) -> Option<String> {
@@ -123,6 +187,32 @@ mod tests {
     }
 
     #[test]
+    fn what_loosens_is_asked_for_field_by_field() {
+        let values = Values {
+            command: "true".into(),
+            net: "host".into(),
+            userns: " private ".into(),
+            cap_add: "NET_ADMIN, bpf".into(),
+            seccomp: "record".into(),
+            system_paths: "yes".into(),
+            read_only: "yes".into(),
+            devices: "/dev/fuse:rw\r\n".into(),
+            ulimits: "nofile=1:2".into(),
+            sysctls: "kernel.shmmax=5".into(),
+            groups: "audio 44".into(),
+            hidepid: "2".into(),
+            boottime: "-5".into(),
+            ..Values::fresh()
+        };
+        let request = request(&values).expect("valid");
+        assert_eq!((&request.namespaces.net, &request.namespaces.user), (&Some(Whose::Host), &Some(Whose::Private)));
+        assert_eq!(request.security.capabilities.add, ["NET_ADMIN", "bpf"]);
+        assert_eq!((&request.security.seccomp, request.security.system_paths), (&Seccomp::Record, SystemPaths::Unconfined));
+        assert_eq!((request.devices.len(), request.ulimits.len(), request.sysctls.len(), request.groups.len()), (1, 1, 1, 2));
+        assert_eq!((request.hidepid, request.time_offsets.boottime, request.read_only), (Some(2), -5, true));
+    }
+
+    #[test]
     fn an_empty_field_asks_for_nothing() {
         let values = Values { command: "true".into(), start: String::new(), ..Values::fresh() };
         let mut least = CreateRequest::new("host", vec!["true".into()]);
@@ -133,7 +223,13 @@ mod tests {
     #[test]
     fn what_cannot_be_read_is_told_at_its_field() {
         type Breaks = fn(&mut Values);
-        let broken: [(&str, Breaks); 7] = [
+        let broken: [(&str, Breaks); 13] = [
+            ("namespaces.net", |values| values.net = "bridge".into()),
+            ("security.seccomp", |values| values.seccomp = "some".into()),
+            ("security.landlock[0]", |values| values.landlock = "/usr".into()),
+            ("ulimits[1]", |values| values.ulimits = "core=0\nnofile".into()),
+            ("hidepid", |values| values.hidepid = "all".into()),
+            ("shm_bytes", |values| values.shm = "lots".into()),
             ("command", |values| values.command = "sh -c 'oops".into()),
             ("env", |values| values.env = "no pair".into()),
             ("limits.memory_bytes", |values| values.memory = "lots".into()),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use belljar_api::Usage;
-use belljar_api::inspect::{Cgroup, Change, Entry, Namespace, Overlay, Plan};
+use belljar_api::inspect::{Cgroup, Change, Denied, Entry, Namespace, Overlay, Plan};
 use belljar_api::query::{Files, Nothing};
 use belljar_api::usage::Process;
 use belljar_model::mount::absolute_path;
@@ -70,4 +70,12 @@ pub(super) async fn changes(
 
 pub(super) async fn plan(State(app): State<Arc<App>>, Found(container): Found, Query(Nothing {}): Query<Nothing>) -> Answer<Json<Plan>> {
     Ok(Json(app.supervisor.plan(&container.id).await?.into()))
+}
+
+pub(super) async fn denied(
+    State(app): State<Arc<App>>,
+    Found(container): Found,
+    Query(Nothing {}): Query<Nothing>,
+) -> Answer<Json<Vec<Denied>>> {
+    Ok(all(app.supervisor.denied(&container.id).await?))
 }

@@ -43,6 +43,9 @@ impl Task {
         let event = self.event(EventKind::Deleted, message);
         let event = self.shared.store.remove(&self.container.id, event).await?;
         crash::here("delete.row");
+        if let Some(base) = self.container.uid_base {
+            self.shared.give_back(base, &self.container.id);
+        }
         if let Some(event) = event {
             self.shared.notify(Notice::Event(event));
         }

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use belljar_model::exit::Cause;
-use belljar_model::{Container, EventKind, Exit, Failure, NewEvent, State, Wanted};
+use belljar_model::{Container, EventKind, Exit, Failure, NewEvent, State, Wanted, Whose};
 use belljar_monitor::Alive;
 use belljar_runtime::Spec;
 use belljar_runtime::bundle::{Durable, write_whole};
+use belljar_runtime::spec::Around;
 use belljar_store::{Durability, InsertError};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -188,13 +189,25 @@ impl Task {
         Ok(())
     }
 
-    fn write_spec(&self) -> Result<(), Failure> {
+    fn write_spec(&mut self) -> Result<(), Failure> {
         let image = &self.container.config.image;
         let layers = self.shared.images.layers(image).map_err(|error| {
             let cause = crate::error::chain(&error);
             Failure { step: "find".into(), object: format!("image {image}"), cause }
         })?;
-        let spec = Spec::for_container(&self.container, &layers, &self.shared.home, self.attempt);
+        self.container.without_ids = crate::around::why_without_ids(&self.shared, &self.container, &layers);
+        if let (Some(because), Some(Whose::Private)) = (&self.container.without_ids, &self.container.config.namespaces.user) {
+            let cause = format!("{because}; without them it may not run, because namespaces.user is private");
+            return Err(Failure { step: "map".into(), object: "user ids of its own".into(), cause });
+        }
+        let joined = crate::around::joined(&self.shared, &self.container)?;
+        let devices = crate::around::devices(&self.container.config)?;
+        let around = Around { image: &layers, instance: &self.shared.home, joined, devices };
+        let spec = Spec::of(&self.container, &around, self.attempt).map_err(|invalid| Failure {
+            step: "read".into(),
+            object: invalid.field,
+            cause: invalid.problem,
+        })?;
         let json = serde_json::to_vec(&spec).map_err(|error| of_kernel(belljar_linux::Error::from_io("write", "spec", &error.into())))?;
         // A start that a power cut ends leaves nothing that would need it.
         write_whole(&self.bundle.spec(), &json, Durable::No).map_err(of_kernel)
@@ -228,7 +241,8 @@ impl Task {
         self.container.init = Some(alive.init);
         self.container.monitor = Some(alive.monitor);
         let message = format!("{} (pid {})", self.started_words(why), alive.init.pid);
-        let events = vec![self.event(started_kind(why), message)];
+        let mut events = vec![self.event(started_kind(why), message)];
+        events.extend(self.loosened());
         // Watched before it is recorded: whatever happens meanwhile, the end is not missed. One that is gone already is
         // seen by `end_what_has_ended`.
         self.watch_monitor();
@@ -240,6 +254,7 @@ impl Task {
     async fn ran(&mut self, exit: Exit, why: Why) -> Result<(), Error> {
         self.container.started_at_ms = Some(now_ms());
         let mut events = vec![self.event(started_kind(why), self.started_words(why))];
+        events.extend(self.loosened());
         events.extend(self.rest_with(exit, None));
         self.record(events, Durability::Durable).await?;
         crash::here("start.recorded");
@@ -261,6 +276,12 @@ impl Task {
         self.record(events, Durability::Durable).await?;
         crash::here("start.recorded");
         Ok(())
+    }
+
+    /// What this host could not give it is told with every start.
+    fn loosened(&self) -> Option<NewEvent> {
+        let because = self.container.without_ids.as_ref()?;
+        Some(self.event(EventKind::Loosened, format!("started without user ids of its own, so its root is the host's root: {because}")))
     }
 
     fn started_words(&self, why: Why) -> String {

@@ -10,7 +10,9 @@ use belljar_linux::error::Context;
 const FOLDERS: [&str; 4] = ["proc", "sys", "dev", "etc"];
 
 /// Fills the layer; doing so again replaces the files.
-pub(super) fn fill(layer: &Path, hostname: &str) -> Result<()> {
+pub(super) fn fill(layer: &Path, hostname: Option<&str>) -> Result<()> {
+    let shared = rustix::system::uname();
+    let hostname = hostname.map_or_else(|| shared.nodename().to_string_lossy(), Into::into);
     for folder in FOLDERS {
         let path = layer.join(folder);
         match std::fs::DirBuilder::new().mode(0o755).create(&path) {

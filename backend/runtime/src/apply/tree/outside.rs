@@ -29,7 +29,7 @@ impl Outside {
     /// Takes one step. Handing over is the loop's.
     pub(crate) fn take(&mut self, step: &TreeStep) -> Result<()> {
         match step {
-            TreeStep::FillInitLayer { layer, hostname } => init_layer::fill(layer, hostname),
+            TreeStep::FillInitLayer { layer, hostname } => init_layer::fill(layer, hostname.as_deref()),
             TreeStep::Overlay { mount, owners } => self.overlay(mount, *owners),
             TreeStep::TakeRoot { folder, propagation } => self.take_root(folder, *propagation),
             TreeStep::TakeBind(bind) => self.take_bind(bind),
