@@ -5,9 +5,10 @@ use std::os::fd::{AsFd, OwnedFd};
 use belljar_linux::Result;
 use belljar_linux::error::Context;
 use belljar_model::log::Stream;
-use rustix::event::{PollFd, PollFlags};
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 
+use crate::denied::Denied;
 use crate::log::{LINE_BYTES_MAX, Piece, Writer};
 
 /// One of the two outputs, with the beginning of a line whose end has not come yet.
@@ -19,10 +20,12 @@ struct Output {
 
 /// Collects until the process of `pidfd` has ended and what it had written is read. It does not wait for others that may
 /// hold the outputs: with PID 1 all of a container's processes are gone.
-pub(crate) fn until_end(pidfd: &OwnedFd, stdout: OwnedFd, stderr: OwnedFd, log: &mut Writer) -> Result<()> {
+pub(crate) fn until_end(pidfd: &OwnedFd, [stdout, stderr]: [OwnedFd; 2], log: &mut Writer, denied: &mut Option<Denied>) -> Result<()> {
     let mut outputs = [Output::new(stdout, Stream::Stdout)?, Output::new(stderr, Stream::Stderr)?];
     loop {
-        let ended = wait(pidfd, &outputs)?;
+        let ended = wait(pidfd, &outputs, denied.as_ref())?;
+        // Before anything else: these callers wait.
+        denied.iter_mut().for_each(Denied::serve);
         for output in &mut outputs {
             output.drain(log);
         }
@@ -34,10 +37,12 @@ pub(crate) fn until_end(pidfd: &OwnedFd, stdout: OwnedFd, stderr: OwnedFd, log: 
 }
 
 /// Waits for something to read, or the end; says whether it is the end.
-fn wait(pidfd: &OwnedFd, outputs: &[Output; 2]) -> Result<bool> {
+fn wait(pidfd: &OwnedFd, outputs: &[Output; 2], denied: Option<&Denied>) -> Result<bool> {
     let mut polled = vec![PollFd::new(pidfd, PollFlags::IN)];
     polled.extend(outputs.iter().filter_map(|output| output.pipe.as_ref()).map(|pipe| PollFd::new(pipe, PollFlags::IN)));
-    rustix::io::retry_on_intr(|| rustix::event::poll(&mut polled, None)).context("wait for", || "output".into())?;
+    polled.extend(denied.and_then(Denied::listener).map(|listener| PollFd::new(listener, PollFlags::IN)));
+    let pause = denied.and_then(Denied::wait_ms).map(|pause_ms| Timespec { tv_sec: pause_ms / 1000, tv_nsec: pause_ms % 1000 * 1_000_000 });
+    rustix::io::retry_on_intr(|| rustix::event::poll(&mut polled, pause.as_ref())).context("wait for", || "output".into())?;
     Ok(!polled[0].revents().is_empty())
 }
 
@@ -112,7 +117,7 @@ mod tests {
         let pidfd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).unwrap();
         let (stdout, stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
         let mut log = Writer::open(folder.path()).unwrap();
-        until_end(&pidfd, stdout.into(), stderr.into(), &mut log).unwrap();
+        until_end(&pidfd, [stdout.into(), stderr.into()], &mut log, &mut None).unwrap();
         child.wait().unwrap();
         let lines = crate::log::read(folder.path(), &crate::log::Query::default()).unwrap();
         let stdout: Vec<_> = lines.iter().filter(|line| line.stream == Stream::Stdout).collect();

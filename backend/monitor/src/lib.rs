@@ -15,6 +15,7 @@
 //! must never know the server, the database or tokio, and has one thread.
 
 mod collect;
+mod denied;
 pub mod log;
 pub mod record;
 mod run;

@@ -14,6 +14,7 @@ use belljar_linux::{Result, process};
 use belljar_model::Exit;
 use belljar_model::container::ProcessRef;
 use belljar_model::plan::PlanRecord;
+use belljar_model::recorded::Recorded;
 use belljar_runtime::Bundle;
 use belljar_runtime::bundle::{Durable, write_whole};
 use serde::{Deserialize, Serialize};
@@ -82,6 +83,11 @@ pub fn look(bundle: &Bundle) -> Look {
 /// The plan that last made the container, with times; `None` before its first start.
 pub fn plan(bundle: &Bundle) -> Option<PlanRecord> {
     read(&bundle.plan())
+}
+
+/// What the container's filter refused since its last start, where that is counted.
+pub fn denied(bundle: &Bundle) -> Option<Recorded> {
+    read(&bundle.denied())
 }
 
 fn read<T: for<'a> Deserialize<'a>>(path: &Path) -> Option<T> {

@@ -14,8 +14,10 @@ use belljar_model::plan::PlanRecord;
 use belljar_runtime::apply::{self, Started, Streams};
 use belljar_runtime::cgroup::{Cgroup, Hierarchies};
 use belljar_runtime::plan::{self, Facts, Plan};
+use belljar_runtime::seccomp::record::Recorder;
 use belljar_runtime::{Bundle, Spec};
 
+use crate::denied::Denied;
 use crate::record::{self, Alive, Ended};
 use crate::{collect, log};
 
@@ -95,7 +97,7 @@ impl<'a> Monitor<'a> {
         let (record, started) = apply::apply(plan, Streams::Pipes { stdout: stdout_end, stderr: stderr_end });
         // A full disk costs the page its list of steps, not the person the container.
         let _ = record::write_plan(self.bundle, &record);
-        let Some(started) = started else {
+        let Some(mut started) = started else {
             self.note_failure(&record);
             return Ok(());
         };
@@ -107,8 +109,10 @@ impl<'a> Monitor<'a> {
             return Err(error);
         }
         drop(poke);
+        let mut denied = self.denied(plan, &mut started);
         // Without a way to wait for output there is still a way to wait for the end, which comes next.
-        let _ = collect::until_end(&started.pidfd, stdout, stderr, &mut self.log);
+        let _ = collect::until_end(&started.pidfd, [stdout, stderr], &mut self.log, &mut denied);
+        denied.iter_mut().for_each(Denied::finish);
         self.note_end(&started);
         Ok(())
     }
@@ -118,6 +122,12 @@ impl<'a> Monitor<'a> {
             note_never_started(self.spec, self.bundle, failure);
         }
         self.clear_up();
+    }
+
+    /// The calls that the container's filter refuses, where they are counted.
+    fn denied(&self, plan: &Plan, started: &mut Started) -> Option<Denied> {
+        let recorder = plan.filter().and_then(Recorder::of)?;
+        Some(Denied::begin(self.bundle, self.spec.attempt, started.listener.take()?, recorder))
     }
 
     fn note_alive(&self, started: &Started) -> Result<()> {
@@ -175,6 +185,6 @@ pub(crate) fn now_usec() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as i64)
 }
 
-fn now_ms() -> i64 {
+pub(crate) fn now_ms() -> i64 {
     now_usec() / 1000
 }

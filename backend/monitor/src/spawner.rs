@@ -74,6 +74,8 @@ pub fn serve() -> Result<()> {
     rustix::process::setsid().context("begin", || "session".into())?;
     process::treat_children(Children::Forgotten)?;
     process::set_name(c"belljar-spawner")?;
+    // Compiled here once, and in every monitor that is forked from here.
+    let _ = belljar_runtime::seccomp::default_filter();
     let mut buffer = [0; PATH_BYTES_MAX];
     loop {
         let (length, mut passed) = match fd::receive(&socket, &mut buffer) {

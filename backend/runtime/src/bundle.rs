@@ -71,6 +71,11 @@ impl Bundle {
         self.run.join("exit.json")
     }
 
+    /// What its filter refused, where that is counted.
+    pub fn denied(&self) -> PathBuf {
+        self.data.join("denied.json")
+    }
+
     /// The steps that made it.
     pub fn plan(&self) -> PathBuf {
         self.data.join("plan.json")

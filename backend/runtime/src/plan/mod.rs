@@ -29,6 +29,7 @@ use belljar_model::plan::{Outcome, Place, StepRecord};
 use belljar_model::{Failure, Invalid};
 
 use crate::cgroup::{Cgroup, Hierarchies, limits, writes};
+use crate::seccomp::Prepared;
 use crate::spec::{Source, Spec};
 use crate::step::process::Joining;
 use crate::step::{CgroupStep, ProcessStep, Step};
@@ -93,6 +94,16 @@ pub fn make(spec: &Spec, facts: &Facts) -> Result<Plan, Invalid> {
     steps.add(process::surroundings(spec));
     steps.add(process::privileges(spec)?);
     Ok(Plan { steps: steps.list })
+}
+
+impl Plan {
+    /// The filter of system calls that the container gets.
+    pub fn filter(&self) -> Option<&Prepared> {
+        self.steps.iter().find_map(|step| match step {
+            Step::Process(ProcessStep::LoadSeccomp(filter)) => Some(&**filter),
+            _ => None,
+        })
+    }
 }
 
 /// A list that takes steps of every family.

@@ -21,10 +21,10 @@ use belljar_model::recorded::RecordedCall;
 use libc::sock_filter;
 use rustix::event::{PollFd, PollFlags};
 
-use super::Record;
 use super::arch::Arch;
 use super::machine::{Call, run};
 use super::rules::{Case, Decision, Rules, Verdict};
+use super::{Listener, Prepared, Record};
 
 /// Calls told apart in one container; what comes beyond is counted together.
 pub const CALLS_RECORDED_MAX: usize = 512;
@@ -107,6 +107,14 @@ pub enum Served {
 }
 
 impl Recorder {
+    /// The one of a filter that is counted.
+    pub fn of(filter: &Prepared) -> Option<Self> {
+        match &filter.listener {
+            Listener::Recorder { strict, record } => Some(Self::new(strict.clone(), *record)),
+            Listener::None | Listener::Agent { .. } => None,
+        }
+    }
+
     /// One that answers by `strict`.
     pub fn new(strict: Vec<sock_filter>, record: Record) -> Self {
         Self { strict, record, calls: BTreeMap::new(), others: 0 }
