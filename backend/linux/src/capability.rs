@@ -1,6 +1,8 @@
 //! Capabilities of this thread (`capabilities(7)`): the five sets, and taking away what a container must not have.
 
-use rustix::thread::{CapabilitySet, CapabilitySets};
+use rustix::thread::CapabilitySets;
+
+pub use rustix::thread::CapabilitySet;
 
 use crate::error::{Context, Result};
 
@@ -72,13 +74,35 @@ pub fn bound(keep: CapabilitySet) -> Result<()> {
     rustix::thread::clear_ambient_capability_set().context("clear", || "ambient capabilities".into())
 }
 
-/// Reduces effective and permitted to what of `keep` this thread still has, and empties inheritable (CVE-2022-24769: a
-/// non-empty inheritable set gives capabilities to programs that have them in their file).
-pub fn keep_only(keep: CapabilitySet) -> Result<()> {
+/// Sets the sets in force to these, as far as they are held: nothing is gained. Ambient ones must be permitted and
+/// inheritable, or the kernel would refuse them. Returns what was asked for and is not held.
+pub fn set(wanted: &Wanted) -> Result<CapabilitySet> {
     let held = rustix::thread::capabilities(None).context("read", || "capabilities".into())?;
-    let rest = held.permitted & keep;
-    let sets = CapabilitySets { effective: rest, permitted: rest, inheritable: CapabilitySet::empty() };
-    rustix::thread::set_capabilities(None, sets).context("set", || "capabilities".into())
+    let permitted = held.permitted & wanted.permitted;
+    let effective = permitted & wanted.effective;
+    let inheritable = (held.permitted | held.inheritable) & wanted.inheritable;
+    let sets = CapabilitySets { effective, permitted, inheritable };
+    rustix::thread::set_capabilities(None, sets).context("set", || "capabilities".into())?;
+    rustix::thread::clear_ambient_capability_set().context("clear", || "ambient capabilities".into())?;
+    let ambient = wanted.ambient & permitted & inheritable;
+    for capability in ambient.iter() {
+        let raised = rustix::thread::configure_capability_in_ambient_set(capability, true);
+        raised.context("raise", || format!("ambient {capability:?}"))?;
+    }
+    Ok((wanted.permitted - permitted) | (wanted.effective - effective) | (wanted.inheritable - inheritable) | (wanted.ambient - ambient))
+}
+
+/// The sets that a program begins with, beside the bounding one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wanted {
+    /// In force.
+    pub effective: CapabilitySet,
+    /// What can be put in force.
+    pub permitted: CapabilitySet,
+    /// What files may give on (CVE-2022-24769: one that is not empty gives to programs that have them in their file).
+    pub inheritable: CapabilitySet,
+    /// What survives an exec by a user other than root.
+    pub ambient: CapabilitySet,
 }
 
 #[cfg(test)]

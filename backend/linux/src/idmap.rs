@@ -10,7 +10,7 @@ use crate::{fd, namespace};
 /// long as its descriptor, or a mount that was mapped by it. As for [`process::clone`], there may be one thread only.
 pub fn user_namespace(uids: &[(u32, u32, u32)], gids: &[(u32, u32, u32)]) -> Result<OwnedFd> {
     let (ours, theirs) = fd::message_pair()?;
-    match process::clone(namespace::CLONE_NEWUSER as u64, None)? {
+    match process::clone(namespace::CLONE_NEWUSER as u64, None, process::Parent::This)? {
         Cloned::Child => {
             drop(ours);
             // Lives until the other end is closed, which the maker's own end also does.

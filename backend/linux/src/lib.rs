@@ -9,6 +9,7 @@
 #![allow(unsafe_code)]
 #![deny(unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks)]
 
+pub mod attributes;
 pub mod bpf;
 pub mod capability;
 pub mod device;
@@ -26,6 +27,7 @@ pub mod process;
 pub mod procfs;
 pub mod removal;
 pub mod seccomp;
+pub mod terminal;
 pub mod tree;
 
 pub use error::{Error, Result};

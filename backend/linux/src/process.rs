@@ -5,6 +5,7 @@
 
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 
+use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, WaitIdOptions};
 
 use crate::error::{Context, Error, Result};
@@ -28,18 +29,40 @@ pub enum Cloned {
     },
 }
 
-/// Makes a process by `clone3(2)` in the new namespaces of `flags` (`CLONE_NEW*`), on v2 straight into a cgroup.
+/// Whose child a new process is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Parent {
+    /// This process.
+    This,
+    /// This process's own parent (`CLONE_PARENT`): the new one is its sibling.
+    Its,
+}
+
+/// Makes a process in the new namespaces of `flags` (`CLONE_NEW*`), on v2 straight into a cgroup.
 ///
-/// Only a process with one thread may do so: locks that other threads hold would stay locked in the child forever. This
-/// is checked, and fails with `EDEADLK` where it is not so.
-pub fn clone(flags: u64, into_cgroup: Option<&OwnedFd>) -> Result<Cloned> {
+/// Where the kernel, or a filter over us, does not know `clone3(2)`, the older call does the same, and the child joins the
+/// cgroup itself. Only a process with one thread may do so: locks that other threads hold would stay locked in the child
+/// forever. This is checked, and fails with `EDEADLK` where it is not so.
+pub fn clone(flags: u64, into_cgroup: Option<&OwnedFd>, parent: Parent) -> Result<Cloned> {
     require_one_thread()?;
+    let flags = match parent {
+        Parent::This => flags,
+        Parent::Its => flags | libc::CLONE_PARENT as u64,
+    };
+    match by_clone3(flags, into_cgroup, parent) {
+        Err(error) if matches!(error.errno, Errno::NOSYS | Errno::INVAL | Errno::TOOBIG) => by_clone(flags, into_cgroup),
+        cloned => cloned,
+    }
+}
+
+fn by_clone3(flags: u64, into_cgroup: Option<&OwnedFd>, parent: Parent) -> Result<Cloned> {
     let mut pidfd: i32 = -1;
     // SAFETY: clone_args is a plain structure of integers, for which all zeroes is a valid value.
     let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
     arguments.flags = flags | CLONE_PIDFD;
     arguments.pidfd = &raw mut pidfd as u64;
-    arguments.exit_signal = libc::SIGCHLD as u64;
+    // A sibling tells its parent as we do; clone3 refuses a signal of its own beside CLONE_PARENT.
+    arguments.exit_signal = if parent == Parent::This { libc::SIGCHLD as u64 } else { 0 };
     if let Some(cgroup) = into_cgroup {
         arguments.flags |= CLONE_INTO_CGROUP;
         arguments.cgroup = cgroup.as_raw_fd() as u64;
@@ -48,15 +71,59 @@ pub fn clone(flags: u64, into_cgroup: Option<&OwnedFd>) -> Result<Cloned> {
     // the kernel writes before it returns. Neither CLONE_VM nor a stack is given, so the child goes on with a copy of this
     // stack as after fork(2); and there is one thread only, so no lock is held by a thread that the child lacks.
     let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw mut arguments, size_of::<libc::clone_args>()) };
+    // SAFETY: where the call succeeded in the parent, CLONE_PIDFD was given.
+    unsafe { sides(pid, pidfd) }
+}
+
+/// By `clone(2)`, which knows CLONE_PIDFD since Linux 5.2.
+fn by_clone(flags: u64, into_cgroup: Option<&OwnedFd>) -> Result<Cloned> {
+    // Opened here, where the rights to it are; the child may have none.
+    let joining = match into_cgroup {
+        Some(cgroup) => {
+            let flags = rustix::fs::OFlags::WRONLY | rustix::fs::OFlags::CLOEXEC;
+            Some(rustix::fs::openat(cgroup, "cgroup.procs", flags, rustix::fs::Mode::empty()).context("open", || "cgroup.procs".into())?)
+        }
+        None => None,
+    };
+    let mut pidfd: i32 = -1;
+    let flags = flags | CLONE_PIDFD | libc::SIGCHLD as u64;
+    // SAFETY: clone(2) without CLONE_VM and with no stack makes a copy of this process as fork(2) does; CLONE_PIDFD demands
+    // a writable int as third argument, which lives on this stack; the other two are null, which is allowed without the
+    // flags that use them. There is one thread only, as above.
+    let pid = unsafe { libc::syscall(libc::SYS_clone, flags, 0, &raw mut pidfd, 0, 0) };
+    // SAFETY: where the call succeeded in the parent, CLONE_PIDFD was given.
+    let cloned = unsafe { sides(pid, pidfd) }?;
+    if let (Cloned::Child, Some(joining)) = (&cloned, joining)
+        && rustix::io::write(joining, b"0").is_err()
+    {
+        // Outside of its cgroup it may not go on; the parent sees that it ended.
+        exit_now(1);
+    }
+    Ok(cloned)
+}
+
+/// Which side this is, by what a clone returned.
+///
+/// # Safety
+/// Where `pid` is positive, `pidfd` must be a descriptor that the kernel just made and nobody owns.
+unsafe fn sides(pid: libc::c_long, pidfd: i32) -> Result<Cloned> {
     match pid {
         -1 => Err(Error::last("clone", "process")),
         0 => Ok(Cloned::Child),
         pid => {
-            // SAFETY: the call succeeded with CLONE_PIDFD, so the kernel put a new descriptor there that nobody else owns.
+            // SAFETY: as the caller promises.
             let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
             Ok(Cloned::Parent { pid: pid as i32, pidfd })
         }
     }
+}
+
+/// The pid, as this process sees it, of the process that a pidfd means; `ESRCH` where it is gone.
+pub fn pid_of(pidfd: impl AsFd) -> Result<i32> {
+    let path = format!("/proc/self/fdinfo/{}", pidfd.as_fd().as_raw_fd());
+    let text = std::fs::read_to_string(&path).context("read", || path)?;
+    let pid = text.lines().find_map(|line| line.strip_prefix("Pid:")?.trim().parse().ok());
+    pid.filter(|pid| *pid > 0).ok_or_else(|| Error::new("find", "process of a pidfd", Errno::SRCH))
 }
 
 /// Makes a process that is a copy of this one, by the plain old call: for where a filter of system calls answers
@@ -72,7 +139,9 @@ pub fn fork() -> Result<Option<i32>> {
 }
 
 fn require_one_thread() -> Result<()> {
-    let threads = std::fs::read_dir("/proc/self/task").context("count", || "threads".into())?.count();
+    // A folder has a link for itself, one for its name, and here one for each thread.
+    let links = rustix::fs::stat("/proc/self/task").context("count", || "threads".into())?.st_nlink;
+    let threads = links.saturating_sub(2);
     if threads == 1 { Ok(()) } else { Err(Error::new("clone", format!("process with {threads} threads"), rustix::io::Errno::DEADLK)) }
 }
 
@@ -265,6 +334,20 @@ pub fn new_session_keyring() -> Result<()> {
     }
 }
 
+/// Whether capabilities survive the change to a user other than root (`PR_SET_KEEPCAPS`), until the next exec.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Capabilities {
+    /// They do.
+    Kept,
+    /// They go.
+    Dropped,
+}
+
+/// Says what becomes of capabilities when this process's user changes.
+pub fn treat_capabilities(treatment: Capabilities) -> Result<()> {
+    rustix::thread::set_keep_capabilities(treatment == Capabilities::Kept).context("keep", || "capabilities".into())
+}
+
 /// Sets supplementary groups, group and user of this process, in all their kinds. Afterwards there is no way back except
 /// by a capability that is still held.
 pub fn become_user(uid: u32, gid: u32, groups: &[u32]) -> Result<()> {
@@ -355,7 +438,7 @@ mod tests {
     fn cloning_with_threads_is_refused() {
         let (stop, stopped) = std::sync::mpsc::channel::<()>();
         let other = std::thread::spawn(move || stopped.recv());
-        assert_eq!(clone(0, None).map(drop).map_err(|error| error.errno), Err(rustix::io::Errno::DEADLK));
+        assert_eq!(clone(0, None, Parent::This).map(drop).map_err(|error| error.errno), Err(rustix::io::Errno::DEADLK));
         drop(stop);
         let _ = other.join();
     }

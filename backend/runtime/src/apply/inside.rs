@@ -3,24 +3,22 @@
 //! It runs as a copy of its maker until the exec, in namespaces of its own. It never returns: every way out is an exec
 //! or an exit.
 
-use std::ffi::CString;
 use std::fs::File;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
 
 use belljar_linux::error::Context;
-use belljar_linux::{Error, Result, capability, fd, namespace, net, process, seccomp, tree as paths};
+use belljar_linux::{Error, Result, attributes, fd, namespace, net, process, seccomp, tree as paths};
 use belljar_model::plan::Place;
-use rustix::fs::{FileType, OFlags};
 use rustix::io::Errno;
 
-use super::{Report, Streams, Word, cgroup, init, tree};
+use super::exec::Program;
+use super::{Report, Streams, Word, cgroup, hooks, identity, tree};
 use crate::plan::Plan;
 use crate::seccomp::{Listener, Prepared};
-use crate::spec::User;
-use crate::step::process::First;
+use crate::spec::Keyring;
 use crate::step::{CgroupStep, ProcessStep, Step};
-use crate::user::{self, Identity};
+use crate::user::Identity;
 
 /// What it has from its maker.
 pub(super) struct Inherited {
@@ -30,6 +28,8 @@ pub(super) struct Inherited {
     pub(super) tasks: Vec<File>,
     /// Where output goes.
     pub(super) streams: Streams,
+    /// Where it is told to start.
+    pub(super) listener: Option<OwnedFd>,
 }
 
 /// Walks the steps after number `born`; never returns.
@@ -39,52 +39,51 @@ pub(super) fn run(plan: &Plan, born: usize, inherited: Inherited) -> ! {
         process::exit_now(1);
     }
     let mut inside = Inside {
+        plan,
+        first: 0,
         socket: inherited.socket,
+        listener: inherited.listener,
         tasks: inherited.tasks,
         streams: Some(inherited.streams),
         tree: tree::Inside::default(),
-        keep: rustix::thread::CapabilitySet::empty(),
         identity: None,
-        made: Vec::new(),
+        outside_workdir: false,
+        passing: Vec::new(),
     };
-    let mut turn = Place::Outside;
-    for (index, step) in plan.steps.iter().enumerate().skip(born + 1) {
-        if step.place() == Place::Inside {
-            if turn == Place::Outside {
-                inside.await_turn();
-            }
-            inside.take_and_report(index, step);
-        }
-        turn = step.place();
-    }
+    inside.walk(born);
     process::exit_now(1)
 }
 
-/// Becomes another user, and still dies with the maker: the kernel forgets that wish when ids change.
-fn become_mortal(uid: u32, gid: u32, groups: &[u32]) -> Result<()> {
-    process::become_user(uid, gid, groups)?;
-    process::die_with_parent()
-}
-
-struct Inside {
+pub(super) struct Inside<'a> {
+    plan: &'a Plan,
+    /// Number of the step that whoever listens calls 0.
+    first: usize,
     socket: OwnedFd,
+    listener: Option<OwnedFd>,
     tasks: Vec<File>,
-    streams: Option<Streams>,
-    tree: tree::Inside,
-    keep: rustix::thread::CapabilitySet,
-    identity: Option<Identity>,
-    /// What the step at hand made for the outside.
-    made: Vec<OwnedFd>,
+    pub(super) streams: Option<Streams>,
+    pub(super) tree: tree::Inside,
+    pub(super) identity: Option<Identity>,
+    /// The working folder is not entered yet.
+    pub(super) outside_workdir: bool,
+    /// Descriptors that go outside with the report of the step that is being taken.
+    pub(super) passing: Vec<OwnedFd>,
 }
 
-/// What is executed at the end.
-struct Program<'a> {
-    arguments: &'a [String],
-    environment: &'a [String],
-    first: First,
-}
+impl Inside<'_> {
+    fn walk(&mut self, born: usize) {
+        let mut turn = Place::Outside;
+        for (index, step) in self.plan.steps.iter().enumerate().skip(born + 1) {
+            if step.place() == Place::Inside {
+                if turn == Place::Outside {
+                    self.await_turn();
+                }
+                self.take_and_report(index, step);
+            }
+            turn = step.place();
+        }
+    }
 
-impl Inside {
     fn await_turn(&mut self) {
         match super::await_turn(&self.socket) {
             Ok(Some(taken)) => self.tree.mounts.extend(taken.into_iter().map(Some)),
@@ -93,10 +92,10 @@ impl Inside {
         }
     }
 
-    fn report(&mut self, report: &Report) {
-        let made = std::mem::take(&mut self.made);
-        let made: Vec<_> = made.iter().map(AsFd::as_fd).collect();
-        if fd::send(&self.socket, &report.encode(), &made).is_err() {
+    pub(super) fn report(&self, report: &Report) {
+        let report = Report { index: report.index - self.first, ..report.clone() };
+        let passing: Vec<BorrowedFd<'_>> = self.passing.iter().map(AsFd::as_fd).collect();
+        if fd::send(&self.socket, &report.encode(), &passing).is_err() {
             process::exit_now(1);
         }
     }
@@ -106,6 +105,7 @@ impl Inside {
         let outcome = match step {
             Step::Cgroup(step) => self.take_of_cgroup(step),
             Step::Tree(step) => self.tree.take(step),
+            Step::Process(ProcessStep::AwaitStart) => self.await_start(index),
             Step::Process(ProcessStep::Exec { arguments, environment, first }) => {
                 Err(self.exec(index, &Program { arguments, environment, first: *first }))
             }
@@ -116,6 +116,7 @@ impl Inside {
             Ok(()) => {
                 let note = self.tree.note.take().unwrap_or_default();
                 self.report(&Report { index, took_nsec, outcome: Word::Done(note) });
+                self.passing.clear();
             }
             Err(error) => {
                 let cause = super::told(&error);
@@ -123,6 +124,18 @@ impl Inside {
                 process::exit_now(1);
             }
         }
+    }
+
+    /// From here on nobody needs to live for it: the maker may end. Whoever connects is listened to from now on, and counts
+    /// the steps from this one.
+    fn await_start(&mut self, index: usize) -> Result<()> {
+        let listener = self.listener.take().ok_or_else(|| Error::new("find", "socket for the start", Errno::BADF))?;
+        rustix::process::set_parent_process_death_signal(None).context("outlive", || "maker".into())?;
+        self.report(&Report { index, took_nsec: 0, outcome: Word::Waits });
+        self.socket = fd::accept(&listener)?;
+        self.first = index;
+        self.await_turn();
+        Ok(())
     }
 
     fn take_of_cgroup(&mut self, step: &CgroupStep) -> Result<()> {
@@ -135,61 +148,29 @@ impl Inside {
 
     fn take_of_process(&mut self, step: &ProcessStep) -> Result<()> {
         match step {
-            ProcessStep::NewSession { keyring, umask } => new_session(*keyring, *umask),
-            ProcessStep::BecomeNamespaceRoot => become_mortal(0, 0, &[]),
+            ProcessStep::NewSession(keyring) => new_session(*keyring),
+            ProcessStep::BecomeNamespaceRoot => identity::become_mortal(0, 0, &[]),
             ProcessStep::SetHostname(name) => nix::unistd::sethostname(name).context("set", || name.clone()),
+            ProcessStep::SetDomainname(name) => attributes::set_domainname(name),
             ProcessStep::BringLoopbackUp => net::loopback_up(),
+            ProcessStep::MakeTerminal { size, console } => self.make_terminal(*size, *console),
             ProcessStep::ConnectOutputs => self.connect_outputs(),
-            ProcessStep::BoundCapabilities { keep } => self.bound_capabilities(keep),
+            ProcessStep::RunHook(run) => hooks::run(run, std::process::id() as i32),
+            ProcessStep::SetPersonality(persona) => attributes::set_personality(*persona),
+            ProcessStep::Label(label) => identity::set_label(label),
+            ProcessStep::SetUmask(mask) => set_umask(*mask),
+            ProcessStep::BoundCapabilities { keep } => identity::bound_capabilities(keep),
             ProcessStep::BecomeUser(user) => self.become_user(user),
-            ProcessStep::LimitCapabilities => capability::keep_only(self.keep),
+            ProcessStep::LimitCapabilities(capabilities) => identity::limit_capabilities(capabilities),
             ProcessStep::MakeWorkdir(path) => paths::make_folder(self.tree.root()?, path, 0o755).map(drop),
             ProcessStep::EnterWorkdir(path) => self.enter_workdir(path),
+            ProcessStep::VerifyWorkdir(path) => self.verify_workdir(path),
             ProcessStep::ForbidNewPrivileges => process::forbid_new_privileges(),
-            ProcessStep::CloseDescriptors => fd::close_on_exec_from(3),
+            ProcessStep::CloseDescriptors { from } => fd::close_on_exec_from(*from),
+            ProcessStep::PinProgram(processors) => attributes::pin(0, processors),
             ProcessStep::LoadSeccomp(filter) => self.load_filter(filter),
             _ => Err(super::misplaced(step.verb(), &step.object())),
         }
-    }
-
-    fn connect_outputs(&mut self) -> Result<()> {
-        let path = "/dev/null";
-        // Looked at before it is opened: a pipe in its place would never answer.
-        let is_device = self.tree.existing(path)?.is_some_and(|(_, kind)| kind == FileType::CharacterDevice);
-        if !is_device {
-            return Err(Error::new("open", format!("{path}: not a device"), Errno::NODEV));
-        }
-        let null = paths::open(self.tree.root()?, path, OFlags::RDONLY | OFlags::NOFOLLOW)?;
-        fd::replace_standard(null, fd::Standard::Input)?;
-        let Some(Streams::Pipes { stdout, stderr }) = self.streams.take() else { return Ok(()) };
-        fd::replace_standard(&stdout, fd::Standard::Output)?;
-        fd::replace_standard(&stderr, fd::Standard::Error)
-    }
-
-    fn bound_capabilities(&mut self, keep: &[String]) -> Result<()> {
-        for name in keep {
-            self.keep |= capability::by_name(name).ok_or_else(|| Error::new("find", format!("capability {name}"), Errno::INVAL))?;
-        }
-        capability::bound(self.keep)
-    }
-
-    fn become_user(&mut self, user: &User) -> Result<()> {
-        let identity = user::identity(self.tree.root()?, user)?;
-        for output in [rustix::stdio::stdout(), rustix::stdio::stderr()] {
-            let (owner, group) = (rustix::fs::Uid::from_raw(identity.uid), rustix::fs::Gid::from_raw(identity.gid));
-            rustix::fs::fchown(output, Some(owner), Some(group)).context("give", || "outputs to the user".into())?;
-        }
-        become_mortal(identity.uid, identity.gid, &identity.groups)?;
-        self.identity = Some(identity);
-        Ok(())
-    }
-
-    /// Entered with the user's own rights, and checked to lie inside (CVE-2024-21626).
-    fn enter_workdir(&self, path: &str) -> Result<()> {
-        let folder = paths::open(self.tree.root()?, path, OFlags::PATH | OFlags::DIRECTORY)?;
-        rustix::process::fchdir(&folder).context("enter", || path.to_owned())?;
-        let inside = std::env::current_dir().is_ok_and(|now| now.is_absolute());
-        if inside { Ok(()) } else { Err(Error::new("enter", path, Errno::XDEV)) }
     }
 
     /// A listener goes outside with the report. Where somebody further out listens to us already, or the kernel is too old for
@@ -202,92 +183,27 @@ impl Inside {
         };
         match (seccomp::load_with_listener(&filter.program, filter.flags), strict) {
             (Ok(listener), _) => {
-                self.made.push(listener);
+                self.passing.push(listener);
                 Ok(())
             }
             (Err(Error { errno: Errno::BUSY | Errno::INVAL, .. }), Some(strict)) => seccomp::load(strict, filter.flags),
             (Err(error), _) => Err(error),
         }
     }
-
-    /// Becomes the program; returns only the reason why not.
-    fn exec(&mut self, index: usize, program: &Program<'_>) -> Error {
-        match self.prepare_exec(program) {
-            Ok((candidates, arguments, environment)) => {
-                // The death of the monitor from here on is the supervisor's to notice: containers outlive it.
-                let _ = rustix::process::set_parent_process_death_signal(None);
-                if program.first == First::Init
-                    && let Err(error) = init::split()
-                {
-                    return error;
-                }
-                self.report(&Report { index, took_nsec: 0, outcome: Word::Begun });
-                try_each(&candidates, &arguments, &environment)
-            }
-            Err(error) => error,
-        }
-    }
-
-    fn prepare_exec(&self, program: &Program<'_>) -> Result<(Vec<CString>, Vec<CString>, Vec<CString>)> {
-        let text = |text: &String| CString::new(text.as_str()).map_err(|_| Error::new("exec", text.clone(), Errno::INVAL));
-        let arguments = program.arguments.iter().map(text).collect::<Result<Vec<_>>>()?;
-        let mut environment = program.environment.iter().map(text).collect::<Result<Vec<_>>>()?;
-        let variable = |key: &str| program.environment.iter().find_map(|pair| pair.strip_prefix(key)?.strip_prefix('='));
-        if variable("HOME").is_none() {
-            let home = self.identity.as_ref().map_or("/", |identity| &identity.home);
-            environment.push(text(&format!("HOME={home}"))?);
-        }
-        let name = program.arguments.first().cloned().unwrap_or_default();
-        let candidates = candidates(&name, variable("PATH").unwrap_or(crate::spec::DEFAULT_PATH));
-        Ok((candidates.iter().map(text).collect::<Result<Vec<_>>>()?, arguments, environment))
-    }
 }
 
-fn new_session(keyring: crate::spec::Keyring, umask: u32) -> Result<()> {
+/// The mask is plain while the tree is made: what is made there has the modes that it is given.
+fn new_session(keyring: Keyring) -> Result<()> {
     rustix::process::setsid().context("begin", || "session".into())?;
-    rustix::process::umask(rustix::fs::Mode::from_raw_mode(umask));
+    set_umask(0o022)?;
     process::reset_signals()?;
     match keyring {
-        crate::spec::Keyring::New => process::new_session_keyring(),
-        crate::spec::Keyring::Inherited => Ok(()),
+        Keyring::New => process::new_session_keyring(),
+        Keyring::Inherited => Ok(()),
     }
 }
 
-/// Where a program may be: as it is where it has a slash, else below each folder of `PATH` (`execvp(3)`).
-fn candidates(program: &str, path: &str) -> Vec<String> {
-    if program.contains('/') {
-        return vec![program.to_owned()];
-    }
-    let folder =
-        |folder: &str| if folder.is_empty() { format!("./{program}") } else { format!("{}/{program}", folder.trim_end_matches('/')) };
-    path.split(':').map(folder).collect()
-}
-
-/// Tries each; a folder without the program goes on to the next, one whose file may not be run is remembered.
-fn try_each(candidates: &[CString], arguments: &[CString], environment: &[CString]) -> Error {
-    let mut worst = Errno::NOENT;
-    for candidate in candidates {
-        let errno = match nix::unistd::execve(candidate, arguments, environment) {
-            Err(errno) => Errno::from_raw_os_error(errno as i32),
-            Ok(never) => match never {},
-        };
-        match errno {
-            Errno::NOENT | Errno::NOTDIR => {}
-            Errno::ACCESS => worst = errno,
-            other => return Error::new("exec", "", other),
-        }
-    }
-    Error::new("exec", "", worst)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_program_is_looked_up_as_a_shell_would() {
-        assert_eq!(candidates("sh", "/usr/bin:/bin/"), ["/usr/bin/sh", "/bin/sh"]);
-        assert_eq!(candidates("./run", "/bin"), ["./run"]);
-        assert_eq!(candidates("x", ":/bin"), ["./x", "/bin/x"]);
-    }
+fn set_umask(mask: u32) -> Result<()> {
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(mask));
+    Ok(())
 }

@@ -8,13 +8,20 @@
 //!                      one report `begun` right before the exec; then the socket's end says that it succeeded
 //! ```
 
+mod birth;
 mod cgroup;
+mod exec;
+mod hooks;
+mod identity;
 mod init;
 mod inside;
 mod outside;
+mod starting;
+mod streams;
 mod tree;
 
-pub use outside::{Started, Streams, apply, undo};
+pub use outside::{Started, Streams, apply, finish, start, undo};
+pub use starting::nobody_waits;
 
 use belljar_linux::Result;
 use belljar_linux::{Error, fd};
@@ -46,6 +53,8 @@ enum Word {
     Failed(String),
     /// The exec begins: if nothing follows, it succeeded.
     Begun,
+    /// It waits for its start; whoever listens now need not any more.
+    Waits,
 }
 
 impl Report {
@@ -54,6 +63,7 @@ impl Report {
             Word::Done(note) => (0u8, note.as_str()),
             Word::Failed(cause) => (1, cause.as_str()),
             Word::Begun => (2, ""),
+            Word::Waits => (3, ""),
         };
         let mut message = Vec::with_capacity(13 + cause.len());
         message.extend((self.index as u32).to_le_bytes());
@@ -71,6 +81,7 @@ impl Report {
             0 => Word::Done(String::from_utf8_lossy(cause).into_owned()),
             1 => Word::Failed(String::from_utf8_lossy(cause).into_owned()),
             2 => Word::Begun,
+            3 => Word::Waits,
             _ => return None,
         };
         Some(Self { index: u32::from_le_bytes(*index) as usize, took_nsec: u64::from_le_bytes(*took), outcome })
@@ -122,9 +133,13 @@ mod tests {
 
     #[test]
     fn reports_survive_the_way() {
-        for outcome in
-            [Word::Done(String::new()), Word::Done(": bound".into()), Word::Begun, Word::Failed("EPERM: operation not permitted".into())]
-        {
+        for outcome in [
+            Word::Done(String::new()),
+            Word::Done(": bound".into()),
+            Word::Begun,
+            Word::Waits,
+            Word::Failed("EPERM: operation not permitted".into()),
+        ] {
             let report = Report { index: 7, took_nsec: 1_234_567, outcome };
             assert_eq!(Report::decode(&report.encode()), Some(report));
         }

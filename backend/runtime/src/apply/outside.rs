@@ -1,23 +1,23 @@
 //! The maker's half: makes what needs the host's rights, hands it over, and listens.
 
-use std::fs::File;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::time::Instant;
 
 use belljar_linux::error::Context;
-use belljar_linux::process::{self, Cloned};
-use belljar_linux::{Error, Result, fd, namespace, tree as paths};
+use belljar_linux::process;
+use belljar_linux::{Error, Result, fd};
 use belljar_model::namespace::Kind;
 use belljar_model::plan::{Outcome, Place, PlanRecord};
 use rustix::io::Errno;
 
-use super::inside::{self, Inherited};
-use super::{Report, Word, cgroup, told, tree};
+use super::{Report, Word, cgroup, hooks, starting, told, tree};
 use crate::plan::Plan;
-use crate::spec::IdMaps;
-use crate::step::process::Joining;
+use crate::seccomp::agent;
+use crate::spec::Moment;
+use crate::step::process::{HookRun, ListenerRun};
 use crate::step::tree::TreeStep;
-use crate::step::{CgroupStep, ProcessStep, Step};
+use crate::step::{ProcessStep, Step};
 
 /// Where the container's standard input, output and error go.
 #[derive(Debug)]
@@ -33,28 +33,58 @@ pub enum Streams {
     Inherited,
 }
 
-/// A container's first process, running its program.
+/// A container's first process, running its program or waiting for its start.
 #[derive(Debug)]
 pub struct Started {
     /// Its pid as the host sees it.
     pub pid: i32,
     /// A descriptor that means it and nobody else.
     pub pidfd: OwnedFd,
+    /// The outer end of its terminal, where the plan made one.
+    pub terminal: Option<OwnedFd>,
     /// What receives the calls that its filter does not answer itself.
     pub listener: Option<OwnedFd>,
 }
 
-/// Carries the plan out. On failure everything that was made is undone before this returns, and the record's `failure` says
-/// which step it was; the record is complete either way.
+/// Carries the plan out, to its end or to where the first process waits for its start. On failure everything that was made is
+/// undone before this returns, and the record's `failure` says which step it was; the record is complete either way.
 pub fn apply(plan: &Plan, streams: Streams) -> (PlanRecord, Option<Started>) {
-    let mut outside = Outside::new(plan, streams);
+    let mut outside = Outside::new(plan, Some(streams));
     match outside.run() {
-        Ok(started) => (outside.record, Some(started)),
+        Ok(()) => {
+            let (terminal, listener) = (outside.terminal, outside.filter_listener);
+            (outside.record, outside.child.map(|child| Started { terminal, listener, ..child }))
+        }
         Err((index, cause)) => {
             outside.fail(index, cause);
             (outside.record, None)
         }
     }
+}
+
+/// Tells a container that waits to begin: carries out what [`crate::plan::make_start`] left. `state_dir` is the spec's, `pid`
+/// the first process's. An error means that nobody waits there ([`super::nobody_waits`]) or that it cannot be asked; a
+/// failure of a step is the record's, and the first process has ended then.
+pub fn start(plan: &Plan, state_dir: &Path, pid: i32) -> Result<PlanRecord> {
+    let socket = starting::connect(state_dir)?;
+    super::go(&socket)?;
+    starting::take_away(state_dir);
+    let mut outside = Outside::new(plan, None);
+    outside.pid = pid;
+    outside.socket = Some(socket);
+    if let Err((index, cause)) = outside.run() {
+        outside.fail(index, cause);
+    }
+    Ok(outside.record)
+}
+
+/// Carries out a plan without a process of its own: what is left to do after a container's end.
+pub fn finish(plan: &Plan) -> PlanRecord {
+    let mut outside = Outside::new(plan, None);
+    if let Err((index, cause)) = outside.run() {
+        outside.fail(index, cause);
+    }
+    outside.record
 }
 
 /// Undoes what outlasts processes and descriptors, the last step first. Everything else of a container that never came to
@@ -66,6 +96,7 @@ pub fn undo(plan: &Plan) {
 fn undo_step(step: &Step) {
     match step {
         Step::Cgroup(step) => cgroup::undo(step),
+        Step::Process(ProcessStep::PrepareStart { folder }) => starting::take_away(folder),
         Step::Tree(_) | Step::Process(_) => {}
     }
 }
@@ -73,47 +104,73 @@ fn undo_step(step: &Step) {
 /// A step that failed, and why.
 type Failed = (usize, String);
 
-struct Outside<'a> {
-    plan: &'a Plan,
-    streams: Option<Streams>,
+/// Whether the other side goes on after a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Goes {
+    On,
+    /// It waits until it is told.
+    Waits,
+}
+
+pub(super) struct Outside<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) streams: Option<Streams>,
     record: PlanRecord,
-    child: Option<Started>,
-    socket: Option<OwnedFd>,
-    tree: tree::Outside,
+    pub(super) child: Option<Started>,
+    /// The first process; 0 before there is one.
+    pub(super) pid: i32,
+    pub(super) socket: Option<OwnedFd>,
+    pub(super) listener: Option<OwnedFd>,
+    pub(super) tree: tree::Outside,
+    /// The outer end of the terminal that was made.
+    terminal: Option<OwnedFd>,
+    /// What receives the calls that the filter does not answer itself.
+    filter_listener: Option<OwnedFd>,
+    /// The maker's own namespaces, of the kinds that it is not in now.
+    pub(super) left: Vec<(Kind, OwnedFd)>,
     /// The last step inside is on its way: the socket's end means that it succeeded.
     exec_begun: bool,
 }
 
 impl<'a> Outside<'a> {
-    fn new(plan: &'a Plan, streams: Streams) -> Self {
+    fn new(plan: &'a Plan, streams: Option<Streams>) -> Self {
         Self {
             plan,
-            streams: Some(streams),
+            streams,
             record: PlanRecord { steps: plan.records(), failure: None },
             child: None,
+            pid: 0,
             socket: None,
+            listener: None,
             tree: tree::Outside::default(),
+            terminal: None,
+            filter_listener: None,
+            left: Vec::new(),
             exec_begun: false,
         }
     }
 
-    fn run(&mut self) -> std::result::Result<Started, Failed> {
+    fn run(&mut self) -> std::result::Result<(), Failed> {
         let plan = self.plan;
         for (index, step) in plan.steps.iter().enumerate() {
+            let failed = |error: Error| (index, told(&error));
             match step.place() {
                 Place::Outside => {
                     let begun = Instant::now();
-                    self.take(index, step).map_err(|error| (index, told(&error)))?;
+                    self.take(index, step).map_err(failed)?;
                     self.done(index, begun.elapsed().as_nanos() as u64);
                     if plan.turns_inside_after(index) {
-                        let socket = self.socket.as_ref().ok_or_else(|| (index, told(&no_child())))?;
-                        super::go(socket).map_err(|error| (index, told(&error)))?;
+                        self.socket.as_ref().ok_or_else(no_child).and_then(super::go).map_err(failed)?;
                     }
                 }
-                Place::Inside => self.listen(index)?,
+                Place::Inside => {
+                    if self.listen(index)? == Goes::Waits {
+                        return Ok(());
+                    }
+                }
             }
         }
-        self.child.take().ok_or_else(|| (plan.steps.len(), told(&no_child())))
+        Ok(())
     }
 
     fn take(&mut self, index: usize, step: &Step) -> Result<()> {
@@ -124,49 +181,24 @@ impl<'a> Outside<'a> {
                 super::hand_over(socket, &std::mem::take(&mut self.tree.mounts))
             }
             Step::Tree(step) => self.tree.take(step),
-            Step::Process(ProcessStep::Clone { namespaces, cgroup }) => self.clone(index, namespaces, cgroup),
-            Step::Process(ProcessStep::MapIds(ids)) => self.map_ids(ids),
-            Step::Process(step) => Err(super::misplaced(step.verb(), &step.object())),
+            Step::Process(step) => self.take_of_process(index, step),
         }
     }
 
-    /// Everything that the child needs from our side is opened before: afterwards it has no way to our files.
-    fn clone(&mut self, index: usize, namespaces: &[Kind], cgroup: &Joining) -> Result<()> {
-        let tasks = self.open_tasks()?;
-        let unified = match cgroup {
-            Joining::AtBirth(folder) => Some(paths::root(folder)?),
-            Joining::Later => None,
-        };
-        let (ours, theirs) = fd::message_pair()?;
-        let flags = namespaces.iter().map(|kind| flag_of(*kind)).fold(0, |all, flag| all | flag);
-        let streams = self.streams.take().ok_or_else(no_child)?;
-        self.give_away(&streams)?;
-        match process::clone(flags, unified.as_ref())? {
-            Cloned::Child => {
-                drop(ours);
-                inside::run(self.plan, index, Inherited { socket: theirs, tasks, streams })
-            }
-            Cloned::Parent { pid, pidfd } => {
-                // Dropped here: the other end of the outputs must end when the container's processes do.
-                drop(streams);
-                self.child = Some(Started { pid, pidfd, listener: None });
-                self.socket = Some(ours);
+    /// A hook after the fact cannot fail what is done: it is told with the step (OCI runtime specification 1.2, *Lifecycle*).
+    pub(super) fn run_hook(&mut self, run: &HookRun) -> Result<()> {
+        match hooks::run(run, self.pid) {
+            Err(error) if matches!(run.moment, Moment::Poststart | Moment::Poststop) => {
+                self.tree.note = Some(format!(": failed and passed over: {}", told(&error)));
                 Ok(())
             }
+            outcome => outcome,
         }
-    }
-
-    fn open_tasks(&self) -> Result<Vec<File>> {
-        let files = self.plan.steps.iter().find_map(|step| match step {
-            Step::Cgroup(CgroupStep::Join { files }) => Some(files),
-            _ => None,
-        });
-        files.into_iter().flatten().map(|path| cgroup::open_for_joining(path)).collect()
     }
 
     /// A program may reopen its outputs by name (`/dev/stdout`), so they belong to the root of its user namespace, who gives
     /// them on to its user: what belongs to the host's root is nobody's inside.
-    fn give_away(&self, streams: &Streams) -> Result<()> {
+    pub(super) fn give_away(&self, streams: &Streams) -> Result<()> {
         let ids = self.plan.steps.iter().find_map(|step| match step {
             Step::Process(ProcessStep::MapIds(ids)) => Some(ids),
             _ => None,
@@ -180,35 +212,28 @@ impl<'a> Outside<'a> {
         Ok(())
     }
 
-    fn map_ids(&mut self, ids: &IdMaps) -> Result<()> {
-        let pid = self.child.as_ref().ok_or_else(no_child)?.pid;
-        let ranges = |maps: &[crate::spec::IdMap]| maps.iter().map(|map| (map.inside, map.outside, map.count)).collect::<Vec<_>>();
-        namespace::map_ids(pid, &ranges(&ids.uids), &ranges(&ids.gids))?;
-        self.tree.user_namespace = Some(namespace::open(pid, "user")?);
-        Ok(())
-    }
-
     /// Waits until the inside has taken this step.
-    fn listen(&mut self, index: usize) -> std::result::Result<(), Failed> {
+    fn listen(&mut self, index: usize) -> std::result::Result<Goes, Failed> {
         let mut message = [0; super::CAUSE_BYTES_MAX + 64];
         loop {
             let socket = self.socket.as_ref().ok_or_else(|| (index, told(&no_child())))?;
             let (length, passed) = fd::receive(socket, &mut message).map_err(|error| (index, told(&error)))?;
             match Report::decode(&message[..length]) {
                 Some(Report { index, took_nsec, outcome: Word::Done(note) }) => {
-                    self.tree.note = Some(note);
+                    self.tree.note = (!note.is_empty()).then_some(note);
                     self.keep(index, passed);
                     self.done(index, took_nsec);
-                    return Ok(());
+                    return Ok(Goes::On);
                 }
                 Some(Report { index, outcome: Word::Failed(cause), .. }) => return Err((index, cause)),
                 Some(Report { index, took_nsec, outcome: Word::Begun }) => {
                     self.done(index, took_nsec);
                     self.exec_begun = true;
                 }
+                Some(Report { outcome: Word::Waits, .. }) => return Ok(Goes::Waits),
                 None if self.exec_begun => {
                     self.socket = None;
-                    return Ok(());
+                    return Ok(Goes::On);
                 }
                 None => return Err((index, self.how_it_died())),
             }
@@ -216,11 +241,20 @@ impl<'a> Outside<'a> {
     }
 
     /// What a step inside made for us.
-    fn keep(&mut self, index: usize, passed: Vec<OwnedFd>) {
-        let loaded = matches!(self.plan.steps.get(index), Some(Step::Process(ProcessStep::LoadSeccomp(_))));
-        if let Some(child) = self.child.as_mut().filter(|_| loaded) {
-            child.listener = passed.into_iter().next();
+    fn keep(&mut self, index: usize, mut passed: Vec<OwnedFd>) {
+        match self.plan.steps.get(index) {
+            Some(Step::Process(ProcessStep::LoadSeccomp(_))) => self.filter_listener = passed.pop(),
+            Some(Step::Process(ProcessStep::MakeTerminal { .. })) => self.terminal = passed.pop(),
+            _ => {}
         }
+    }
+
+    pub(super) fn hand_over_listener(&mut self, run: &ListenerRun) -> Result<()> {
+        let missing = || Error::new("find", "listener of the filter", Errno::BADF);
+        let listener = self.filter_listener.take().ok_or_else(missing)?;
+        let state = hooks::state_of((&run.id, self.pid), run.status, &run.state)?;
+        let told = agent::ProcessState::new(&run.state.oci_version, self.pid, run.metadata.clone(), state);
+        agent::hand_over(&run.path, &told, &listener)
     }
 
     /// The first process ended without a word: killed, most likely for memory.
@@ -246,7 +280,10 @@ impl<'a> Outside<'a> {
         }
         self.record.failure = Some(self.plan.failure(index, cause));
         self.socket = None;
+        self.listener = None;
         self.tree.mounts.clear();
+        // Whoever made it goes on with other things, in its own namespaces; where it cannot, it has nothing to go on for.
+        let _ = self.leave();
         if let Some(child) = self.child.take() {
             // It may be gone already; reaping it is what matters.
             let _ = process::signal(&child.pidfd, 9);
@@ -257,20 +294,6 @@ impl<'a> Outside<'a> {
     }
 }
 
-fn no_child() -> Error {
+pub(super) fn no_child() -> Error {
     Error::new("find", "first process", Errno::CHILD)
-}
-
-fn flag_of(kind: Kind) -> u64 {
-    let flag = match kind {
-        Kind::Mnt => namespace::CLONE_NEWNS,
-        Kind::Pid => namespace::CLONE_NEWPID,
-        Kind::Net => namespace::CLONE_NEWNET,
-        Kind::Uts => namespace::CLONE_NEWUTS,
-        Kind::Ipc => namespace::CLONE_NEWIPC,
-        Kind::User => namespace::CLONE_NEWUSER,
-        Kind::Cgroup => namespace::CLONE_NEWCGROUP,
-        Kind::Time => namespace::CLONE_NEWTIME,
-    };
-    flag as u64
 }

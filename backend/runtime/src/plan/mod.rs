@@ -21,17 +21,14 @@ mod tree;
 
 pub(crate) use tree::COVERABLE;
 
-use std::path::PathBuf;
-
-use belljar_model::cgroup::Version;
 use belljar_model::namespace::Kind;
 use belljar_model::plan::{Outcome, Place, StepRecord};
 use belljar_model::{Failure, Invalid};
 
 use crate::cgroup::{Cgroup, Hierarchies, limits, writes};
 use crate::seccomp::Prepared;
-use crate::spec::{Source, Spec};
-use crate::step::process::Joining;
+use crate::spec::{Moment, Source, Spec};
+use crate::step::process::Console;
 use crate::step::{CgroupStep, ProcessStep, Step};
 
 /// What of the host decides about the steps.
@@ -69,30 +66,34 @@ impl<S> Default for Parts<S> {
     }
 }
 
-/// The steps that make a container. Refuses a limit that this host cannot enforce, by its field.
+/// The steps that make a container. Refuses what cannot be made, and a limit that this host cannot enforce, by its field.
 pub fn make(spec: &Spec, facts: &Facts) -> Result<Plan, Invalid> {
+    process::check(spec)?;
     let cgroup = Cgroup::at(&facts.hierarchies, spec.cgroup_name());
     let tree = tree::parts(spec, &facts.hierarchies)?;
     let mut steps = Steps::default();
     steps.add(tree.first);
     steps.add(cgroup_steps(spec, &cgroup)?);
-    steps.add([clone_step(spec, &cgroup)]);
-    steps.add(spec.ids.clone().map(ProcessStep::MapIds));
+    steps.add(process::birth(spec, &cgroup));
     steps.add(tree.made_outside);
 
-    steps.add([CgroupStep::Join { files: joining_files(&cgroup) }]);
+    steps.add([CgroupStep::Join { files: process::joining_files(&cgroup) }]);
     if is_new(spec, Kind::Cgroup) {
         steps.add([CgroupStep::Unshare]);
     }
-    steps.add([process::session_step(&spec.process)]);
+    steps.add(process::session(&spec.process));
     steps.add(tree.before_root);
     if spec.has_own_users() {
         steps.add([ProcessStep::BecomeNamespaceRoot]);
     }
     steps.add(tree.inside);
-    steps.add(tree.pivot);
     steps.add(process::surroundings(spec));
-    steps.add(process::privileges(spec)?);
+    steps.add([process::streams(&spec.process, Console::Bound)]);
+    steps.add(process::hooks(spec, Moment::CreateRuntime));
+    steps.add(process::hooks(spec, Moment::CreateContainer));
+    steps.add(tree.pivot);
+    steps.add(process::privileges(&spec.process, &process::Told::of(spec))?);
+    steps.add(process::beginning(spec)?);
     Ok(Plan { steps: steps.list })
 }
 
@@ -104,6 +105,20 @@ impl Plan {
             _ => None,
         })
     }
+}
+
+/// The steps that are left of a container that waits for its start: the end of what [`make`] made, from the wait on.
+pub fn make_start(spec: &Spec) -> Result<Plan, Invalid> {
+    let mut steps = Steps::default();
+    steps.add(process::beginning(spec)?);
+    Ok(Plan { steps: steps.list })
+}
+
+/// The steps after a container's end, when it is deleted.
+pub fn make_delete(spec: &Spec) -> Plan {
+    let mut steps = Steps::default();
+    steps.add(process::hooks(spec, Moment::Poststop));
+    Plan { steps: steps.list }
 }
 
 /// A list that takes steps of every family.
@@ -133,21 +148,6 @@ fn cgroup_steps(spec: &Spec, cgroup: &Cgroup) -> Result<Vec<CgroupStep>, Invalid
     Ok(std::iter::once(made).chain(limited).collect())
 }
 
-fn clone_step(spec: &Spec, cgroup: &Cgroup) -> ProcessStep {
-    let unified = cgroup.parts().iter().find(|part| part.version == Version::V2);
-    // The cgroup namespace comes once the process is in its cgroup, which then is the root of what it sees.
-    let new = spec.namespaces.iter().filter(|namespace| namespace.source == Source::New && namespace.kind != Kind::Cgroup);
-    ProcessStep::Clone {
-        namespaces: new.map(|namespace| namespace.kind).collect(),
-        cgroup: unified.map_or(Joining::Later, |part| Joining::AtBirth(part.path.clone())),
-    }
-}
-
-fn joining_files(cgroup: &Cgroup) -> Vec<PathBuf> {
-    let later = |part: &&crate::cgroup::Part| part.version == Version::V1;
-    cgroup.parts().iter().filter(later).map(crate::cgroup::Part::joining_file).collect()
-}
-
 impl Plan {
     /// Whether the step after this one is taken inside.
     pub(crate) fn turns_inside_after(&self, index: usize) -> bool {
@@ -171,6 +171,7 @@ impl Plan {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use belljar_model::cgroup::Version;
     use belljar_model::image::ImageLayer;
     use belljar_model::{Config, Container, ContainerId, State, Wanted};
 
@@ -273,9 +274,9 @@ pub(crate) mod tests {
             position("mount", "/proc"),
             position("mask", "/proc/kcore"),
             position("pivot", "root"),
+            position("forbid", "privileges"),
             position("drop", "capabilities"),
             position("become", "user 0:0"),
-            position("forbid", "privileges"),
             position("load", "seccomp"),
             position("exec", "sh"),
         ];

@@ -1,55 +1,233 @@
-//! The order of the steps of the process, once it has its tree: names, outputs, then privileges go, each when it was last
+//! The order of the steps of the process: how it is born, what surrounds it, and how its privileges go, each when it was last
 //! needed.
 
-use std::sync::Arc;
+use std::path::PathBuf;
 
+use belljar_linux::attributes;
 use belljar_model::Invalid;
+use belljar_model::cgroup::Version;
 use belljar_model::namespace::Kind;
 
 use super::is_new;
-use crate::seccomp::{self, Prepared};
-use crate::spec::{Process, Spec};
+use crate::cgroup::Cgroup;
+use crate::seccomp::{self, Listener};
+use crate::spec::{First, HookState, Moment, Namespace, Process, Source, Spec, Start, Terminal};
 use crate::step::ProcessStep;
+use crate::step::process::{Birth, Console, HookRun, Joining, Label, ListenerRun};
 
 /// File mode creation mask where none was asked for.
 const UMASK: u32 = 0o022;
 
-pub(super) fn session_step(process: &Process) -> ProcessStep {
-    ProcessStep::NewSession { keyring: process.keyring, umask: process.umask.unwrap_or(UMASK) }
+/// Refuses what no order of steps could make, by its field.
+pub(super) fn check(spec: &Spec) -> Result<(), Invalid> {
+    if spec.namespace(Kind::Mnt).is_none() {
+        return Err(Invalid::new("namespaces", "must have a mount namespace: without one, the container's mounts would be the host's"));
+    }
+    if is_new(spec, Kind::User) && spec.ids.as_ref().is_none_or(|ids| ids.uids.is_empty() || ids.gids.is_empty()) {
+        return Err(Invalid::new("ids", "must map users and groups: nobody would exist in its new user namespace"));
+    }
+    if spec.ids.is_some() && spec.namespace(Kind::User).is_none() {
+        return Err(Invalid::new("ids", "are those of a user namespace, and it has none of its own"));
+    }
+    if is_new(spec, Kind::User) && spec.namespace(Kind::Mnt).is_some_and(|namespace| namespace.source != Source::New) {
+        return Err(Invalid::new("namespaces", "join a mount namespace, which a new user namespace has no right to"));
+    }
+    let needs_uts = spec.hostname.is_some() || spec.domainname.is_some();
+    if needs_uts && spec.namespace(Kind::Uts).is_none() {
+        return Err(Invalid::new("hostname", "would be the host's: it needs a UTS namespace"));
+    }
+    if !spec.time_offsets.is_empty() && !is_new(spec, Kind::Time) {
+        return Err(Invalid::new("time_offsets", "are those of a new time namespace, and it has none"));
+    }
+    check_process(&spec.process)
 }
 
-/// What is set around the program: names, network, outputs.
-pub(super) fn surroundings(spec: &Spec) -> Vec<ProcessStep> {
-    let mut steps: Vec<ProcessStep> = spec.hostname.clone().map(ProcessStep::SetHostname).into_iter().collect();
-    if is_new(spec, Kind::Net) {
-        steps.push(ProcessStep::BringLoopbackUp);
+/// As [`check`], of what an exec has too.
+pub(super) fn check_process(process: &Process) -> Result<(), Invalid> {
+    if process.arguments.first().is_none_or(String::is_empty) {
+        return Err(Invalid::new("process.arguments", "must begin with the program"));
     }
-    steps.push(ProcessStep::ConnectOutputs);
+    match process.rlimits.iter().find(|limit| !attributes::is_resource(&limit.resource)) {
+        Some(unknown) => Err(Invalid::new("process.rlimits", format!("name {}, which is no resource limit", unknown.resource))),
+        None => Ok(()),
+    }
+}
+
+/// From what the maker enters to what it can set of the new process by its pid.
+pub(super) fn birth(spec: &Spec, cgroup: &Cgroup) -> Vec<ProcessStep> {
+    let (entered, by_child) = joined(&spec.namespaces);
+    let enter = |namespace: &&Namespace| match &namespace.source {
+        Source::Path { path, inode } => Some(ProcessStep::EnterNamespace { kind: namespace.kind, path: path.clone(), inode: *inode }),
+        Source::New => None,
+    };
+    let mut steps: Vec<ProcessStep> = entered.iter().filter_map(enter).collect();
+    let mut left: Vec<Kind> = entered.iter().map(|namespace| namespace.kind).collect();
+    if is_new(spec, Kind::Time) {
+        steps.push(ProcessStep::SetClocks(spec.time_offsets.clone()));
+        left.push(Kind::Time);
+    }
+    if spec.start == Start::WhenTold {
+        steps.push(ProcessStep::PrepareStart { folder: spec.state_dir.clone() });
+    }
+    // The cgroup namespace comes once the process is in its cgroup, which then is the root of what it sees; the time
+    // namespace is there already.
+    let later = [Kind::Cgroup, Kind::Time];
+    let new = spec.namespaces.iter().filter(|namespace| namespace.source == Source::New && !later.contains(&namespace.kind));
+    steps.push(ProcessStep::Clone(Birth {
+        namespaces: new.map(|namespace| namespace.kind).collect(),
+        entered: by_child.into_iter().cloned().collect(),
+        cgroup: joining(cgroup),
+    }));
+    if !left.is_empty() {
+        steps.push(ProcessStep::LeaveNamespaces(left));
+    }
+    if is_new(spec, Kind::User) {
+        steps.extend(spec.ids.clone().map(ProcessStep::MapIds));
+    }
+    steps.extend(by_pid(&spec.process));
     steps
 }
 
-/// Each privilege goes when it was last needed: dropping from the bounding set needs `SETPCAP`, changing the user needs
-/// `SETUID`; the filter comes last, so that it need not allow what we still do.
-pub(super) fn privileges(spec: &Spec) -> Result<Vec<ProcessStep>, Invalid> {
-    let process = &spec.process;
-    let mut steps = vec![
-        ProcessStep::MakeWorkdir(process.workdir.clone()),
-        ProcessStep::BoundCapabilities { keep: process.capabilities.bounding.clone() },
-        ProcessStep::BecomeUser(process.user.clone()),
-        ProcessStep::LimitCapabilities,
-        ProcessStep::EnterWorkdir(process.workdir.clone()),
-    ];
+/// Namespaces by path: those that the maker enters for the first process, with the host's rights, and those that the process
+/// enters itself.
+fn joined(namespaces: &[Namespace]) -> (Vec<&Namespace>, Vec<&Namespace>) {
+    let paths = namespaces.iter().filter(|namespace| namespace.source != Source::New);
+    let (mut by_child, by_maker): (Vec<_>, Vec<_>) = paths.partition(|namespace| matches!(namespace.kind, Kind::User | Kind::Mnt));
+    // The user namespace first: it gives the right to the other.
+    by_child.sort_by_key(|namespace| namespace.kind != Kind::User);
+    (by_maker, by_child)
+}
+
+pub(super) fn joining(cgroup: &Cgroup) -> Joining {
+    let unified = cgroup.parts().iter().find(|part| part.version == Version::V2);
+    unified.map_or(Joining::Later, |part| Joining::AtBirth(part.path.clone()))
+}
+
+pub(super) fn joining_files(cgroup: &Cgroup) -> Vec<PathBuf> {
+    let later = |part: &&crate::cgroup::Part| part.version == Version::V1;
+    cgroup.parts().iter().filter(later).map(crate::cgroup::Part::joining_file).collect()
+}
+
+/// What the maker sets by the new process's pid: in a user namespace of its own it has no right to give itself more.
+pub(super) fn by_pid(process: &Process) -> Vec<ProcessStep> {
+    let mut steps = Vec::new();
+    steps.extend(process.oom_score_adj.map(ProcessStep::AdjustOomScore));
+    steps.extend(process.scheduler.clone().map(ProcessStep::Schedule));
+    steps.extend(process.io_priority.map(ProcessStep::PrioritiseIo));
+    steps.extend(process.cpu_affinity.initial.clone().map(ProcessStep::Pin));
+    steps
+}
+
+pub(super) fn session(process: &Process) -> Vec<ProcessStep> {
+    let label = process.selinux_label.clone().map(|label| ProcessStep::Label(Label::SelinuxKeyring(label)));
+    label.into_iter().chain([ProcessStep::NewSession(process.keyring)]).collect()
+}
+
+/// Programs of the host at a moment.
+pub(super) fn hooks(spec: &Spec, moment: Moment) -> impl Iterator<Item = ProcessStep> + '_ {
+    let state = &spec.hooks.state;
+    spec.hooks
+        .at(moment)
+        .iter()
+        .map(move |hook| ProcessStep::RunHook(HookRun { moment, hook: hook.clone(), id: spec.id.clone(), state: state.clone() }))
+}
+
+/// What is set around the program while the container's tree is complete and the host's still there: names, network, where its
+/// output goes.
+pub(super) fn surroundings(spec: &Spec) -> Vec<ProcessStep> {
+    let mut steps: Vec<ProcessStep> = spec.hostname.clone().map(ProcessStep::SetHostname).into_iter().collect();
+    steps.extend(spec.domainname.clone().map(ProcessStep::SetDomainname));
+    if is_new(spec, Kind::Net) {
+        steps.push(ProcessStep::BringLoopbackUp);
+    }
+    // While the root can be written to.
+    steps.push(ProcessStep::MakeWorkdir(spec.process.workdir.clone()));
+    steps
+}
+
+/// Its terminal, or where its output goes.
+pub(super) fn streams(process: &Process, console: Console) -> ProcessStep {
+    match process.terminal {
+        Terminal::Pty { size } => ProcessStep::MakeTerminal { size, console },
+        Terminal::None => ProcessStep::ConnectOutputs,
+    }
+}
+
+/// Everything that ends before the start is awaited. A filter without `no_new_privs` needs a right that is dropped right after,
+/// so it has to allow the rest of these; otherwise it comes last, and need not allow what we still do.
+pub(super) fn privileges(process: &Process, told: &Told<'_>) -> Result<Vec<ProcessStep>, Invalid> {
+    // Outside, and late: a limit of open files or processes would bind us as well.
+    let mut steps: Vec<ProcessStep> = process.rlimits.iter().cloned().map(ProcessStep::Limit).collect();
+    steps.extend(process.personality.map(ProcessStep::SetPersonality));
+    steps.extend(process.apparmor.clone().map(|profile| ProcessStep::Label(Label::Apparmor(profile))));
+    steps.extend(process.selinux_label.clone().map(|context| ProcessStep::Label(Label::Selinux(context))));
+    steps.push(ProcessStep::EnterWorkdir(process.workdir.clone()));
+    steps.push(ProcessStep::SetUmask(process.umask.unwrap_or(UMASK)));
     if process.no_new_privileges {
         steps.push(ProcessStep::ForbidNewPrivileges);
+    } else {
+        steps.extend(filter(process, told)?);
     }
-    steps.push(ProcessStep::CloseDescriptors);
-    steps.extend(filter(process)?.map(ProcessStep::LoadSeccomp));
-    steps.push(ProcessStep::Exec { arguments: process.arguments.clone(), environment: process.environment.clone(), first: spec.first });
+    steps.extend([
+        ProcessStep::BoundCapabilities { keep: process.capabilities.bounding.clone() },
+        ProcessStep::BecomeUser(process.user.clone()),
+        ProcessStep::LimitCapabilities(process.capabilities.clone()),
+        ProcessStep::VerifyWorkdir(process.workdir.clone()),
+        ProcessStep::CloseDescriptors { from: 3 + process.preserved_descriptors },
+    ]);
     Ok(steps)
 }
 
-/// Compiled here, before anything is made: a profile that cannot be is refused by its field.
-fn filter(process: &Process) -> Result<Option<Arc<Prepared>>, Invalid> {
-    let Some(choice) = &process.seccomp else { return Ok(None) };
-    seccomp::for_process(choice, &process.capabilities.bounding).map(Some)
+/// From the start on: what is told to a container that waits, or follows at once.
+pub(super) fn beginning(spec: &Spec) -> Result<Vec<ProcessStep>, Invalid> {
+    let mut steps = Vec::new();
+    if spec.start == Start::WhenTold {
+        steps.push(ProcessStep::AwaitStart);
+    }
+    steps.extend(hooks(spec, Moment::StartContainer));
+    steps.extend(program(&spec.process, spec.first, &Told::of(spec))?);
+    steps.extend(hooks(spec, Moment::Poststart));
+    Ok(steps)
+}
+
+/// The last steps inside.
+pub(super) fn program(process: &Process, first: First, told: &Told<'_>) -> Result<Vec<ProcessStep>, Invalid> {
+    let mut steps: Vec<ProcessStep> = process.cpu_affinity.last.clone().map(ProcessStep::PinProgram).into_iter().collect();
+    if process.no_new_privileges {
+        steps.extend(filter(process, told)?);
+    }
+    steps.push(ProcessStep::Exec { arguments: process.arguments.clone(), environment: process.environment.clone(), first });
+    Ok(steps)
+}
+
+/// What an agent is told of the container whose calls it answers.
+pub(super) struct Told<'a> {
+    pub(super) id: &'a str,
+    pub(super) state: &'a HookState,
+    pub(super) moment: Moment,
+}
+
+impl<'a> Told<'a> {
+    pub(super) fn of(spec: &'a Spec) -> Self {
+        let moment = if spec.start == Start::WhenTold { Moment::StartContainer } else { Moment::CreateContainer };
+        Self { id: &spec.id, state: &spec.hooks.state, moment }
+    }
+}
+
+/// Compiled here, before anything is made: a profile that cannot be is refused by its field. Whoever is to answer for it is
+/// there before anything is asked.
+fn filter(process: &Process, told: &Told<'_>) -> Result<Vec<ProcessStep>, Invalid> {
+    let Some(choice) = &process.seccomp else { return Ok(Vec::new()) };
+    let filter = seccomp::for_process(choice, &process.capabilities.bounding)?;
+    let handed = match &filter.listener {
+        Listener::Agent { path, metadata } => Some(ProcessStep::HandOverListener(ListenerRun {
+            path: path.clone(),
+            metadata: metadata.clone(),
+            id: told.id.to_owned(),
+            status: told.moment.status(),
+            state: told.state.clone(),
+        })),
+        Listener::None | Listener::Recorder { .. } => None,
+    };
+    Ok(std::iter::once(ProcessStep::LoadSeccomp(filter)).chain(handed).collect())
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use belljar_model::plan::Place;
 use serde::{Deserialize, Serialize};
 
 /// The hooks of a container, each list in order.
@@ -64,6 +65,19 @@ pub enum Moment {
     Poststop,
 }
 
+impl Hooks {
+    /// Those of a moment.
+    pub fn at(&self, moment: Moment) -> &[Hook] {
+        match moment {
+            Moment::CreateRuntime => &self.create_runtime,
+            Moment::CreateContainer => &self.create_container,
+            Moment::StartContainer => &self.start_container,
+            Moment::Poststart => &self.poststart,
+            Moment::Poststop => &self.poststop,
+        }
+    }
+}
+
 impl Moment {
     /// Its name in the specification.
     pub fn as_str(self) -> &'static str {
@@ -73,6 +87,14 @@ impl Moment {
             Moment::StartContainer => "startContainer",
             Moment::Poststart => "poststart",
             Moment::Poststop => "poststop",
+        }
+    }
+
+    /// Who runs it.
+    pub fn place(self) -> Place {
+        match self {
+            Moment::CreateRuntime | Moment::Poststart | Moment::Poststop => Place::Outside,
+            Moment::CreateContainer | Moment::StartContainer => Place::Inside,
         }
     }
 

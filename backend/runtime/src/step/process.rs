@@ -7,36 +7,73 @@ use belljar_model::plan::Place;
 
 use crate::seccomp;
 pub use crate::spec::First;
-use crate::spec::{IdMaps, Keyring, User};
+use crate::spec::{
+    Capabilities, Clock, Hook, HookState, IdMaps, IoPriority, Keyring, Moment, Namespace, Rlimit, Scheduler, TerminalSize, TimeOffset, User,
+};
 
 /// One step of the process.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ProcessStep {
-    /// Makes the first process.
-    Clone {
-        /// Its new namespaces.
-        namespaces: Vec<Kind>,
-        /// Whether it begins in the v2 cgroup.
-        cgroup: Joining,
+    /// The maker enters a namespace, so that the first process is born in it.
+    EnterNamespace {
+        /// Which kind.
+        kind: Kind,
+        /// The file that means it.
+        path: PathBuf,
+        /// What its inode must be.
+        inode: Option<u64>,
     },
+    /// Gives the first process a time namespace with these clocks.
+    SetClocks(Vec<TimeOffset>),
+    /// Makes the socket over which the start is told.
+    PrepareStart {
+        /// The folder that it is in.
+        folder: PathBuf,
+    },
+    /// Makes the first process.
+    Clone(Birth),
+    /// The maker goes back to its own namespaces.
+    LeaveNamespaces(Vec<Kind>),
     /// Gives the user namespace its ids.
     MapIds(IdMaps),
+    /// How soon it is killed when memory is short.
+    AdjustOomScore(i32),
+    /// How it is scheduled.
+    Schedule(Scheduler),
+    /// How its input and output is scheduled.
+    PrioritiseIo(IoPriority),
+    /// Where it may run while it is made.
+    Pin(Vec<u32>),
+    /// Sets a resource limit.
+    Limit(Rlimit),
+    /// Runs a program of the host.
+    RunHook(HookRun),
 
-    /// A session of its own, with the file mode mask, and a keyring.
-    NewSession {
-        /// Whose keyring.
-        keyring: Keyring,
-        /// File mode creation mask.
-        umask: u32,
-    },
+    /// A session of its own, and a keyring.
+    NewSession(Keyring),
     /// Becomes user 0 of its user namespace.
     BecomeNamespaceRoot,
     /// Sets the hostname.
     SetHostname(String),
+    /// Sets the NIS domain name.
+    SetDomainname(String),
     /// Brings the loopback device up.
     BringLoopbackUp,
-    /// Connects standard input to nothing, output and error to the log.
+    /// Makes a terminal of the container's own, and hands its other end outside.
+    MakeTerminal {
+        /// Its size.
+        size: Option<TerminalSize>,
+        /// Whether it is the container's console.
+        console: Console,
+    },
+    /// Connects standard input to nothing, output and error to where they go.
     ConnectOutputs,
+    /// Sets the execution domain.
+    SetPersonality(u32),
+    /// Says under which label of a security module the program runs.
+    Label(Label),
+    /// Sets the file mode creation mask.
+    SetUmask(u32),
     /// Takes capabilities away for good.
     BoundCapabilities {
         /// Those that stay.
@@ -44,18 +81,29 @@ pub enum ProcessStep {
     },
     /// Becomes the user that the program runs as.
     BecomeUser(User),
-    /// Reduces the capabilities in force to those that stay.
-    LimitCapabilities,
+    /// Sets the capabilities in force, inheritable and ambient.
+    LimitCapabilities(Capabilities),
     /// Makes the working folder where it is missing, while it may.
     MakeWorkdir(String),
-    /// Goes to the working folder.
+    /// Goes to the working folder, where that is open to root.
     EnterWorkdir(String),
+    /// Goes there as the user, where it was not; then proves that it lies inside.
+    VerifyWorkdir(String),
     /// No exec can gain privileges.
     ForbidNewPrivileges,
     /// No descriptor of ours reaches the program.
-    CloseDescriptors,
+    CloseDescriptors {
+        /// The first one that is ours.
+        from: u32,
+    },
+    /// Waits until somebody says that the program is to begin.
+    AwaitStart,
+    /// Where the program may run.
+    PinProgram(Vec<u32>),
     /// Loads the filter of system calls.
     LoadSeccomp(std::sync::Arc<seccomp::Prepared>),
+    /// Whoever is to answer the calls that the filter does not answer itself gets what they are received by.
+    HandOverListener(ListenerRun),
     /// Becomes the program.
     Exec {
         /// Its arguments, its name first.
@@ -67,6 +115,18 @@ pub enum ProcessStep {
     },
 }
 
+/// How the first process comes to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Birth {
+    /// Its new namespaces.
+    pub namespaces: Vec<Kind>,
+    /// Namespaces that it has to enter itself: a user namespace, and then those that are new belong to that one; a mount
+    /// namespace, where the maker would lose its own paths.
+    pub entered: Vec<Namespace>,
+    /// Whether it begins in the v2 cgroup.
+    pub cgroup: Joining,
+}
+
 /// How a process gets into its cgroup.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Joining {
@@ -76,11 +136,71 @@ pub enum Joining {
     Later,
 }
 
+/// One run of a hook.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HookRun {
+    /// When.
+    pub moment: Moment,
+    /// What.
+    pub hook: Hook,
+    /// Identifier of the container.
+    pub id: String,
+    /// What it is told beside it.
+    pub state: HookState,
+}
+
+/// One handing over of a filter's listener.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListenerRun {
+    /// The socket of whoever answers.
+    pub path: String,
+    /// What the profile has to say to it.
+    pub metadata: Option<String>,
+    /// Identifier of the container.
+    pub id: String,
+    /// Its status meanwhile.
+    pub status: &'static str,
+    /// What it is told beside.
+    pub state: HookState,
+}
+
+/// Whether a terminal is the container's console.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Console {
+    /// It is what `/dev/console` means.
+    Bound,
+    /// It is one more.
+    None,
+}
+
+/// A label of a security module.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Label {
+    /// AppArmor's profile of the program.
+    Apparmor(String),
+    /// SELinux's context of the program.
+    Selinux(String),
+    /// SELinux's context of keyrings.
+    SelinuxKeyring(String),
+}
+
 impl ProcessStep {
     /// Who takes it.
     pub fn place(&self) -> Place {
         match self {
-            ProcessStep::Clone { .. } | ProcessStep::MapIds(_) => Place::Outside,
+            ProcessStep::EnterNamespace { .. }
+            | ProcessStep::SetClocks(_)
+            | ProcessStep::PrepareStart { .. }
+            | ProcessStep::Clone(_)
+            | ProcessStep::LeaveNamespaces(_)
+            | ProcessStep::MapIds(_)
+            | ProcessStep::AdjustOomScore(_)
+            | ProcessStep::Schedule(_)
+            | ProcessStep::PrioritiseIo(_)
+            | ProcessStep::Pin(_)
+            | ProcessStep::Limit(_)
+            | ProcessStep::HandOverListener(_) => Place::Outside,
+            ProcessStep::RunHook(run) => run.moment.place(),
             _ => Place::Inside,
         }
     }
@@ -88,20 +208,34 @@ impl ProcessStep {
     /// What is done.
     pub fn verb(&self) -> &'static str {
         match self {
-            ProcessStep::Clone { .. } => "clone",
+            ProcessStep::EnterNamespace { .. } | ProcessStep::EnterWorkdir(_) => "enter",
+            ProcessStep::SetClocks(_)
+            | ProcessStep::SetHostname(_)
+            | ProcessStep::SetDomainname(_)
+            | ProcessStep::SetPersonality(_)
+            | ProcessStep::SetUmask(_) => "set",
+            ProcessStep::PrepareStart { .. } | ProcessStep::MakeTerminal { .. } | ProcessStep::MakeWorkdir(_) => "make",
+            ProcessStep::Clone(_) => "clone",
+            ProcessStep::LeaveNamespaces(_) => "leave",
             ProcessStep::MapIds(_) => "map",
-            ProcessStep::NewSession { .. } => "begin",
+            ProcessStep::AdjustOomScore(_) => "adjust",
+            ProcessStep::Schedule(_) => "schedule",
+            ProcessStep::PrioritiseIo(_) => "prioritise",
+            ProcessStep::Pin(_) | ProcessStep::PinProgram(_) => "pin",
+            ProcessStep::Limit(_) | ProcessStep::LimitCapabilities(_) => "limit",
+            ProcessStep::RunHook(_) => "run",
+            ProcessStep::NewSession(_) => "begin",
             ProcessStep::BecomeNamespaceRoot | ProcessStep::BecomeUser(_) => "become",
-            ProcessStep::SetHostname(_) => "set",
             ProcessStep::BringLoopbackUp => "bring up",
             ProcessStep::ConnectOutputs => "connect",
+            ProcessStep::Label(_) => "label",
             ProcessStep::BoundCapabilities { .. } => "drop",
-            ProcessStep::LimitCapabilities => "limit",
-            ProcessStep::MakeWorkdir(_) => "make",
-            ProcessStep::EnterWorkdir(_) => "enter",
+            ProcessStep::VerifyWorkdir(_) => "verify",
             ProcessStep::ForbidNewPrivileges => "forbid",
-            ProcessStep::CloseDescriptors => "close",
+            ProcessStep::CloseDescriptors { .. } => "close",
+            ProcessStep::AwaitStart => "await",
             ProcessStep::LoadSeccomp(_) => "load",
+            ProcessStep::HandOverListener(_) => "hand over",
             ProcessStep::Exec { .. } => "exec",
         }
     }
@@ -109,29 +243,87 @@ impl ProcessStep {
     /// What it is done to.
     pub fn object(&self) -> String {
         match self {
-            ProcessStep::Clone { namespaces, cgroup: Joining::AtBirth(_) } => {
-                format!("first process into new {}, and its cgroup", words(namespaces))
-            }
-            ProcessStep::Clone { namespaces, cgroup: Joining::Later } => format!("first process into new {}", words(namespaces)),
+            ProcessStep::EnterNamespace { kind, path, .. } => format!("{} namespace {}", kind.as_str(), path.display()),
+            ProcessStep::SetClocks(offsets) => clocks(offsets),
+            ProcessStep::PrepareStart { .. } => "socket for the start".into(),
+            ProcessStep::Clone(birth) => birth.words(),
+            ProcessStep::LeaveNamespaces(kinds) => format!("entered namespaces ({})", words(kinds)),
             ProcessStep::MapIds(ids) => mapped(ids),
-            ProcessStep::NewSession { keyring: Keyring::New, .. } => "session and keyring".into(),
-            ProcessStep::NewSession { keyring: Keyring::Inherited, .. } => "session".into(),
+            ProcessStep::AdjustOomScore(score) => format!("out-of-memory score by {score}"),
+            ProcessStep::Schedule(scheduler) => format!("process by policy {}, nice {}", scheduler.policy, scheduler.nice),
+            ProcessStep::PrioritiseIo(priority) => format!("input and output as class {}, level {}", priority.class, priority.level),
+            ProcessStep::Pin(processors) => format!("first process to processors {processors:?}"),
+            ProcessStep::PinProgram(processors) => format!("program to processors {processors:?}"),
+            ProcessStep::Limit(limit) => format!("{} to {}:{}", limit.resource, bound(limit.soft), bound(limit.hard)),
+            ProcessStep::RunHook(run) => format!("{} hook {}", run.moment.as_str(), run.hook.path.display()),
+            ProcessStep::NewSession(Keyring::New) => "session and keyring".into(),
+            ProcessStep::NewSession(Keyring::Inherited) => "session".into(),
             ProcessStep::BecomeNamespaceRoot => "root of the user namespace".into(),
             ProcessStep::SetHostname(name) => format!("hostname {name}"),
+            ProcessStep::SetDomainname(name) => format!("domain name {name}"),
             ProcessStep::BringLoopbackUp => "lo".into(),
-            ProcessStep::ConnectOutputs => "standard input to nothing, output and error to the log".into(),
+            ProcessStep::MakeTerminal { console: Console::Bound, .. } => "terminal and console".into(),
+            ProcessStep::MakeTerminal { console: Console::None, .. } => "terminal".into(),
+            ProcessStep::ConnectOutputs => "standard input, output and error".into(),
+            ProcessStep::SetPersonality(persona) => format!("personality {persona:#x}"),
+            ProcessStep::Label(label) => label.words(),
+            ProcessStep::SetUmask(mask) => format!("file mode mask {mask:04o}"),
             ProcessStep::BoundCapabilities { keep } => format!("all capabilities but {}", keep.len()),
             ProcessStep::BecomeUser(user) => named(user),
-            ProcessStep::LimitCapabilities => "capabilities in force, inheritable and ambient".into(),
+            ProcessStep::LimitCapabilities(_) => "capabilities in force, inheritable and ambient".into(),
             ProcessStep::MakeWorkdir(path) => format!("working folder {path}"),
             ProcessStep::EnterWorkdir(path) => path.clone(),
+            ProcessStep::VerifyWorkdir(path) => format!("working folder {path}"),
             ProcessStep::ForbidNewPrivileges => "new privileges".into(),
-            ProcessStep::CloseDescriptors => "every descriptor but 0, 1, 2 on exec".into(),
+            ProcessStep::CloseDescriptors { from } => format!("every descriptor from {from} on exec"),
+            ProcessStep::AwaitStart => "start".into(),
             ProcessStep::LoadSeccomp(filter) => format!("seccomp filter ({filter})"),
+            ProcessStep::HandOverListener(run) => format!("listener of the filter to {}", run.path),
             ProcessStep::Exec { arguments, first: First::Program, .. } => program(arguments).to_owned(),
             ProcessStep::Exec { arguments, first: First::Init, .. } => format!("{} below a minimal init", program(arguments)),
         }
     }
+}
+
+impl Birth {
+    fn words(&self) -> String {
+        let mut words = format!("first process into new {}", words(&self.namespaces));
+        for namespace in &self.entered {
+            if let crate::spec::Source::Path { path, .. } = &namespace.source {
+                words += &format!(", {} namespace {}", namespace.kind.as_str(), path.display());
+            }
+        }
+        if matches!(self.cgroup, Joining::AtBirth(_)) {
+            words += ", and its cgroup";
+        }
+        words
+    }
+}
+
+impl Label {
+    fn words(&self) -> String {
+        match self {
+            Label::Apparmor(profile) => format!("program with AppArmor profile {profile}"),
+            Label::Selinux(context) => format!("program with SELinux context {context}"),
+            Label::SelinuxKeyring(context) => format!("keyring with SELinux context {context}"),
+        }
+    }
+}
+
+fn clocks(offsets: &[TimeOffset]) -> String {
+    let clock = |offset: &TimeOffset| {
+        let name = match offset.clock {
+            Clock::Monotonic => "monotonic",
+            Clock::Boottime => "boot time",
+        };
+        format!("{name} {:+} s", offset.seconds)
+    };
+    let all: Vec<String> = offsets.iter().map(clock).collect();
+    if all.is_empty() { "clocks of its own".to_owned() } else { format!("clocks of its own: {}", all.join(", ")) }
+}
+
+fn bound(value: u64) -> String {
+    if value == u64::MAX { "unlimited".to_owned() } else { value.to_string() }
 }
 
 fn program(arguments: &[String]) -> &str {

@@ -50,11 +50,6 @@ impl Inside {
         mount::attach(&cover, &target)
     }
 
-    /// What is at a path of the tree, if anything is; a last link is not followed.
-    pub(crate) fn existing(&self, path: &str) -> Result<Option<(OwnedFd, FileType)>> {
-        self.at(path, OFlags::NOFOLLOW)
-    }
-
     fn at(&self, path: &str, flags: OFlags) -> Result<Option<(OwnedFd, FileType)>> {
         use rustix::io::Errno;
         match tree::open(self.root()?, path, OFlags::PATH | flags) {

@@ -1,0 +1,92 @@
+//! The last step inside: the process becomes the program, and with it everything of ours goes.
+
+use std::ffi::CString;
+use std::time::Instant;
+
+use belljar_linux::{Error, Result};
+use rustix::io::Errno;
+
+use super::inside::Inside;
+use super::{Report, Word, init};
+use crate::step::process::First;
+
+/// What is executed.
+pub(super) struct Program<'a> {
+    pub(super) arguments: &'a [String],
+    pub(super) environment: &'a [String],
+    pub(super) first: First,
+}
+
+impl Inside<'_> {
+    /// Becomes the program; returns only the reason why not.
+    pub(super) fn exec(&self, index: usize, program: &Program<'_>) -> Error {
+        let begun = Instant::now();
+        match self.prepare_exec(program) {
+            Ok((candidates, arguments, environment)) => {
+                // The death of the maker from here on is others' to notice: containers outlive it.
+                let _ = rustix::process::set_parent_process_death_signal(None);
+                if program.first == First::Init
+                    && let Err(error) = init::split()
+                {
+                    return error;
+                }
+                self.report(&Report { index, took_nsec: begun.elapsed().as_nanos() as u64, outcome: Word::Begun });
+                try_each(&candidates, &arguments, &environment)
+            }
+            Err(error) => error,
+        }
+    }
+
+    fn prepare_exec(&self, program: &Program<'_>) -> Result<(Vec<CString>, Vec<CString>, Vec<CString>)> {
+        let text = |text: &String| CString::new(text.as_str()).map_err(|_| Error::new("exec", text.clone(), Errno::INVAL));
+        let arguments = program.arguments.iter().map(text).collect::<Result<Vec<_>>>()?;
+        let mut environment = program.environment.iter().map(text).collect::<Result<Vec<_>>>()?;
+        let variable = |key: &str| program.environment.iter().find_map(|pair| pair.strip_prefix(key)?.strip_prefix('='));
+        if variable("HOME").is_none() {
+            let home = self.identity.as_ref().map_or("/", |identity| &identity.home);
+            environment.push(text(&format!("HOME={home}"))?);
+        }
+        let name = program.arguments.first().cloned().unwrap_or_default();
+        let candidates = candidates(&name, variable("PATH").unwrap_or(crate::spec::DEFAULT_PATH));
+        Ok((candidates.iter().map(text).collect::<Result<Vec<_>>>()?, arguments, environment))
+    }
+}
+
+/// Where a program may be: as it is where it has a slash, else below each folder of `PATH` (`execvp(3)`).
+fn candidates(program: &str, path: &str) -> Vec<String> {
+    if program.contains('/') {
+        return vec![program.to_owned()];
+    }
+    let folder =
+        |folder: &str| if folder.is_empty() { format!("./{program}") } else { format!("{}/{program}", folder.trim_end_matches('/')) };
+    path.split(':').map(folder).collect()
+}
+
+/// Tries each; a folder without the program goes on to the next, one whose file may not be run is remembered.
+fn try_each(candidates: &[CString], arguments: &[CString], environment: &[CString]) -> Error {
+    let mut worst = Errno::NOENT;
+    for candidate in candidates {
+        let errno = match nix::unistd::execve(candidate, arguments, environment) {
+            Err(errno) => Errno::from_raw_os_error(errno as i32),
+            Ok(never) => match never {},
+        };
+        match errno {
+            Errno::NOENT | Errno::NOTDIR => {}
+            Errno::ACCESS => worst = errno,
+            other => return Error::new("exec", "", other),
+        }
+    }
+    Error::new("exec", "", worst)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_is_looked_up_as_a_shell_would() {
+        assert_eq!(candidates("sh", "/usr/bin:/bin/"), ["/usr/bin/sh", "/bin/sh"]);
+        assert_eq!(candidates("./run", "/bin"), ["./run"]);
+        assert_eq!(candidates("x", ":/bin"), ["./x", "/bin/x"]);
+    }
+}

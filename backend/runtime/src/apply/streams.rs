@@ -1,0 +1,95 @@
+//! Where standard input, output and error of the program go: to its maker's, to pipes, or to a terminal of the container's own.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use belljar_linux::error::Context;
+use belljar_linux::fd::Standard;
+use belljar_linux::{Error, Result, fd, mount, terminal, tree as paths};
+use rustix::fs::{FileType, OFlags};
+use rustix::io::Errno;
+
+use super::Streams;
+use super::inside::Inside;
+use crate::spec::TerminalSize;
+use crate::step::process::Console;
+
+/// Device number of `/dev/null`.
+const NULL: (u32, u32) = (1, 3);
+
+impl Inside<'_> {
+    /// What is connected to nothing gets the container's own `/dev/null`: the host's would be a file outside of it.
+    pub(super) fn connect_outputs(&mut self) -> Result<()> {
+        match self.streams.take() {
+            Some(Streams::Pipes { stdout, stderr }) => {
+                fd::replace_standard(self.null()?, Standard::Input)?;
+                fd::replace_standard(&stdout, Standard::Output)?;
+                fd::replace_standard(&stderr, Standard::Error)
+            }
+            Some(Streams::Inherited) | None => {
+                let all = [(rustix::stdio::stdin(), Standard::Input), (rustix::stdio::stdout(), Standard::Output)];
+                for (descriptor, number) in all.into_iter().chain([(rustix::stdio::stderr(), Standard::Error)]) {
+                    if is_null(descriptor) {
+                        fd::replace_standard(self.null()?, number)?;
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn null(&self) -> Result<OwnedFd> {
+        let path = "/dev/null";
+        let root = self.tree.root()?;
+        // Looked at before it is opened: a pipe in its place would never answer.
+        let looked = paths::open(root, path, OFlags::PATH | OFlags::NOFOLLOW)?;
+        if !is_null(&looked) {
+            return Err(Error::new("open", format!("{path}: not the device"), Errno::NODEV));
+        }
+        paths::open(root, path, OFlags::RDWR | OFlags::NOFOLLOW)
+    }
+
+    /// A terminal of the container's devpts, whose other end is handed outside with this step's report. It is bound by what it
+    /// is, never by a name.
+    pub(super) fn make_terminal(&mut self, size: Option<TerminalSize>, console: Console) -> Result<()> {
+        let root = self.tree.root()?;
+        let made = terminal::open(root)?;
+        if let Some(size) = size {
+            terminal::resize(&made.master, size.rows, size.columns)?;
+        }
+        if console == Console::Bound {
+            let place = paths::make_file(root, "/dev/console")?;
+            mount::attach(mount::clone_opened(&made.peer)?, place)?;
+        }
+        terminal::make_controlling(&made.peer)?;
+        for number in [Standard::Input, Standard::Output, Standard::Error] {
+            fd::replace_standard(&made.peer, number)?;
+        }
+        self.streams = None;
+        self.passing.push(made.master);
+        Ok(())
+    }
+
+    /// The program's user may reopen its outputs by name, so they are given to it, as far as this process may: what somebody
+    /// else's is stays so. `/dev/null` is everybody's.
+    pub(super) fn give_streams(&self, uid: u32) -> Result<()> {
+        let owner = rustix::fs::Uid::from_raw(uid);
+        for stream in [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()] {
+            let Ok(stat) = rustix::fs::fstat(stream) else { continue };
+            if is_null(stream) || stat.st_uid == uid {
+                continue;
+            }
+            match rustix::fs::fchown(stream, Some(owner), None) {
+                Err(Errno::PERM | Errno::INVAL | Errno::ROFS) => {}
+                given => given.context("give", || "outputs to the user".into())?,
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_null(descriptor: impl AsFd) -> bool {
+    rustix::fs::fstat(descriptor).is_ok_and(|stat| {
+        let device = (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev));
+        FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && device == NULL
+    })
+}

@@ -1,0 +1,75 @@
+//! Real containers, made by the isolation core alone from a folder with a static busybox. Each is made by a process of its
+//! own: this program, executed again, which does what a file tells it ([`bed`]).
+//!
+//! The tests run without the usual harness, because that has threads, and what makes a container must have one only. It must
+//! never know a server, a monitor or a bundle of somebody else's.
+
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on panics")]
+
+mod bed;
+mod hooks;
+mod lifecycle;
+mod namespaces;
+mod process;
+
+/// A test by its name.
+type Test = (&'static str, fn());
+
+macro_rules! tests {
+    ($($module:ident::$name:ident),* $(,)?) => {
+        &[$((concat!(stringify!($module), "::", stringify!($name)), $module::$name as fn())),*]
+    };
+}
+
+fn main() -> std::process::ExitCode {
+    if bed::carried_out() {
+        return std::process::ExitCode::SUCCESS;
+    }
+    let all: &[Test] = tests![
+        hooks::hooks_run_in_order_each_in_its_place_with_the_state,
+        hooks::a_hook_that_fails_before_the_start_undoes_the_container,
+        hooks::a_hook_inside_that_fails_ends_the_start,
+        lifecycle::a_container_waits_for_its_start_and_is_started_once,
+        lifecycle::an_exec_that_fails_is_told_to_whoever_starts,
+        lifecycle::nothing_is_left_of_a_container_that_failed_to_be_made,
+        namespaces::every_kind_is_new_where_it_is_listed_and_the_hosts_where_not,
+        namespaces::a_time_namespace_has_its_clocks_and_the_maker_keeps_its_own,
+        namespaces::namespaces_of_others_are_joined_without_a_user_namespace,
+        namespaces::a_new_user_namespace_goes_with_a_network_of_the_hosts,
+        namespaces::a_user_namespace_is_joined_and_everything_new_belongs_to_it,
+        namespaces::a_path_that_means_another_namespace_by_now_is_refused,
+        process::a_plain_container_has_what_it_was_given_and_nothing_else,
+        process::a_user_has_its_groups_its_mask_and_the_capabilities_that_were_kept_for_it,
+        process::limits_scheduling_and_personality_are_set_from_outside_and_kept,
+        process::an_unknown_limit_is_refused_by_its_field,
+        process::a_filter_without_no_new_privileges_is_loaded_all_the_same,
+        process::a_working_folder_is_made_and_one_that_lies_outside_is_refused,
+        process::a_container_with_the_makers_keyring_is_made_too,
+        process::a_terminal_is_the_containers_own_and_its_console,
+        process::a_minimal_init_reaps_and_ends_as_the_program_does,
+        process::a_program_that_is_not_there_is_told_with_its_step,
+    ];
+    let mut arguments = std::env::args().skip(1);
+    if arguments.any(|argument| argument == "--list") {
+        all.iter().for_each(|(name, _)| println!("{name}: test"));
+        return std::process::ExitCode::SUCCESS;
+    }
+    let filters: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
+    let chosen = |name: &str| filters.is_empty() || filters.iter().any(|filter| name.contains(filter.as_str()));
+    run(&all.iter().filter(|(name, _)| chosen(name)).copied().collect::<Vec<_>>(), all.len())
+}
+
+/// One after the other, and counted in the words of the usual harness.
+fn run(tests: &[Test], all: usize) -> std::process::ExitCode {
+    println!("\nrunning {} tests", tests.len());
+    let mut failed = 0;
+    for (name, test) in tests {
+        let passed = std::panic::catch_unwind(test).is_ok();
+        failed += usize::from(!passed);
+        println!("test {name} ... {}", if passed { "ok" } else { "FAILED" });
+    }
+    let (passed, left_out) = (tests.len() - failed, all - tests.len());
+    let word = if failed == 0 { "ok" } else { "FAILED" };
+    println!("\ntest result: {word}. {passed} passed; {failed} failed; 0 ignored; 0 measured; {left_out} filtered out\n");
+    if failed == 0 { std::process::ExitCode::SUCCESS } else { std::process::ExitCode::from(101) }
+}
