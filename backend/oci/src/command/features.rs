@@ -1,7 +1,7 @@
 //! `features`: what this runtime understands, in the specification's words (runtime-spec, *Features Structure*).
 
 use belljar_runtime::seccomp::arch::Arch;
-use belljar_runtime::seccomp::profile;
+use belljar_runtime::seccomp::words;
 use serde_json::{Value, json};
 
 use super::{Call, Command, DONE, Error, print};
@@ -89,11 +89,11 @@ fn features() -> Value {
             "cgroup": {"v1": true, "v2": true, "systemd": true, "systemdUser": false, "rdma": true},
             "seccomp": {
                 "enabled": true,
-                "actions": profile::ACTIONS,
-                "operators": profile::OPERATORS,
+                "actions": words::ACTIONS,
+                "operators": words::OPERATORS,
                 "archs": Arch::NATIVE.family().map(Arch::name).collect::<Vec<_>>(),
-                "knownFlags": profile::FLAGS,
-                "supportedFlags": profile::FLAGS,
+                "knownFlags": words::FLAGS,
+                "supportedFlags": words::FLAGS,
             },
             "apparmor": {"enabled": true},
             "selinux": {"enabled": true},

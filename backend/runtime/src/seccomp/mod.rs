@@ -19,6 +19,7 @@ pub mod machine;
 pub mod profile;
 pub mod record;
 pub mod rules;
+pub mod words;
 
 use std::sync::Arc;
 

@@ -9,7 +9,10 @@ use belljar_model::Invalid;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::arch::{Arch, Named, is_known};
+use super::record::BEFORE_THE_PROGRAM;
 use super::rules::{Case, Condition, Decision, NEWER, Part, Rules, Test, Verdict};
+use super::words::FLAGS;
+pub use super::words::{Action, Op};
 
 /// A profile in either format.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -121,85 +124,6 @@ pub struct Filter {
     /// The oldest kernel, `4.8`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_kernel: Option<String>,
-}
-
-/// Every [`Action`], as profiles write it.
-pub const ACTIONS: [&str; 9] = [
-    "SCMP_ACT_KILL",
-    "SCMP_ACT_KILL_PROCESS",
-    "SCMP_ACT_KILL_THREAD",
-    "SCMP_ACT_TRAP",
-    "SCMP_ACT_ERRNO",
-    "SCMP_ACT_TRACE",
-    "SCMP_ACT_ALLOW",
-    "SCMP_ACT_LOG",
-    "SCMP_ACT_NOTIFY",
-];
-
-/// Every [`Op`], as profiles write it.
-pub const OPERATORS: [&str; 7] =
-    ["SCMP_CMP_NE", "SCMP_CMP_LT", "SCMP_CMP_LE", "SCMP_CMP_EQ", "SCMP_CMP_GE", "SCMP_CMP_GT", "SCMP_CMP_MASKED_EQ"];
-
-/// Every flag of a load, as profiles write it.
-pub const FLAGS: [&str; 4] =
-    ["SECCOMP_FILTER_FLAG_TSYNC", "SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_SPEC_ALLOW", "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"];
-
-/// What a call gets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Action {
-    /// The thread ends, as the oldest name has it.
-    #[serde(rename = "SCMP_ACT_KILL")]
-    Kill,
-    /// The process ends.
-    #[serde(rename = "SCMP_ACT_KILL_PROCESS")]
-    KillProcess,
-    /// The thread ends.
-    #[serde(rename = "SCMP_ACT_KILL_THREAD")]
-    KillThread,
-    /// `SIGSYS`.
-    #[serde(rename = "SCMP_ACT_TRAP")]
-    Trap,
-    /// It fails.
-    #[serde(rename = "SCMP_ACT_ERRNO")]
-    Errno,
-    /// A tracer decides.
-    #[serde(rename = "SCMP_ACT_TRACE")]
-    Trace,
-    /// It is made.
-    #[serde(rename = "SCMP_ACT_ALLOW")]
-    Allow,
-    /// It is made and logged.
-    #[serde(rename = "SCMP_ACT_LOG")]
-    Log,
-    /// The listener decides.
-    #[serde(rename = "SCMP_ACT_NOTIFY")]
-    Notify,
-}
-
-/// How an argument is compared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Op {
-    /// Is not.
-    #[serde(rename = "SCMP_CMP_NE")]
-    Ne,
-    /// Is less.
-    #[serde(rename = "SCMP_CMP_LT")]
-    Lt,
-    /// Is not greater.
-    #[serde(rename = "SCMP_CMP_LE")]
-    Le,
-    /// Is.
-    #[serde(rename = "SCMP_CMP_EQ")]
-    Eq,
-    /// Is not less.
-    #[serde(rename = "SCMP_CMP_GE")]
-    Ge,
-    /// Is greater.
-    #[serde(rename = "SCMP_CMP_GT")]
-    Gt,
-    /// Is the second value under a mask, which is the first.
-    #[serde(rename = "SCMP_CMP_MASKED_EQ")]
-    MaskedEq,
 }
 
 fn nullable<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(input: D) -> Result<T, D::Error> {
@@ -335,10 +259,10 @@ impl Profile {
                         "{field}: no architecture here has a call {name:?}; it is answered as what is newer than the profile"
                     ));
                 }
-                if verdict == Verdict::Notify && LISTENERS_OWN.contains(&name) {
+                if verdict == Verdict::Notify && BEFORE_THE_PROGRAM.contains(&name) {
                     return Err(invalid(
                         format!("{field}.action"),
-                        format!("{name} hands the listener out, so that no listener can answer it"),
+                        format!("{name} is called before a listener can have been handed out, so that none could answer it"),
                     ));
                 }
                 for part in &mut parts {
@@ -406,9 +330,6 @@ impl Profile {
         Ok(arches.into_iter().map(|arch| Part { arch, calls: Default::default(), newest: None }).collect())
     }
 }
-
-/// Calls by which a container's first process hands the listener out, after the filter is in force.
-const LISTENERS_OWN: [&str; 2] = ["sendmsg", "write"];
 
 impl Rule {
     fn names(&self) -> impl Iterator<Item = &str> {

@@ -33,7 +33,7 @@ pub const CALLS_RECORDED_MAX: usize = 512;
 const ANSWERED_AT_ONCE_MAX: usize = 64;
 
 /// What a container's first process itself may call between loading the filter and becoming the program: nobody answers yet.
-const BEFORE_THE_PROGRAM: [&str; 16] = [
+pub(super) const BEFORE_THE_PROGRAM: [&str; 16] = [
     "brk",
     "close",
     "close_range",

@@ -308,13 +308,13 @@ fn a_profile_file_is_resolved_for_capabilities_architecture_and_kernel() {
 #[test]
 fn every_word_that_is_announced_is_understood() {
     let parse = |text: String| Profile::parse(text.as_bytes());
-    for action in profile::ACTIONS {
+    for action in words::ACTIONS {
         parse(format!(r#"{{"defaultAction":"{action}"}}"#)).unwrap();
     }
-    for op in profile::OPERATORS {
+    for op in words::OPERATORS {
         parse(format!(r#"{{"defaultAction":"SCMP_ACT_LOG","syscalls":[{{"names":["read"],"action":"SCMP_ACT_ALLOW","args":[{{"index":0,"value":1,"op":"{op}"}}]}}]}}"#)).unwrap();
     }
-    let flags = parse(format!(r#"{{"defaultAction":"SCMP_ACT_LOG","flags":{:?}}}"#, profile::FLAGS)).unwrap();
+    let flags = parse(format!(r#"{{"defaultAction":"SCMP_ACT_LOG","flags":{:?}}}"#, words::FLAGS)).unwrap();
     assert!(flags.load_flags().unwrap().has(belljar_linux::seccomp::Flags::WAIT_KILLABLE_RECV));
 }
 
@@ -324,4 +324,31 @@ fn our_own_profile_survives_the_way_through_json() {
     let back = Profile::parse(&text).unwrap();
     assert_eq!(back, default::profile());
     assert!(back.rules(&X86_64).unwrap().warnings.len() <= 1, "{:?}", back.rules(&X86_64).unwrap().warnings);
+}
+
+/// A listener's descriptor stands in for itself: what arrives is looked at by a stranger at the socket.
+#[test]
+fn a_listener_is_handed_over_with_the_state_of_its_process() {
+    use std::io::Read as _;
+    use std::os::fd::AsFd;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("agent.sock");
+    let agent = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    let listener: std::os::fd::OwnedFd = tempfile::tempfile().unwrap().into();
+    let inode = |descriptor: &std::os::fd::OwnedFd| rustix::fs::fstat(descriptor).unwrap().st_ino;
+    let state = agent::ProcessState::new("1.2.0", 42, Some("mine".into()), serde_json::json!({"id": "web", "status": "creating"}));
+    agent::hand_over(path.to_str().unwrap(), &state, &listener).unwrap();
+    let (mut connection, _) = agent.accept().unwrap();
+    let mut buffer = [0; 64];
+    let (length, passed) = belljar_linux::fd::receive(connection.as_fd(), &mut buffer).unwrap();
+    let mut text = buffer[..length].to_vec();
+    connection.read_to_end(&mut text).unwrap();
+    assert_eq!(passed.iter().map(inode).collect::<Vec<_>>(), [inode(&listener)]);
+    let told: serde_json::Value = serde_json::from_slice(&text).unwrap();
+    assert_eq!(
+        told,
+        serde_json::json!({"ociVersion": "1.2.0", "fds": ["seccompFd"], "pid": 42, "metadata": "mine", "state": {"id": "web", "status": "creating"}})
+    );
+    let nobody = agent::hand_over("/nowhere/agent.sock", &state, &listener).unwrap_err();
+    assert_eq!(nobody.to_string(), "connect to seccomp listener /nowhere/agent.sock: ENOENT: no such file or directory");
 }
