@@ -21,8 +21,6 @@ use belljar_runtime::Spec;
 use belljar_runtime::apply::{self, Started, Streams};
 use belljar_runtime::cgroup::{Cgroup, Hierarchies};
 use belljar_runtime::plan::{self, Facts};
-use belljar_runtime::seccomp::agent::{self, ProcessState};
-use belljar_runtime::seccomp::{Listener, Prepared};
 use belljar_runtime::spec::{Hooks, Keyring, Start};
 
 use crate::command::Error;
@@ -169,25 +167,12 @@ fn fill(wish: &Wish<'_>, mut bundle: Bundle, folder: &Folder, journal: &Journal)
     folder.write_plan(&told)?;
     told.steps.iter().for_each(|step| journal.debug(|| format!("{}: {} µs", step.text, step.took_usec.unwrap_or_default())));
     let Some(mut started) = started else { return Err(step_failure(told.failure.as_ref())) };
-    let handed_over = hand_over_listener(plan.filter(), &record, &mut started);
-    let finished = handed_over.and_then(|()| finish(wish, folder, &mut record, &mut started));
+    let finished = finish(wish, folder, &mut record, &mut started);
     if let Err(error) = finished {
         end(&record, &started);
         return Err(error);
     }
     Ok((record, started))
-}
-
-/// Where the profile names somebody who answers calls: that one does, from before the program begins.
-fn hand_over_listener(filter: Option<&Prepared>, record: &Record, started: &mut Started) -> Result<(), Error> {
-    let (Some(Listener::Agent { path, metadata }), Some(listener)) = (filter.map(|filter| &filter.listener), started.listener.take())
-    else {
-        return Ok(());
-    };
-    let state = serde_json::json!({"ociVersion": record.oci_version, "id": record.id, "status": "creating", "pid": started.pid,
-        "bundle": record.bundle, "annotations": record.annotations});
-    let state = ProcessState::new(&record.oci_version, started.pid, metadata.clone(), state);
-    Ok(agent::hand_over(path, &state, &listener)?)
 }
 
 /// What is told of a container that stands.
