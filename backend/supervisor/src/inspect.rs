@@ -87,19 +87,8 @@ pub(crate) fn cgroup_of(shared: &Shared, container: &Container) -> Cgroup {
 
 /// What the container asked for and was denied since its start; nothing where that is not recorded.
 pub(crate) fn denied_of(shared: &Shared, container: &Container) -> Vec<Denied> {
-    #[derive(serde::Deserialize)]
-    struct Recorded {
-        calls: Vec<Call>,
-    }
-    #[derive(serde::Deserialize)]
-    struct Call {
-        name: String,
-        count: u64,
-    }
-    let read = std::fs::read(shared.bundle(&container.id).dir().join("denied.json")).ok();
-    let recorded = read.and_then(|json| serde_json::from_slice::<Recorded>(&json).ok());
-    let calls = recorded.map(|recorded| recorded.calls).unwrap_or_default();
-    calls.into_iter().map(|call| Denied { call: call.name, times: call.count }).collect()
+    let recorded = belljar_monitor::record::denied(&shared.bundle(&container.id)).unwrap_or_default();
+    recorded.calls.into_iter().map(|call| Denied { call: call.name, times: call.count }).collect()
 }
 
 /// The processes of a container, by pid; those that end meanwhile are left out.

@@ -14,6 +14,7 @@ mod database;
 mod filter;
 mod isolation;
 mod lifecycle;
+mod loosened;
 mod memory;
 mod names;
 mod options;
