@@ -256,6 +256,8 @@ pub fn filesystem_of(path: &std::path::Path) -> Result<String> {
         0x2fc1_2fc1 => "zfs",
         0x0102_1997 => "9p",
         0x7371_7368 => "squashfs",
+        0x8584_58f6 => "ramfs",
+        0xe0f5_e1e2 => "erofs",
         other => return Ok(format!("{other:#x}")),
     };
     Ok(known.to_owned())

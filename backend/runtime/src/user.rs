@@ -30,7 +30,16 @@ pub struct Identity {
 /// Who a program runs as. Ids are taken as they are; only their home is looked up, and may be missing.
 pub fn identity(root: impl AsFd, user: &User) -> Result<Identity, Error> {
     match user {
-        User::LookUp(user) => look_up(root, user.as_ref()),
+        User::LookUp { user, groups } => {
+            let mut identity = look_up(&root, user.as_ref())?;
+            for group in groups {
+                let gid = group_id(&root, group)?;
+                if gid != identity.gid && !identity.groups.contains(&gid) {
+                    identity.groups.push(gid);
+                }
+            }
+            Ok(identity)
+        }
         User::Ids { uid, gid, groups } => {
             let passwd = lines(&root, "/etc/passwd").unwrap_or_default();
             let entry = passwd.iter().filter_map(|line| Passwd::parse(line)).find(|entry| entry.uid == *uid);
@@ -38,6 +47,17 @@ pub fn identity(root: impl AsFd, user: &User) -> Result<Identity, Error> {
             Ok(Identity { uid: *uid, gid: *gid, groups: groups.clone(), home: home.to_owned() })
         }
     }
+}
+
+/// A group by its number, or by its name in the container's own file.
+fn group_id(root: impl AsFd, group: &str) -> Result<u32, Error> {
+    if let Some(id) = id(group) {
+        return Ok(id);
+    }
+    let missing = || Error::new("look up", format!("group {group} in /etc/group"), Errno::NOENT);
+    let lines = lines(root, "/etc/group")?;
+    let found = lines.iter().filter_map(|line| Group::parse(line)).find(|known| known.name == group);
+    found.map(|group| group.gid).ok_or_else(missing)
 }
 
 /// Looks a user up in the tree at `root`. A number needs no entry; a name without one is `ENOENT`, named in the subject.
@@ -140,6 +160,12 @@ mod tests {
         assert_eq!(zero.uid, 0, "digits are a number even where a user is called so");
         assert_eq!(look(Some("web:staff")).map(|identity| (identity.gid, identity.groups)), Ok((50, vec![])));
         assert_eq!(look(Some("1234:99")).map(|identity| (identity.uid, identity.gid)), Ok((1234, 99)));
+        let more = |groups: &[&str]| {
+            let groups = groups.iter().map(|group| (*group).to_owned()).collect();
+            identity(&root, &User::LookUp { user: "web".parse().ok(), groups }).map(|identity| identity.groups)
+        };
+        assert_eq!(more(&["staff", "77", "media", "34"]), Ok(vec![44, 50, 77]), "each once, and not its own");
+        assert_eq!(more(&["nogroup"]).map_err(|error| error.errno), Err(Errno::NOENT));
         for missing in ["nobody", "web:nogroup", "bad"] {
             assert_eq!(look(Some(missing)).map(drop).map_err(|error| error.errno), Err(Errno::NOENT), "{missing}");
         }

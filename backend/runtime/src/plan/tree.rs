@@ -64,8 +64,18 @@ pub(super) fn parts(spec: &Spec, hierarchies: &Hierarchies) -> Result<Parts<Tree
     }));
     // After the pivot: a root that is shared cannot be pivoted to.
     parts.pivot.extend(spec.root.propagation.map(TreeStep::PropagateRoot));
-    parts.pivot.extend((spec.root.access == Access::ReadOnly).then_some(TreeStep::SealRoot));
+    if spec.root.access == Access::ReadOnly {
+        parts.pivot.push(TreeStep::SealRoot);
+        parts.pivot.extend(grafted(spec).map(TreeStep::SealGraft));
+    }
     Ok(parts)
+}
+
+/// Places of layers that are mounts of their own, where nobody asked for something else at just that place.
+fn grafted(spec: &Spec) -> impl Iterator<Item = String> {
+    let mounts = if let Tree::Overlay(root) = &spec.root.tree { stack::mounts(root) } else { Vec::new() };
+    let places = mounts.into_iter().skip(1).map(|mount| format!("/{}", mount.at));
+    places.filter(|place| !spec.mounts.iter().any(|mount| tidied(&mount.target) == tidied(place)))
 }
 
 fn check(spec: &Spec, mount: &MountPoint) -> Result<(), String> {

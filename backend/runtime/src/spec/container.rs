@@ -134,7 +134,7 @@ fn process(container: &Container) -> Result<Process, Invalid> {
         arguments: config.command.clone(),
         environment: environment.into_iter().map(|(key, value)| format!("{key}={value}")).collect(),
         workdir: config.workdir.clone().unwrap_or_else(|| "/".to_owned()),
-        user: User::LookUp(config.user.clone()),
+        user: User::LookUp { user: config.user.clone(), groups: config.groups.clone() },
         umask: config.umask.map(|umask| umask.bits()),
         capabilities: Capabilities::only(&config.security.capabilities.kept()),
         no_new_privileges: config.security.new_privileges == NewPrivileges::Forbidden,

@@ -74,8 +74,13 @@ pub struct TerminalSize {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum User {
-    /// To be looked up in the container's own files; `None` is its root.
-    LookUp(Option<UserSpec>),
+    /// To be looked up in the container's own files.
+    LookUp {
+        /// Who; `None` is its root.
+        user: Option<UserSpec>,
+        /// Groups beside those that it is in, by name or number.
+        groups: Vec<String>,
+    },
     /// These, whatever any file says.
     Ids {
         /// User id inside.

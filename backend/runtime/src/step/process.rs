@@ -336,8 +336,10 @@ fn words(kinds: &[Kind]) -> String {
 
 fn named(user: &User) -> String {
     match user {
-        User::LookUp(None) => "user 0:0".to_owned(),
-        User::LookUp(Some(user)) => format!("user {user}"),
+        User::LookUp { user, groups } => {
+            let user = user.as_ref().map_or_else(|| "user 0:0".to_owned(), |user| format!("user {user}"));
+            if groups.is_empty() { user } else { format!("{user} with {}", groups.join(", ")) }
+        }
         User::Ids { uid, gid, groups } if groups.is_empty() => format!("user {uid}:{gid}"),
         User::Ids { uid, gid, groups } => format!("user {uid}:{gid} with {} more groups", groups.len()),
     }

@@ -121,6 +121,8 @@ pub enum TreeStep {
     PropagateRoot(Propagation),
     /// Makes the root read-only.
     SealRoot,
+    /// Makes a layer of the root that has a place of its own read-only.
+    SealGraft(String),
 }
 
 /// Something of the host's that is put into the tree.
@@ -221,7 +223,11 @@ impl TreeStep {
             TreeStep::Overlay { .. } | TreeStep::Mount(_) => "mount",
             TreeStep::TakeRoot { .. } | TreeStep::TakeBind(_) | TreeStep::TakeCgroups { .. } => "take",
             TreeStep::HandOver { .. } => "hand over",
-            TreeStep::MakeMountsPrivate | TreeStep::MakeReadOnly(_) | TreeStep::SealMount(_) | TreeStep::SealRoot => "protect",
+            TreeStep::MakeMountsPrivate
+            | TreeStep::MakeReadOnly(_)
+            | TreeStep::SealMount(_)
+            | TreeStep::SealRoot
+            | TreeStep::SealGraft(_) => "protect",
             TreeStep::AttachRoot { .. } | TreeStep::Attach { .. } | TreeStep::AttachCgroups { .. } => "attach",
             TreeStep::ChangeMount { .. } => "remount",
             TreeStep::PlaceDevice { way: Way::Made, .. } => "make",
@@ -262,6 +268,7 @@ impl TreeStep {
             TreeStep::Pivot => "root to merged".into(),
             TreeStep::PropagateRoot(propagation) => format!("root: {}", propagation.as_str()),
             TreeStep::SealRoot => "root, now that it is complete".into(),
+            TreeStep::SealGraft(place) => format!("{place}, now that it is complete"),
         }
     }
 }

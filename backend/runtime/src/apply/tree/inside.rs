@@ -62,6 +62,10 @@ impl Inside {
             TreeStep::Pivot => mount::pivot(self.root()?),
             TreeStep::PropagateRoot(asked) => propagate(self.root()?, *asked),
             TreeStep::SealRoot => mount::change(self.root()?, &Change::setting(Attributes::MOUNT_ATTR_RDONLY), Depth::One),
+            TreeStep::SealGraft(place) => {
+                let graft = tree::open(self.root()?, place, OFlags::PATH | OFlags::NOFOLLOW)?;
+                mount::change(&graft, &Change::setting(Attributes::MOUNT_ATTR_RDONLY), Depth::One)
+            }
             _ => Err(crate::apply::misplaced(step.verb(), &step.object())),
         }
     }
