@@ -89,14 +89,37 @@ fn apply_change(opened: impl AsFd, change: &Change, depth: mount::Depth) -> Resu
     }
 }
 
-/// Options as a file system is told them.
-pub(super) fn values(options: &[(String, String)]) -> Vec<(&str, Value<'_>)> {
-    options.iter().map(|(key, value)| (key.as_str(), Value::of(value))).collect()
+/// Longest value that a file system is told in one piece, in bytes (`fsconfig(2)`).
+const VALUE_BYTES_LIMIT: usize = 255;
+
+/// Options as a file system is told them. Layers of an overlay that are too long for one piece are told one by one, which
+/// overlayfs understands since Linux 6.8.
+pub(super) fn values<'a>(kind: &str, options: &'a [(String, String)]) -> Vec<(&'a str, Value<'a>)> {
+    let mut told = Vec::with_capacity(options.len());
+    for (key, value) in options {
+        if kind == "overlay" && key == "lowerdir" && value.len() > VALUE_BYTES_LIMIT && !value.contains('\\') {
+            told.extend(value.split(':').filter(|layer| !layer.is_empty()).map(|layer| ("lowerdir+", Value::Text(layer))));
+        } else {
+            told.push((key.as_str(), Value::of(value)));
+        }
+    }
+    told
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn many_layers_are_told_one_by_one() {
+        let option = |value: &str| [("lowerdir".to_owned(), value.to_owned())];
+        assert_eq!(values("overlay", &option("/a:/b")).len(), 1);
+        let long = vec![format!("/{}", "x".repeat(60)); 10].join(":");
+        let options = option(&long);
+        let told = values("overlay", &options);
+        assert!(told.len() == 10 && told.iter().all(|(key, _)| *key == "lowerdir+"));
+        assert_eq!(values("tmpfs", &options).len(), 1);
+    }
 
     #[test]
     fn a_kind_of_access_time_takes_the_place_of_another() {

@@ -124,7 +124,7 @@ impl Inside {
             wanted.remove(&Attribute::ReadOnly);
         }
         let mode = mode_of(new, before)?;
-        let mut options = attributes::values(&new.options);
+        let mut options = attributes::values(&new.kind, &new.options);
         options.extend(mode.as_deref().map(|mode| ("mode", Value::Text(mode))));
         options.extend(new.source.as_deref().filter(|source| !source.is_empty()).map(|source| ("source", Value::Text(source))));
         let bits = attributes::bits(&wanted);
@@ -151,7 +151,7 @@ impl Inside {
     fn change(&mut self, target: &str, options: &[(String, String)], wanted: &MountAttributes) -> Result<()> {
         let opened = tree::open(self.root()?, target, OFlags::PATH)?;
         if !options.is_empty() {
-            mount::reconfigure(&opened, &attributes::values(options)).map_err(|error| at(error, target))?;
+            mount::reconfigure(&opened, &attributes::values("", options)).map_err(|error| at(error, target))?;
         }
         match attributes::apply(&opened, wanted).map_err(|error| at(error, target))? {
             attributes::Kept::Some => self.note = Some(": but for attributes that the host keeps set".to_owned()),
