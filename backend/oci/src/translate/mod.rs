@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 
 use belljar_model::Invalid;
 use belljar_model::namespace::Kind;
+use belljar_runtime::spec::landlock::Landlock;
 use belljar_runtime::spec::{First, Keyring, Source, Start};
 use belljar_runtime::{Spec, seccomp};
 
@@ -74,6 +75,7 @@ pub fn translate(document: &Document, request: &Request<'_>) -> Result<Translati
     let mut process = process(wanted, "process", &caller, &mut warnings)?;
     process.personality = process::personality(linux)?;
     process.seccomp = linux.seccomp.clone().map(seccomp::Choice::of);
+    process.landlock = landlock(&document.annotations)?;
     warnings.extend(filter_warnings(linux, &process.capabilities.bounding)?);
     let spec = Spec {
         id: request.id.to_owned(),
@@ -101,6 +103,19 @@ pub fn translate(document: &Document, request: &Request<'_>) -> Result<Translati
     };
     refuse_what_is_missing(document, &own)?;
     Ok(Translation { spec, warnings })
+}
+
+/// The annotation that asks for Landlock's rules, for which the specification has no field: JSON, as
+/// `{"paths":[{"path":"/usr","access":["read","execute"]}],"connect_tcp":[443],"confined":["signals"]}`.
+pub const LANDLOCK_ANNOTATION: &str = "org.belljar.landlock";
+
+/// Landlock's rules of a container, which its later programs are under as well.
+pub fn landlock(annotations: &std::collections::BTreeMap<String, String>) -> Result<Option<Landlock>, Invalid> {
+    let Some(text) = annotations.get(LANDLOCK_ANNOTATION) else { return Ok(None) };
+    let field = || format!("annotations[{LANDLOCK_ANNOTATION}]");
+    let rules: Landlock = serde_json::from_str(text).map_err(|error| Invalid::new(field(), error.to_string()))?;
+    rules.check().map_err(|invalid| Invalid::new(field(), format!("{}: {}", invalid.field, invalid.problem)))?;
+    Ok(Some(rules))
 }
 
 /// What of the filter's profile nobody here knows. A profile that makes no sense is refused here, before anything is made.

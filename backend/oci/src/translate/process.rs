@@ -51,6 +51,7 @@ pub fn process(wanted: &document::Process, field: &str, caller: &Caller, warning
         io_priority: wanted.io_priority.as_ref().map(|wanted| io_priority(&at("ioPriority"), wanted)).transpose()?,
         personality: None,
         apparmor: filled(&wanted.apparmor_profile),
+        landlock: None,
         selinux_label: filled(&wanted.selinux_label),
         cpu_affinity: affinity(&at("execCPUAffinity"), wanted)?,
         keyring: caller.keyring,

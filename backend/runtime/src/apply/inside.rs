@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
 
 use belljar_linux::error::Context;
+use belljar_linux::landlock::Ruleset;
 use belljar_linux::{Error, Result, attributes, fd, namespace, net, process, seccomp, tree as paths};
 use belljar_model::plan::Place;
 use rustix::io::Errno;
@@ -48,6 +49,7 @@ pub(super) fn run(plan: &Plan, born: usize, inherited: Inherited) -> ! {
         tree: tree::Inside::default(),
         identity: None,
         outside_workdir: false,
+        rules: None,
         passing: Vec::new(),
     };
     inside.walk(born);
@@ -66,6 +68,8 @@ pub(super) struct Inside<'a> {
     pub(super) identity: Option<Identity>,
     /// The working folder is not entered yet.
     pub(super) outside_workdir: bool,
+    /// Landlock's rules, until they are in force.
+    pub(super) rules: Option<Ruleset>,
     /// Descriptors that go outside with the report of the step that is being taken.
     pub(super) passing: Vec<OwnedFd>,
 }
@@ -168,6 +172,8 @@ impl Inside<'_> {
             ProcessStep::ForbidNewPrivileges => process::forbid_new_privileges(),
             ProcessStep::CloseDescriptors { from } => fd::close_on_exec_from(*from),
             ProcessStep::PinProgram(processors) => attributes::pin(0, processors),
+            ProcessStep::PrepareLandlock(rules) => self.prepare_landlock(rules),
+            ProcessStep::EnforceLandlock => self.enforce_landlock(),
             ProcessStep::LoadSeccomp(filter) => self.load_filter(filter),
             _ => Err(super::misplaced(step.verb(), &step.object())),
         }

@@ -15,6 +15,7 @@ mod hooks;
 mod identity;
 mod init;
 mod inside;
+mod landlock;
 mod outside;
 mod starting;
 mod streams;

@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use belljar_linux::error::Context;
 use belljar_linux::fd::Standard;
-use belljar_linux::{Error, Result, fd, mount, terminal, tree as paths};
+use belljar_linux::{Error, Result, fd, terminal, tree as paths};
 use rustix::fs::{FileType, OFlags};
 use rustix::io::Errno;
 
@@ -57,8 +57,7 @@ impl Inside<'_> {
             terminal::resize(&made.master, size.rows, size.columns)?;
         }
         if console == Console::Bound {
-            let place = paths::make_file(root, "/dev/console")?;
-            mount::attach(mount::clone_opened(&made.peer)?, place)?;
+            self.tree.bind_console(made.peer.as_fd())?;
         }
         terminal::make_controlling(&made.peer)?;
         for number in [Standard::Input, Standard::Output, Standard::Error] {

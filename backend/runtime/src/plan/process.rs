@@ -47,6 +47,12 @@ pub(super) fn check_process(process: &Process) -> Result<(), Invalid> {
     if process.arguments.first().is_none_or(String::is_empty) {
         return Err(Invalid::new("process.arguments", "must begin with the program"));
     }
+    if let Some(landlock) = &process.landlock {
+        landlock.check().map_err(|invalid| Invalid::new(format!("process.{}", invalid.field), invalid.problem))?;
+        if !process.no_new_privileges {
+            return Err(Invalid::new("process.landlock", "needs no_new_privileges: its rules hold for good, also for set-uid programs"));
+        }
+    }
     match process.rlimits.iter().find(|limit| !attributes::is_resource(&limit.resource)) {
         Some(unknown) => Err(Invalid::new("process.rlimits", format!("name {}, which is no resource limit", unknown.resource))),
         None => Ok(()),
@@ -163,6 +169,7 @@ pub(super) fn privileges(process: &Process, told: &Told<'_>) -> Result<Vec<Proce
     steps.extend(process.selinux_label.clone().map(|context| ProcessStep::Label(Label::Selinux(context))));
     steps.push(ProcessStep::EnterWorkdir(process.workdir.clone()));
     steps.push(ProcessStep::SetUmask(process.umask.unwrap_or(UMASK)));
+    steps.extend(process.landlock.clone().map(ProcessStep::PrepareLandlock));
     if process.no_new_privileges {
         steps.push(ProcessStep::ForbidNewPrivileges);
     } else {
@@ -193,6 +200,8 @@ pub(super) fn beginning(spec: &Spec) -> Result<Vec<ProcessStep>, Invalid> {
 /// The last steps inside.
 pub(super) fn program(process: &Process, first: First, told: &Told<'_>) -> Result<Vec<ProcessStep>, Invalid> {
     let mut steps: Vec<ProcessStep> = process.cpu_affinity.last.clone().map(ProcessStep::PinProgram).into_iter().collect();
+    // After the hooks, which are the host's or the image's and not the program; before the filter, which need not allow it.
+    steps.extend(process.landlock.as_ref().map(|_| ProcessStep::EnforceLandlock));
     if process.no_new_privileges {
         steps.extend(filter(process, told)?);
     }

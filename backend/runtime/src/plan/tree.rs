@@ -11,7 +11,7 @@ use crate::plan::Parts;
 use crate::spec::{Access, Attribute, Content, Device, DeviceKind, MountIds, MountPoint, Spec, Tree};
 use crate::stack;
 use crate::step::TreeStep;
-use crate::step::tree::{Bind, CgroupLayout, Missing, NewMount, Owners, Way};
+use crate::step::tree::{Bind, CgroupLayout, Missing, NewMount, Otherwise, Owners, Way};
 
 /// The standard devices (`runtime-spec`, *Default Devices*), with their numbers.
 const DEVICES: [(&str, u32, u32); 6] =
@@ -56,7 +56,8 @@ pub(super) fn parts(spec: &Spec, hierarchies: &Hierarchies) -> Result<Parts<Tree
     parts.made_outside.push(TreeStep::HandOver { mounts });
     parts.before_root = vec![TreeStep::MakeMountsPrivate, TreeStep::AttachRoot { staging: spec.state_dir.clone() }];
     parts.inside = inside_steps(spec, &cgroups);
-    parts.pivot = vec![TreeStep::Pivot];
+    // Late: a terminal becomes /dev/console, and hooks may add to what is there.
+    parts.pivot = sealed(&spec.mounts).cloned().map(TreeStep::SealMount).chain([TreeStep::Pivot]).collect();
     parts.pivot.extend(spec.sysctls.iter().map(|(name, value)| TreeStep::SetSysctl {
         name: name.clone(),
         path: super::sysctl::path(name),
@@ -174,6 +175,7 @@ fn inside_steps(spec: &Spec, cgroups: &Cgroups) -> Vec<TreeStep> {
                 attributes: mount.attributes.clone(),
                 propagation: mount.propagation,
                 copy_up: mount.copy_up,
+                otherwise: otherwise(spec, kind),
             }),
             Content::Change { options } => {
                 let (attributes, options) = (mount.attributes.clone(), options.clone());
@@ -188,7 +190,6 @@ fn inside_steps(spec: &Spec, cgroups: &Cgroups) -> Vec<TreeStep> {
     steps.extend(device_steps(spec));
     // While no mask is there: a user namespace may mount another procfs only beside one that hides nothing.
     steps.extend((!spec.sysctls.is_empty()).then_some(TreeStep::OpenProc));
-    steps.extend(sealed(&spec.mounts).cloned().map(TreeStep::SealMount));
     steps.extend(spec.readonly_paths.iter().cloned().map(TreeStep::MakeReadOnly));
     steps.extend(spec.masked_paths.iter().cloned().map(TreeStep::Mask));
     steps
@@ -198,6 +199,18 @@ fn inside_steps(spec: &Spec, cgroups: &Cgroups) -> Vec<TreeStep> {
 fn labelled(spec: &Spec, kind: &str, options: &[(String, String)]) -> Vec<(String, String)> {
     let label = spec.mount_label.iter().filter(|_| !LABELLED_BY_KERNEL.contains(&kind));
     options.iter().cloned().chain(label.map(|label| ("context".to_owned(), label.clone()))).collect()
+}
+
+/// Some file systems show a namespace, and may only be mounted by whom that belongs to. Where the container shares the host's,
+/// the host's own mount shows just the same; where it joined somebody else's, it would show too much.
+fn otherwise(spec: &Spec, kind: &str) -> Otherwise {
+    let shown = match kind {
+        "proc" => Kind::Pid,
+        "sysfs" => Kind::Net,
+        "mqueue" => Kind::Ipc,
+        _ => return Otherwise::Fail,
+    };
+    if spec.namespace(shown).is_none() { Otherwise::BindHosts } else { Otherwise::Fail }
 }
 
 /// Targets of tmpfs that are to be read-only: mount points and devices are made in them first.
@@ -284,5 +297,17 @@ mod tests {
         let layout = Cgroups::of(&spec, &hierarchies).layout;
         let links = ["cpu", "cpuacct"].map(|name| (name.to_owned(), "cpu,cpuacct".to_owned())).to_vec();
         assert_eq!(layout, CgroupLayout::Several { names: vec!["cpu,cpuacct".into(), "memory".into()], links });
+    }
+
+    #[test]
+    fn the_hosts_own_is_bound_only_where_the_namespace_that_it_shows_is_shared() {
+        let mut spec = crate::plan::tests::spec(r#"{"name":"web","image":"host","command":["sh"]}"#, Some(1 << 29));
+        assert_eq!(otherwise(&spec, "sysfs"), Otherwise::Fail);
+        spec.namespaces.retain(|namespace| namespace.kind != Kind::Net);
+        assert_eq!(otherwise(&spec, "sysfs"), Otherwise::BindHosts);
+        assert_eq!(otherwise(&spec, "tmpfs"), Otherwise::Fail);
+        let source = crate::spec::Source::Path { path: "/proc/7/ns/net".into(), inode: None };
+        spec.namespaces.push(crate::spec::Namespace { kind: Kind::Net, source });
+        assert_eq!(otherwise(&spec, "sysfs"), Otherwise::Fail, "somebody else's would show the host's");
     }
 }

@@ -11,7 +11,7 @@ pub const RULES_MAX: usize = 1024;
 
 /// All that a program can reach.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct Landlock {
     /// Files and folders.
     pub paths: Vec<PathRule>,
@@ -25,6 +25,7 @@ pub struct Landlock {
 
 /// What may be done with a file, or with all that is below a folder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct PathRule {
     /// An absolute path of the container.
     pub path: String,

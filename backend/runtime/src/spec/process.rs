@@ -38,6 +38,9 @@ pub struct Process {
     pub personality: Option<u32>,
     /// AppArmor profile that the program runs under.
     pub apparmor: Option<String>,
+    /// Files that it can reach at all; `None` is all that their modes allow.
+    #[serde(default)]
+    pub landlock: Option<super::landlock::Landlock>,
     /// SELinux label that the program runs under.
     pub selinux_label: Option<String>,
     /// Processors that it may run on.
@@ -194,6 +197,7 @@ impl Process {
             io_priority: None,
             personality: None,
             apparmor: None,
+            landlock: None,
             selinux_label: None,
             cpu_affinity: CpuAffinity::default(),
             keyring: Keyring::New,

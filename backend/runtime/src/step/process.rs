@@ -7,6 +7,7 @@ use belljar_model::plan::Place;
 
 use crate::seccomp;
 pub use crate::spec::First;
+use crate::spec::landlock::Landlock;
 use crate::spec::{
     Capabilities, Clock, Hook, HookState, IdMaps, IoPriority, Keyring, Moment, Namespace, Rlimit, Scheduler, TerminalSize, TimeOffset, User,
 };
@@ -100,6 +101,10 @@ pub enum ProcessStep {
     AwaitStart,
     /// Where the program may run.
     PinProgram(Vec<u32>),
+    /// Makes Landlock's rules, while every path can be opened.
+    PrepareLandlock(Landlock),
+    /// Puts them in force.
+    EnforceLandlock,
     /// Loads the filter of system calls.
     LoadSeccomp(std::sync::Arc<seccomp::Prepared>),
     /// Whoever is to answer the calls that the filter does not answer itself gets what they are received by.
@@ -234,6 +239,8 @@ impl ProcessStep {
             ProcessStep::ForbidNewPrivileges => "forbid",
             ProcessStep::CloseDescriptors { .. } => "close",
             ProcessStep::AwaitStart => "await",
+            ProcessStep::PrepareLandlock(_) => "prepare",
+            ProcessStep::EnforceLandlock => "enforce",
             ProcessStep::LoadSeccomp(_) => "load",
             ProcessStep::HandOverListener(_) => "hand over",
             ProcessStep::Exec { .. } => "exec",
@@ -277,6 +284,8 @@ impl ProcessStep {
             ProcessStep::ForbidNewPrivileges => "new privileges".into(),
             ProcessStep::CloseDescriptors { from } => format!("every descriptor from {from} on exec"),
             ProcessStep::AwaitStart => "start".into(),
+            ProcessStep::PrepareLandlock(rules) => format!("Landlock rules ({} paths)", rules.paths.len()),
+            ProcessStep::EnforceLandlock => "Landlock rules".into(),
             ProcessStep::LoadSeccomp(filter) => format!("seccomp filter ({filter})"),
             ProcessStep::HandOverListener(run) => format!("listener of the filter to {}", run.path),
             ProcessStep::Exec { arguments, first: First::Program, .. } => program(arguments).to_owned(),

@@ -159,6 +159,17 @@ pub struct NewMount {
     pub propagation: Option<Propagation>,
     /// Whether what the tree has at the target is copied in.
     pub copy_up: CopyUp,
+    /// What if the container may not mount it.
+    pub otherwise: Otherwise,
+}
+
+/// What is done where a file system may not be mounted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Otherwise {
+    /// The container is not made.
+    Fail,
+    /// What it shows is the host's, which the container shares: so the host's own is bound.
+    BindHosts,
 }
 
 /// How the owners of files are shown in the container.

@@ -11,6 +11,7 @@ mod hooks;
 mod lifecycle;
 mod namespaces;
 mod process;
+mod tree;
 
 /// A test by its name.
 type Test = (&'static str, fn());
@@ -48,6 +49,23 @@ fn main() -> std::process::ExitCode {
         process::a_terminal_is_the_containers_own_and_its_console,
         process::a_minimal_init_reaps_and_ends_as_the_program_does,
         process::a_program_that_is_not_there_is_told_with_its_step,
+        tree::files_and_sockets_and_devices_are_bound_as_what_they_are,
+        tree::owners_are_shown_as_was_asked_and_nothing_on_disk_changes,
+        tree::what_cannot_show_other_owners_is_named,
+        tree::without_a_network_of_its_own_sys_is_the_hosts_and_read_only,
+        tree::terminals_have_no_group_where_the_container_has_no_id_for_it,
+        tree::its_own_cgroup_is_there_in_every_hierarchy_and_cannot_be_written_to,
+        tree::what_is_masked_reads_as_nothing_and_what_is_protected_stays,
+        tree::a_read_only_root_is_complete_before_it_is_read_only,
+        tree::propagation_of_the_root_is_as_asked,
+        tree::kernel_parameters_are_the_containers_own_or_refused_by_name,
+        tree::a_program_under_landlock_reaches_what_was_named_and_nothing_else,
+        tree::a_label_of_a_module_that_the_host_does_not_have_is_an_error,
+        tree::a_root_whose_own_folders_are_links_is_refused_and_harms_nothing,
+        tree::files_planted_in_a_dev_without_a_mount_are_not_taken_for_devices,
+        tree::devices_that_were_asked_for_are_there_with_mode_and_owner,
+        tree::containers_that_share_a_volume_cannot_lead_each_others_mounts_out_of_it,
+        tree::processes_of_others_are_hidden_where_that_is_asked,
     ];
     let mut arguments = std::env::args().skip(1);
     if arguments.any(|argument| argument == "--list") {

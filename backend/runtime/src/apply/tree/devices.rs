@@ -66,7 +66,6 @@ impl Inside {
     }
 
     /// The terminal as `/dev/console`: what is open is bound, and no name of it is looked up again (CVE-2025-52565).
-    #[cfg_attr(not(test), expect(dead_code, reason = "the loop that has the terminal is to call it"))]
     pub(crate) fn bind_console(&self, terminal: BorrowedFd<'_>) -> Result<()> {
         let stat = tree::stat(terminal)?;
         let is_terminal = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice

@@ -13,7 +13,7 @@ use super::cgroups::Cgroups;
 use super::{attributes, copy_up, place};
 use crate::spec::{Attribute, CopyUp, MountAttributes, Propagation};
 use crate::step::TreeStep;
-use crate::step::tree::{Missing, NewMount};
+use crate::step::tree::{Missing, NewMount, Otherwise};
 
 /// What the steps of the file system share inside.
 #[derive(Debug, Default)]
@@ -135,14 +135,11 @@ impl Inside {
                 options.retain(|(key, _)| *key != "gid");
                 mount::new_filesystem(&new.kind, &options, bits)
             }
-            Err(error) if matches!(error.errno, Errno::PERM | Errno::ACCESS) => match hosts(&new.kind) {
-                Some((path, magic)) => {
-                    let taken = take_hosts(path, magic, &new.attributes).map_err(|_| error)?;
-                    self.note = Some(format!(": the host's {path} bound, as the namespace that it shows belongs to the host"));
-                    Ok(taken)
-                }
-                None => Err(error),
-            },
+            Err(error) if new.otherwise == Otherwise::BindHosts && matches!(error.errno, Errno::PERM | Errno::ACCESS) => {
+                let (path, taken) = take_hosts(&new.kind, &new.attributes).map_err(|_| error)?;
+                self.note = Some(format!(": the host's {path} bound, as the namespace that it shows belongs to the host"));
+                Ok(taken)
+            }
             made => made,
         }
     }
@@ -203,27 +200,18 @@ fn mode_of(new: &NewMount, before: Option<&OwnedFd>) -> Result<Option<String>> {
     }
 }
 
-/// File systems that show one of the kernel's namespaces, and may only be mounted by whom that belongs to: where it is the
-/// host's (a network that is shared, in a user namespace), what the host has mounted shows just the same.
-fn hosts(kind: &str) -> Option<(&'static str, u64)> {
-    match kind {
-        "sysfs" => Some(("/sys", magic::SYS)),
-        "proc" => Some(("/proc", magic::PROC)),
-        "mqueue" => Some(("/dev/mqueue", magic::MQUEUE)),
-        _ => None,
-    }
-}
-
-fn take_hosts(path: &str, magic: u64, wanted: &MountAttributes) -> Result<OwnedFd> {
+/// What the host has of a file system that shows one of its namespaces. Its `/sys` is for reading, whatever was asked.
+fn take_hosts(kind: &str, wanted: &MountAttributes) -> Result<(&'static str, OwnedFd)> {
+    let (path, magic, always) = match kind {
+        "sysfs" => ("/sys", magic::SYS, Attributes::MOUNT_ATTR_RDONLY),
+        "proc" => ("/proc", magic::PROC, Attributes::empty()),
+        _ => ("/dev/mqueue", magic::MQUEUE, Attributes::empty()),
+    };
     // With all that is mounted below: what is locked together cannot be taken apart, nor may it, as one hides the other.
     let taken = mount::clone_tree(Path::new(path), Depth::All)?;
     if mount::magic_of(&taken)? != magic {
         return Err(Error::new("take", path, Errno::XDEV));
     }
-    mount::change(
-        &taken,
-        &Change { propagation: Some(mount::Propagation::Private), ..Change::setting(attributes::bits(&wanted.set)) },
-        Depth::All,
-    )?;
-    Ok(taken)
+    mount::set_attributes(&taken, attributes::bits(&wanted.set) | always, Depth::All)?;
+    Ok((path, taken))
 }

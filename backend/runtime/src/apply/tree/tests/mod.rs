@@ -1,6 +1,9 @@
 //! Trees put together for real, each on a thread with a mount namespace of its own, and attacked. Whatever a tree holds,
 //! nothing outside of it changes.
 
+mod devices;
+mod race;
+
 use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
@@ -14,7 +17,7 @@ use super::{Inside, Outside};
 use crate::spec::options::Entry;
 use crate::spec::{Access, Content, CopyUp, Device, DeviceKind, Propagation};
 use crate::step::TreeStep;
-use crate::step::tree::{Bind, CgroupLayout, Missing, NewMount, Way};
+use crate::step::tree::{Bind, CgroupLayout, Missing, NewMount, Otherwise, Way};
 
 /// A folder that becomes a root, and one beside it that must never change.
 struct Scene {
@@ -89,9 +92,16 @@ impl Scene {
                 self.hand_over();
                 TreeStep::Attach { target, mount: self.inside.mounts.len() - 1, missing: Missing::Alike }
             }
-            Content::New { kind, source, options } => {
-                TreeStep::Mount(NewMount { kind, source, target, options, attributes, propagation, copy_up: point.copy_up })
-            }
+            Content::New { kind, source, options } => TreeStep::Mount(NewMount {
+                kind,
+                source,
+                target,
+                options,
+                attributes,
+                propagation,
+                copy_up: point.copy_up,
+                otherwise: Otherwise::Fail,
+            }),
             Content::Change { options } => TreeStep::ChangeMount { target, options, attributes, propagation },
             Content::Cgroup => panic!("asked for by its own step"),
         };
@@ -325,72 +335,6 @@ fn a_tmpfs_can_be_filled_before_it_is_read_only_and_takes_over_what_it_covers() 
     );
 }
 
-fn device(path: &str, (major, minor): (u32, u32)) -> Device {
-    Device { path: path.into(), kind: DeviceKind::Character, major, minor, mode: 0o640, uid: 0, gid: 9 }
-}
-
-#[test]
-fn devices_are_what_they_are_called_and_nothing_planted_is_taken_for_one() {
-    with_tree(
-        |scene| {
-            let dev = scene.root.path().join("dev");
-            std::fs::create_dir(&dev).unwrap();
-            std::fs::write(dev.join("zero"), "planted").unwrap();
-            symlink(scene.canary.path().join("file"), dev.join("full")).unwrap();
-            symlink(scene.canary.path(), dev.join("net")).unwrap();
-            std::fs::write(dev.join("ptmx"), "planted").unwrap();
-        },
-        |scene| {
-            let mut place = |path: &str, number, way| scene.inside.take(&TreeStep::PlaceDevice { device: device(path, number), way });
-            for way in [Way::Made, Way::Bound] {
-                place(&format!("/dev/sub/null{}", way as u8), (1, 3), way).unwrap();
-                assert_eq!(place("/dev/net/tun", (10, 200), way).map_err(|error| error.errno), Err(Errno::LOOP));
-            }
-            assert_eq!(place("/dev/zero", (1, 5), Way::Made).map_err(|error| error.errno), Err(Errno::NODEV));
-            assert_eq!(place("/dev/full", (1, 7), Way::Made).map_err(|error| error.errno), Err(Errno::NODEV));
-            assert_eq!(place("/dev/full", (1, 7), Way::Bound).map_err(|error| error.errno), Err(Errno::LOOP));
-            assert!(place("/dev/nothing", (1, 200), Way::Bound).is_err(), "a device that the host does not have");
-            place("/dev/zero", (1, 5), Way::Bound).unwrap();
-            scene.inside.take(&TreeStep::LinkDevices).unwrap();
-            for name in ["sub/null0", "sub/null1"] {
-                let made = std::fs::metadata(scene.path("dev").join(name)).unwrap();
-                assert_eq!(made.rdev(), rustix::fs::makedev(1, 3), "{name}");
-            }
-            let made = std::fs::metadata(scene.path("dev/sub/null0")).unwrap();
-            assert_eq!((made.mode() & 0o7777, made.gid()), (0o640, 9), "whatever the umask");
-            assert_eq!(std::fs::read_link(scene.path("dev/ptmx")).unwrap(), Path::new("pts/ptmx"));
-        },
-    );
-}
-
-#[test]
-fn a_dev_that_is_a_link_is_refused_and_nothing_is_made_at_its_end() {
-    with_tree(
-        |scene| symlink(scene.canary.path(), scene.root.path().join("dev")).unwrap(),
-        |scene| {
-            for way in [Way::Made, Way::Bound] {
-                let step = TreeStep::PlaceDevice { device: device("/dev/null", (1, 3)), way };
-                assert_eq!(scene.inside.take(&step).map_err(|error| error.errno), Err(Errno::LOOP));
-            }
-            assert_eq!(scene.inside.take(&TreeStep::LinkDevices).map_err(|error| error.errno), Err(Errno::LOOP));
-        },
-    );
-}
-
-#[test]
-fn what_is_no_terminal_does_not_become_the_console() {
-    with_tree(
-        |_| {},
-        |scene| {
-            for path in ["/dev/null", "/dev/ptmx", "/etc/hostname"] {
-                let opened = rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).unwrap();
-                assert_eq!(scene.inside.bind_console(opened.as_fd()).map_err(|error| error.errno), Err(Errno::NODEV), "{path}");
-            }
-            assert!(!scene.path("dev/console").exists());
-        },
-    );
-}
-
 #[test]
 fn cgroups_lie_in_the_tree_read_only_with_nothing_above_them() {
     let Ok(hierarchies) = crate::cgroup::Hierarchies::probe() else { return println!("skipped: needs a cgroup hierarchy") };
@@ -448,70 +392,6 @@ fn kernel_parameters_arrive_at_the_kernel_whatever_lies_over_proc() {
             for path in ["kernel/surely_unknown", "../self/comm", "kernel/../../1/comm"] {
                 assert!(scene.inside.take(&set(path)).is_err(), "{path}");
             }
-        },
-    );
-}
-
-/// Exchanges two names as quickly as it can, until told to stop.
-struct Racer {
-    stop: std::sync::Arc<std::sync::atomic::AtomicBool>,
-    thread: Option<std::thread::JoinHandle<u64>>,
-}
-
-impl Racer {
-    fn of(folder: &Path, one: &'static str, other: &'static str) -> Self {
-        let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
-        let (told, folder) = (stop.clone(), folder.to_owned());
-        let thread = std::thread::spawn(move || {
-            // In a namespace of its own, as in another container: there a mount point of ours is a folder like any other.
-            namespace::unshare_mounts().unwrap();
-            let folder = tree::root(&folder).unwrap();
-            let mut rounds = 0;
-            while !told.load(std::sync::atomic::Ordering::Relaxed) {
-                let _ = rustix::fs::renameat_with(&folder, one, &folder, other, rustix::fs::RenameFlags::EXCHANGE);
-                rounds += 1;
-            }
-            rounds
-        });
-        Self { stop, thread: Some(thread) }
-    }
-
-    fn rounds(mut self) -> u64 {
-        self.stop.store(true, std::sync::atomic::Ordering::Relaxed);
-        self.thread.take().unwrap().join().unwrap()
-    }
-}
-
-#[test]
-fn links_that_are_exchanged_while_we_mount_lead_nothing_out_of_the_tree() {
-    with_tree(
-        |scene| {
-            std::fs::create_dir_all(scene.root.path().join("shared/folder")).unwrap();
-            symlink(scene.canary.path(), scene.root.path().join("shared/link")).unwrap();
-        },
-        |scene| {
-            let racer = Racer::of(&scene.root.path().join("shared"), "folder", "link");
-            let source = tempfile::tempdir().unwrap();
-            std::fs::write(source.path().join("file"), "ours").unwrap();
-            let until = std::time::Instant::now() + std::time::Duration::from_secs(3);
-            let mut mounted = 0;
-            while std::time::Instant::now() < until {
-                let number = mounted % 50;
-                // Which of them succeed is the racer's; that none leads out is ours.
-                let _ = scene.tmpfs(&format!("/shared/folder/new{number}"), "");
-                let _ = scene.bind("/shared/folder/file", &source.path().join("file"), "bind");
-                let _ = scene.inside.take(&TreeStep::Mask("/shared/folder/file".into()));
-                let _ = scene.inside.take(&TreeStep::Mask("/shared/folder".into()));
-                let _ = scene.inside.take(&TreeStep::MakeReadOnly("/shared/folder".into()));
-                let step = TreeStep::PlaceDevice { device: device("/shared/folder/null", (1, 3)), way: Way::Made };
-                let _ = scene.inside.take(&step);
-                mounted += 1;
-            }
-            assert!(racer.rounds() > 100 && mounted > 20, "a race that nobody ran proves nothing");
-            let table = std::fs::read_to_string("/proc/thread-self/mountinfo").unwrap();
-            let outside = scene.canary.path().display().to_string();
-            let led_out = table.lines().filter_map(|line| line.split(' ').nth(4)).find(|point| point.starts_with(&outside));
-            assert_eq!(led_out, None);
         },
     );
 }
