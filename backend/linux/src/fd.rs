@@ -120,6 +120,33 @@ pub fn close_all() -> Result<()> {
     if done == 0 { Ok(()) } else { Err(Error::last("close", "all descriptors")) }
 }
 
+/// The reading end of a pipe that has no other end any more: there is nothing to read, and it cannot be written to.
+pub fn ended_pipe() -> Result<OwnedFd> {
+    let made = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).context("make", || "pipe".into())?;
+    Ok(made.0)
+}
+
+/// Closes every descriptor from `first` on but those of `kept`. What else still owns one must not be used or dropped
+/// afterwards: callers are copies of a process that never return.
+pub fn close_all_but(first: u32, kept: &[BorrowedFd<'_>]) -> Result<()> {
+    let mut numbers: Vec<u32> = kept.iter().map(|kept| kept.as_raw_fd() as u32).filter(|number| *number >= first).collect();
+    numbers.sort_unstable();
+    let mut from = first;
+    for number in numbers.into_iter().chain([u32::MAX]) {
+        if number > from {
+            // The last one is no descriptor: the range then ends with the largest number there is.
+            // SAFETY: close_range(2) takes no pointers. It does invalidate descriptors that are owned elsewhere; the caller's
+            // obligation, stated above, is that none of the owners is used or dropped again. What is kept is left out.
+            let done = unsafe { libc::syscall(libc::SYS_close_range, from, number - 1, 0) };
+            if done != 0 {
+                return Err(Error::last("close", format!("descriptors from {from}")));
+            }
+        }
+        from = number.saturating_add(1);
+    }
+    Ok(())
+}
+
 /// Puts `source` in the place of standard input (0), output (1) or error (2).
 pub fn replace_standard(source: impl AsFd, number: Standard) -> Result<()> {
     let source = source.as_fd();

@@ -14,6 +14,7 @@ pub mod bpf;
 pub mod capability;
 pub mod device;
 pub mod error;
+pub mod executable;
 pub mod fd;
 pub mod idmap;
 pub mod kmsg;

@@ -138,11 +138,21 @@ pub fn fork() -> Result<Option<i32>> {
     }
 }
 
+/// Asked without `/proc`, which may be a container's or none: to leave the threads of a process that has no others changes
+/// nothing, and is refused where it has (`unshare(2)`). A filter of system calls may forbid to ask.
 fn require_one_thread() -> Result<()> {
-    // A folder has a link for itself, one for its name, and here one for each thread.
-    let links = rustix::fs::stat("/proc/self/task").context("count", || "threads".into())?.st_nlink;
-    let threads = links.saturating_sub(2);
-    if threads == 1 { Ok(()) } else { Err(Error::new("clone", format!("process with {threads} threads"), rustix::io::Errno::DEADLK)) }
+    let many = || Error::new("clone", "process with several threads", Errno::DEADLK);
+    // SAFETY: unshare(2) takes flags only; with one thread CLONE_THREAD does nothing, with more it fails.
+    let alone = unsafe { libc::unshare(libc::CLONE_THREAD) } == 0;
+    match std::io::Error::last_os_error().raw_os_error() {
+        _ if alone => Ok(()),
+        Some(libc::EINVAL) => Err(many()),
+        _ => {
+            // A folder has a link for itself, one for its name, and here one for each thread.
+            let links = rustix::fs::stat("/proc/self/task").context("count", || "threads".into())?.st_nlink;
+            if links == 3 { Ok(()) } else { Err(many()) }
+        }
+    }
 }
 
 /// Ends this process at once: no destructors, no buffers of the parent flushed a second time.

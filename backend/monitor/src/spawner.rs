@@ -16,7 +16,7 @@ use std::sync::{Mutex, PoisonError};
 
 use belljar_linux::error::Context;
 use belljar_linux::process::{self, Children};
-use belljar_linux::{Result, fd};
+use belljar_linux::{Result, executable, fd};
 use rustix::io::Errno;
 
 /// Longest path of a spec, in bytes.
@@ -66,6 +66,8 @@ fn execute(program: &Path) -> Result<OwnedFd> {
 
 /// The spawner itself: what `belljar monitor` does. To be called before anything is opened. Returns when the server is gone.
 pub fn serve() -> Result<()> {
+    // First of all: this program is executed once more for it. Containers that share the host's root user are made by it, too.
+    executable::protect()?;
     fd::close_inherited()?;
     let socket = fd::adopt(0)?;
     // A second end of the socket in every monitor would keep the server from seeing that the spawner is dead.

@@ -99,7 +99,9 @@ pub(crate) fn bundle(line: &Line) -> Result<Bundle, Error> {
 /// a copy of its mount that cannot be written, and does not return here. With a user namespace there is no right to.
 pub(crate) fn protect(document: &Document) -> Result<(), Error> {
     let has_own_users = document.linux().namespaces.iter().any(|entry| entry.kind == crate::document::NamespaceKind::User);
-    if !has_own_users {}
+    if !has_own_users {
+        belljar_linux::executable::protect()?;
+    }
     Ok(())
 }
 

@@ -26,6 +26,10 @@ impl Outside<'_> {
         match step {
             ProcessStep::EnterNamespace { kind, path, inode } => self.enter(*kind, path, *inode),
             ProcessStep::SetClocks(offsets) => self.set_clocks(offsets),
+            ProcessStep::FindTarget(target) => {
+                self.target = Some(process::open(target.pid, target.start_ticks)?);
+                Ok(())
+            }
             ProcessStep::PrepareStart { folder } => {
                 self.listener = Some(super::starting::prepare(folder)?);
                 Ok(())
@@ -87,19 +91,21 @@ impl Outside<'_> {
         let new = birth.namespaces.iter().fold(0, |all, kind| all | flag_of(*kind));
         // What is new is to belong to the user namespace that is entered first.
         let at_once = if entered.is_empty() { new } else { 0 };
+        // The copy is seen by whoever is in its pid namespace already: it must not be looked into for one moment.
+        process::forbid_inspection()?;
         match process::clone(at_once as u64, unified.as_ref(), Parent::This)? {
             Cloned::Child => {
                 drop(ours);
                 if !entered.is_empty() {
                     enter_in_child(index, &theirs, &entered, new);
                 }
-                let listener = self.listener.take();
-                inside::run(self.plan, index, Inherited { socket: theirs, tasks, streams, listener })
+                let (listener, target) = (self.listener.take(), self.target.take());
+                inside::run(self.plan, index, Inherited { socket: theirs, tasks, streams, listener, target })
             }
             Cloned::Parent { pid, pidfd } => {
                 // Dropped here: the other end of the outputs must end when the container's processes do.
                 drop((streams, theirs));
-                self.listener = None;
+                (self.listener, self.target) = (None, None);
                 self.pid = pid;
                 self.child = Some(Started { pid, pidfd, terminal: None, listener: None });
                 self.socket = Some(ours);
@@ -120,13 +126,18 @@ impl Outside<'_> {
             _ => return Err(no_child()),
         }
         if let Some(pidfd) = passed.pop() {
-            let first = self.child.take().ok_or_else(no_child)?;
-            process::wait(&first.pidfd)?;
-            self.pid = process::pid_of(&pidfd)?;
-            self.child = Some(Started { pid: self.pid, pidfd, terminal: None, listener: None });
+            self.follow(pidfd)?;
         }
         self.tree.user_namespace = Some(namespace::open(self.pid, "user")?);
         Ok(())
+    }
+
+    /// The child went on as another process, and ends.
+    pub(super) fn follow(&mut self, pidfd: OwnedFd) -> Result<()> {
+        let first = self.child.take().ok_or_else(no_child)?;
+        self.pid = process::pid_of(&pidfd)?;
+        self.child = Some(Started { pid: self.pid, pidfd, terminal: None, listener: None });
+        process::wait(&first.pidfd).map(drop)
     }
 
     fn open_tasks(&self) -> Result<Vec<std::fs::File>> {

@@ -22,12 +22,13 @@ pub(super) fn become_mortal(uid: u32, gid: u32, groups: &[u32]) -> Result<()> {
 }
 
 /// Written through a `/proc` that nobody else can reach (CVE-2019-16884).
-pub(super) fn set_label(label: &Label) -> Result<()> {
-    let proc = Procfs::private()?;
+pub(super) fn set_label(label: &Label, known: Option<&Procfs>) -> Result<()> {
+    let made = if known.is_none() { Some(Procfs::private()?) } else { None };
+    let Some(proc) = known.or(made.as_ref()) else { return Ok(()) };
     match label {
-        Label::Apparmor(profile) => label::set_apparmor_profile(&proc, profile),
-        Label::Selinux(context) => label::set_selinux_context(&proc, context),
-        Label::SelinuxKeyring(context) => label::set_selinux_keyring_context(&proc, context),
+        Label::Apparmor(profile) => label::set_apparmor_profile(proc, profile),
+        Label::Selinux(context) => label::set_selinux_context(proc, context),
+        Label::SelinuxKeyring(context) => label::set_selinux_keyring_context(proc, context),
     }
 }
 

@@ -9,12 +9,13 @@ use std::time::Instant;
 
 use belljar_linux::error::Context;
 use belljar_linux::landlock::Ruleset;
-use belljar_linux::{Error, Result, attributes, fd, namespace, net, process, seccomp, tree as paths};
+use belljar_linux::{Error, Result, attributes, fd, namespace, net, process, procfs::Procfs, seccomp, terminal, tree as paths};
+use belljar_model::namespace::Kind;
 use belljar_model::plan::Place;
 use rustix::io::Errno;
 
 use super::exec::Program;
-use super::{Report, Streams, Word, cgroup, hooks, identity, tree};
+use super::{Report, Streams, Word, birth, cgroup, hooks, identity, tree};
 use crate::plan::Plan;
 use crate::seccomp::{Listener, Prepared};
 use crate::spec::Keyring;
@@ -31,12 +32,33 @@ pub(super) struct Inherited {
     pub(super) streams: Streams,
     /// Where it is told to start.
     pub(super) listener: Option<OwnedFd>,
+    /// The first process of the container that it enters.
+    pub(super) target: Option<OwnedFd>,
+}
+
+impl Inherited {
+    /// Lets go of every descriptor but these, the standard three, and those that go on to the program: what enters a
+    /// container has nothing else of ours, should somebody look into it after all.
+    fn keep_only(&self, preserved: u32) -> Result<()> {
+        let mut kept = vec![self.socket.as_fd()];
+        kept.extend(self.tasks.iter().map(AsFd::as_fd));
+        kept.extend(self.listener.iter().chain(&self.target).map(AsFd::as_fd));
+        if let Streams::Pipes { stdout, stderr } = &self.streams {
+            kept.extend([stdout.as_fd(), stderr.as_fd()]);
+        }
+        fd::close_all_but(3 + preserved, &kept)
+    }
 }
 
 /// Walks the steps after number `born`; never returns.
 pub(super) fn run(plan: &Plan, born: usize, inherited: Inherited) -> ! {
     // Should the maker die now, nobody would know of this process.
-    if process::die_with_parent().and_then(|()| process::forbid_inspection()).is_err() {
+    let preserved = plan.steps.iter().find_map(|step| match step {
+        Step::Process(ProcessStep::CloseDescriptors { from }) => Some(from.saturating_sub(3)),
+        _ => None,
+    });
+    let alone = process::die_with_parent().and_then(|()| process::forbid_inspection());
+    if alone.and_then(|()| inherited.keep_only(preserved.unwrap_or_default())).is_err() {
         process::exit_now(1);
     }
     let mut inside = Inside {
@@ -44,10 +66,13 @@ pub(super) fn run(plan: &Plan, born: usize, inherited: Inherited) -> ! {
         first: 0,
         socket: inherited.socket,
         listener: inherited.listener,
+        target: inherited.target,
         tasks: inherited.tasks,
         streams: Some(inherited.streams),
         tree: tree::Inside::default(),
         identity: None,
+        has_terminal: false,
+        proc: None,
         outside_workdir: false,
         rules: None,
         passing: Vec::new(),
@@ -62,10 +87,15 @@ pub(super) struct Inside<'a> {
     first: usize,
     socket: OwnedFd,
     listener: Option<OwnedFd>,
+    target: Option<OwnedFd>,
     tasks: Vec<File>,
     pub(super) streams: Option<Streams>,
     pub(super) tree: tree::Inside,
     pub(super) identity: Option<Identity>,
+    /// It has a terminal.
+    pub(super) has_terminal: bool,
+    /// A `/proc` that knows it, where the container's own does not yet.
+    proc: Option<Procfs>,
     /// The working folder is not entered yet.
     pub(super) outside_workdir: bool,
     /// Landlock's rules, until they are in force.
@@ -110,6 +140,7 @@ impl Inside<'_> {
             Step::Cgroup(step) => self.take_of_cgroup(step),
             Step::Tree(step) => self.tree.take(step),
             Step::Process(ProcessStep::AwaitStart) => self.await_start(index),
+            Step::Process(ProcessStep::Appear) => self.appear(index),
             Step::Process(ProcessStep::Exec { arguments, environment, first }) => {
                 Err(self.exec(index, &Program { arguments, environment, first: *first }))
             }
@@ -117,6 +148,8 @@ impl Inside<'_> {
         };
         let took_nsec = begun.elapsed().as_nanos() as u64;
         match outcome {
+            // The process that it was before has told.
+            Ok(()) if matches!(step, Step::Process(ProcessStep::Appear)) => {}
             Ok(()) => {
                 let note = self.tree.note.take().unwrap_or_default();
                 self.report(&Report { index, took_nsec, outcome: Word::Done(note) });
@@ -152,6 +185,7 @@ impl Inside<'_> {
 
     fn take_of_process(&mut self, step: &ProcessStep) -> Result<()> {
         match step {
+            ProcessStep::EnterTarget(kinds) => self.enter_target(kinds),
             ProcessStep::NewSession(keyring) => new_session(*keyring),
             ProcessStep::BecomeNamespaceRoot => identity::become_mortal(0, 0, &[]),
             ProcessStep::SetHostname(name) => nix::unistd::sethostname(name).context("set", || name.clone()),
@@ -161,7 +195,11 @@ impl Inside<'_> {
             ProcessStep::ConnectOutputs => self.connect_outputs(),
             ProcessStep::RunHook(run) => hooks::run(run, std::process::id() as i32),
             ProcessStep::SetPersonality(persona) => attributes::set_personality(*persona),
-            ProcessStep::Label(label) => identity::set_label(label),
+            ProcessStep::Label(label) => identity::set_label(label, self.proc.as_ref()),
+            ProcessStep::CloseDescriptors { from } => {
+                self.proc = None;
+                fd::close_on_exec_from(*from)
+            }
             ProcessStep::SetUmask(mask) => set_umask(*mask),
             ProcessStep::BoundCapabilities { keep } => identity::bound_capabilities(keep),
             ProcessStep::BecomeUser(user) => self.become_user(user),
@@ -170,13 +208,59 @@ impl Inside<'_> {
             ProcessStep::EnterWorkdir(path) => self.enter_workdir(path),
             ProcessStep::VerifyWorkdir(path) => self.verify_workdir(path),
             ProcessStep::ForbidNewPrivileges => process::forbid_new_privileges(),
-            ProcessStep::CloseDescriptors { from } => fd::close_on_exec_from(*from),
             ProcessStep::PinProgram(processors) => attributes::pin(0, processors),
             ProcessStep::PrepareLandlock(rules) => self.prepare_landlock(rules),
             ProcessStep::EnforceLandlock => self.enforce_landlock(),
             ProcessStep::LoadSeccomp(filter) => self.load_filter(filter),
             _ => Err(super::misplaced(step.verb(), &step.object())),
         }
+    }
+
+    /// From here on it can be seen inside: by what is there already, which may even trace it. It leads a session of its own
+    /// again, since the one that it had ends with the process that it was.
+    fn appear(&mut self, index: usize) -> Result<()> {
+        let begun = Instant::now();
+        match process::clone(0, None, process::Parent::Its)? {
+            process::Cloned::Parent { pidfd, .. } => {
+                self.passing.push(pidfd);
+                let took_nsec = begun.elapsed().as_nanos() as u64;
+                self.report(&Report { index, took_nsec, outcome: Word::Done(String::new()) });
+                process::exit_now(0)
+            }
+            process::Cloned::Child => {
+                process::die_with_parent()?;
+                rustix::process::setsid().context("begin", || "session".into())?;
+                if self.has_terminal {
+                    terminal::make_controlling(rustix::stdio::stdin())?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Whether it will go on as another process, which then is the one that leads its session.
+    pub(super) fn will_appear(&self) -> bool {
+        self.plan.steps.iter().any(|step| matches!(step, Step::Process(ProcessStep::Appear)))
+    }
+
+    /// Labels are given through the `/proc` of the pid namespace that a process is in, which is not the container's yet.
+    fn will_be_labelled(&self) -> bool {
+        self.plan.steps.iter().any(|step| matches!(step, Step::Process(ProcessStep::Label(_))))
+    }
+
+    /// All at once, so that each is entered with the rights that the user namespace gives. Then the root and the working folder
+    /// are the container's, and nothing of the host can be named any more.
+    fn enter_target(&mut self, kinds: &[Kind]) -> Result<()> {
+        let target = self.target.take().ok_or_else(|| Error::new("find", "first process of the container", Errno::SRCH))?;
+        if self.will_be_labelled() {
+            self.proc = Some(Procfs::seen()?);
+        }
+        let flags = kinds.iter().fold(0, |all, kind| all | birth::flag_of(*kind));
+        if flags != 0 {
+            namespace::enter(&target, flags)?;
+        }
+        self.tree.root = Some(paths::root(std::path::Path::new("/"))?);
+        Ok(())
     }
 
     /// A listener goes outside with the report. Where somebody further out listens to us already, or the kernel is too old for

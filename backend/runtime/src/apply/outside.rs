@@ -121,6 +121,8 @@ pub(super) struct Outside<'a> {
     pub(super) pid: i32,
     pub(super) socket: Option<OwnedFd>,
     pub(super) listener: Option<OwnedFd>,
+    /// The first process of a container that is entered.
+    pub(super) target: Option<OwnedFd>,
     pub(super) tree: tree::Outside,
     /// The outer end of the terminal that was made.
     terminal: Option<OwnedFd>,
@@ -142,6 +144,7 @@ impl<'a> Outside<'a> {
             pid: 0,
             socket: None,
             listener: None,
+            target: None,
             tree: tree::Outside::default(),
             terminal: None,
             filter_listener: None,
@@ -221,7 +224,7 @@ impl<'a> Outside<'a> {
             match Report::decode(&message[..length]) {
                 Some(Report { index, took_nsec, outcome: Word::Done(note) }) => {
                     self.tree.note = (!note.is_empty()).then_some(note);
-                    self.keep(index, passed);
+                    self.keep(index, passed).map_err(|error| (index, told(&error)))?;
                     self.done(index, took_nsec);
                     return Ok(Goes::On);
                 }
@@ -241,12 +244,14 @@ impl<'a> Outside<'a> {
     }
 
     /// What a step inside made for us.
-    fn keep(&mut self, index: usize, mut passed: Vec<OwnedFd>) {
+    fn keep(&mut self, index: usize, mut passed: Vec<OwnedFd>) -> Result<()> {
         match self.plan.steps.get(index) {
             Some(Step::Process(ProcessStep::LoadSeccomp(_))) => self.filter_listener = passed.pop(),
             Some(Step::Process(ProcessStep::MakeTerminal { .. })) => self.terminal = passed.pop(),
+            Some(Step::Process(ProcessStep::Appear)) => return passed.pop().map_or(Ok(()), |pidfd| self.follow(pidfd)),
             _ => {}
         }
+        Ok(())
     }
 
     pub(super) fn hand_over_listener(&mut self, run: &ListenerRun) -> Result<()> {

@@ -21,7 +21,7 @@ impl Inside<'_> {
     pub(super) fn connect_outputs(&mut self) -> Result<()> {
         match self.streams.take() {
             Some(Streams::Pipes { stdout, stderr }) => {
-                fd::replace_standard(self.null()?, Standard::Input)?;
+                fd::replace_standard(self.nothing()?, Standard::Input)?;
                 fd::replace_standard(&stdout, Standard::Output)?;
                 fd::replace_standard(&stderr, Standard::Error)
             }
@@ -29,11 +29,19 @@ impl Inside<'_> {
                 let all = [(rustix::stdio::stdin(), Standard::Input), (rustix::stdio::stdout(), Standard::Output)];
                 for (descriptor, number) in all.into_iter().chain([(rustix::stdio::stderr(), Standard::Error)]) {
                     if is_null(descriptor) {
-                        fd::replace_standard(self.null()?, number)?;
+                        fd::replace_standard(self.nothing()?, number)?;
                     }
                 }
                 Ok(())
             }
+        }
+    }
+
+    /// A container may have mounted over its `/dev`: then there is the end of a pipe that nobody has the other end of.
+    fn nothing(&self) -> Result<OwnedFd> {
+        match self.null() {
+            Err(error) if error.errno == Errno::NOENT => fd::ended_pipe(),
+            null => null,
         }
     }
 
@@ -59,11 +67,14 @@ impl Inside<'_> {
         if console == Console::Bound {
             self.tree.bind_console(made.peer.as_fd())?;
         }
-        terminal::make_controlling(&made.peer)?;
+        if !self.will_appear() {
+            terminal::make_controlling(&made.peer)?;
+        }
         for number in [Standard::Input, Standard::Output, Standard::Error] {
             fd::replace_standard(&made.peer, number)?;
         }
         self.streams = None;
+        self.has_terminal = true;
         self.passing.push(made.master);
         Ok(())
     }

@@ -15,10 +15,12 @@
 //! end of the socket: the exec succeeded  ◀──── exec
 //! ```
 
+mod exec;
 mod process;
 mod sysctl;
 mod tree;
 
+pub use exec::{ExecFacts, make_exec};
 pub(crate) use tree::COVERABLE;
 
 use belljar_model::namespace::Kind;

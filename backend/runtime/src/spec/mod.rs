@@ -2,6 +2,7 @@
 //! later. The supervisor writes it for Belljar's own containers, the OCI face for bundles; [`crate::plan`] turns it into steps.
 
 pub mod container;
+pub mod exec;
 pub mod hook;
 pub mod landlock;
 pub mod namespace;
@@ -19,6 +20,7 @@ use crate::bundle::Bundle;
 use crate::cgroup::Resources;
 
 pub use container::{Around, Joined};
+pub use exec::Exec;
 pub use hook::{Hook, HookState, Hooks, Moment};
 pub use namespace::{Clock, IdMap, IdMaps, Namespace, Source, TimeOffset};
 pub use process::{Capabilities, CpuAffinity, IoPriority, Keyring, Process, Rlimit, Scheduler, Terminal, TerminalSize, User};
@@ -92,6 +94,15 @@ pub enum CgroupPlace {
         /// What its name ends with.
         name: String,
     },
+}
+
+impl CgroupPlace {
+    /// Its name from each hierarchy's root.
+    pub fn name(&self) -> &str {
+        match self {
+            CgroupPlace::Named(name) | CgroupPlace::Systemd { name, .. } => name,
+        }
+    }
 }
 
 /// Who is PID 1.
@@ -194,9 +205,7 @@ impl Spec {
 
     /// Name of its cgroup.
     pub fn cgroup_name(&self) -> &str {
-        match &self.cgroup {
-            CgroupPlace::Named(name) | CgroupPlace::Systemd { name, .. } => name,
-        }
+        self.cgroup.name()
     }
 
     /// Whether its user namespace is not the maker's.

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use belljar_model::container::ProcessRef;
 use belljar_model::namespace::Kind;
 use belljar_model::plan::Place;
 
@@ -26,6 +27,8 @@ pub enum ProcessStep {
     },
     /// Gives the first process a time namespace with these clocks.
     SetClocks(Vec<TimeOffset>),
+    /// Finds the first process of a container that runs.
+    FindTarget(ProcessRef),
     /// Makes the socket over which the start is told.
     PrepareStart {
         /// The folder that it is in.
@@ -50,6 +53,8 @@ pub enum ProcessStep {
     /// Runs a program of the host.
     RunHook(HookRun),
 
+    /// Enters the other namespaces of the container, and its root with them.
+    EnterTarget(Vec<Kind>),
     /// A session of its own, and a keyring.
     NewSession(Keyring),
     /// Becomes user 0 of its user namespace.
@@ -99,6 +104,8 @@ pub enum ProcessStep {
     },
     /// Waits until somebody says that the program is to begin.
     AwaitStart,
+    /// Goes on as another process, in the pid namespace of a container that was entered.
+    Appear,
     /// Where the program may run.
     PinProgram(Vec<u32>),
     /// Makes Landlock's rules, while every path can be opened.
@@ -195,6 +202,7 @@ impl ProcessStep {
         match self {
             ProcessStep::EnterNamespace { .. }
             | ProcessStep::SetClocks(_)
+            | ProcessStep::FindTarget(_)
             | ProcessStep::PrepareStart { .. }
             | ProcessStep::Clone(_)
             | ProcessStep::LeaveNamespaces(_)
@@ -213,7 +221,8 @@ impl ProcessStep {
     /// What is done.
     pub fn verb(&self) -> &'static str {
         match self {
-            ProcessStep::EnterNamespace { .. } | ProcessStep::EnterWorkdir(_) => "enter",
+            ProcessStep::EnterNamespace { .. } | ProcessStep::EnterTarget(_) | ProcessStep::EnterWorkdir(_) => "enter",
+            ProcessStep::FindTarget(_) => "find",
             ProcessStep::SetClocks(_)
             | ProcessStep::SetHostname(_)
             | ProcessStep::SetDomainname(_)
@@ -241,6 +250,7 @@ impl ProcessStep {
             ProcessStep::AwaitStart => "await",
             ProcessStep::PrepareLandlock(_) => "prepare",
             ProcessStep::EnforceLandlock => "enforce",
+            ProcessStep::Appear => "appear",
             ProcessStep::LoadSeccomp(_) => "load",
             ProcessStep::HandOverListener(_) => "hand over",
             ProcessStep::Exec { .. } => "exec",
@@ -252,6 +262,8 @@ impl ProcessStep {
         match self {
             ProcessStep::EnterNamespace { kind, path, .. } => format!("{} namespace {}", kind.as_str(), path.display()),
             ProcessStep::SetClocks(offsets) => clocks(offsets),
+            ProcessStep::FindTarget(target) => format!("first process of the container ({})", target.pid),
+            ProcessStep::EnterTarget(kinds) => format!("namespaces of the container ({})", words(kinds)),
             ProcessStep::PrepareStart { .. } => "socket for the start".into(),
             ProcessStep::Clone(birth) => birth.words(),
             ProcessStep::LeaveNamespaces(kinds) => format!("entered namespaces ({})", words(kinds)),
@@ -286,6 +298,7 @@ impl ProcessStep {
             ProcessStep::AwaitStart => "start".into(),
             ProcessStep::PrepareLandlock(rules) => format!("Landlock rules ({} paths)", rules.paths.len()),
             ProcessStep::EnforceLandlock => "Landlock rules".into(),
+            ProcessStep::Appear => "in the pid namespace of the container".into(),
             ProcessStep::LoadSeccomp(filter) => format!("seccomp filter ({filter})"),
             ProcessStep::HandOverListener(run) => format!("listener of the filter to {}", run.path),
             ProcessStep::Exec { arguments, first: First::Program, .. } => program(arguments).to_owned(),
@@ -296,7 +309,10 @@ impl ProcessStep {
 
 impl Birth {
     fn words(&self) -> String {
-        let mut words = format!("first process into new {}", words(&self.namespaces));
+        let mut words = match self.namespaces.as_slice() {
+            [] => "process".to_owned(),
+            new => format!("first process into new {}", words(new)),
+        };
         for namespace in &self.entered {
             if let crate::spec::Source::Path { path, .. } = &namespace.source {
                 words += &format!(", {} namespace {}", namespace.kind.as_str(), path.display());

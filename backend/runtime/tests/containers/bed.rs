@@ -6,12 +6,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use belljar_linux::process::{self, Ended};
+use belljar_model::container::ProcessRef;
 use belljar_model::namespace::Kind;
 use belljar_model::plan::PlanRecord;
 use belljar_runtime::apply::{self, Streams};
 use belljar_runtime::cgroup::{Cgroup, Hierarchies, Resources};
-use belljar_runtime::plan::{self, Facts};
-use belljar_runtime::spec::{Access, CgroupPlace, First, Hooks, Namespace, Process, Root, Source, Spec, Start, Tree, standard_mounts};
+use belljar_runtime::plan::{self, ExecFacts, Facts};
+use belljar_runtime::spec::{
+    Access, CgroupPlace, Exec, First, Hooks, Namespace, Process, Root, Source, Spec, Start, Tree, standard_mounts,
+};
 use serde::{Deserialize, Serialize};
 
 /// Tells this program, executed again, what to do.
@@ -26,6 +29,8 @@ pub(crate) enum Order {
     Make(Box<Spec>),
     /// Start one that waits.
     Start(Box<Spec>, i32),
+    /// Run one more program in it, and wait for its end.
+    Exec(Box<Exec>),
     /// What is left to do after its end.
     Delete(Box<Spec>),
 }
@@ -168,6 +173,39 @@ impl Bed {
         std::fs::read_to_string(self.path("output")).unwrap_or_default()
     }
 
+    /// Makes it, starts it, and gives back its first process.
+    #[track_caller]
+    pub(crate) fn begin(&mut self) -> ProcessRef {
+        self.spec.start = Start::WhenTold;
+        let made = self.run();
+        let pid = made.pid.unwrap_or_else(|| panic!("{}", made.failure()));
+        let first = ProcessRef { pid, start_ticks: process::start_ticks(pid).expect("a first process") };
+        let started = self.order(&Order::Start(Box::new(self.spec.clone()), pid));
+        assert_eq!(started.record.expect("a connection").failure, None);
+        first
+    }
+
+    /// One more program for the container of this first process.
+    pub(crate) fn exec(&self, first: ProcessRef, script: &str) -> Exec {
+        Exec {
+            id: self.spec.id.clone(),
+            first,
+            cgroup: self.spec.cgroup.clone(),
+            process: Process::of(&["/bin/sh", "-c", script]),
+            state: self.spec.hooks.state.clone(),
+        }
+    }
+
+    /// Runs it, and gives back what it wrote. Panics where it ends badly.
+    #[track_caller]
+    pub(crate) fn executed(&self, exec: &Exec) -> String {
+        let before = self.written().len();
+        let outcome = self.order(&Order::Exec(Box::new(exec.clone())));
+        let text = self.written().get(before..).unwrap_or_default().to_owned();
+        assert_eq!(outcome.status(), 0, "it said: {text}");
+        text
+    }
+
     /// Has a maker carry out an order.
     pub(crate) fn order(&self, order: &Order) -> Outcome {
         let (asked, told) = (self.path("order"), self.path("outcome"));
@@ -209,22 +247,34 @@ fn carry_out(order: Order, folder: &Path) -> Outcome {
             let record = apply::start(&plan::make_start(&spec).expect("a plan"), &spec.state_dir, pid);
             nothing(record.map_err(|error| error.to_string()))
         }
+        Order::Exec(exec) => execute(&exec, folder),
         Order::Delete(spec) => nothing(Ok(apply::finish(&plan::make_delete(&spec)))),
     }
 }
 
 fn make(spec: &Spec, folder: &Path) -> Outcome {
     let facts = Facts { hierarchies: Hierarchies::probe().expect("hierarchies") };
-    let plan = match plan::make(spec, &facts) {
+    carry_out_plan(plan::make(spec, &facts), folder, spec.start)
+}
+
+fn execute(exec: &Exec, folder: &Path) -> Outcome {
+    let facts = ExecFacts::of(exec.first, Hierarchies::probe().expect("hierarchies")).expect("facts");
+    carry_out_plan(plan::make_exec(exec, &facts), folder, Start::AtOnce)
+}
+
+fn carry_out_plan(plan: Result<plan::Plan, belljar_model::Invalid>, folder: &Path, start: Start) -> Outcome {
+    let plan = match plan {
         Ok(plan) => plan,
         Err(invalid) => return Outcome { record: Err(invalid.to_string()), pid: None, status: None },
     };
     let output = std::fs::File::options().create(true).append(true).open(folder.join("output")).expect("a file");
     let stderr = output.try_clone().expect("a descriptor").into();
+    // Something of ours that nothing inside may ever see.
+    let _secret = std::fs::File::open("/etc/passwd").expect("a file");
     let (record, started) = apply::apply(&plan, Streams::Pipes { stdout: output.into(), stderr });
     let Some(mut started) = started else { return Outcome { record: Ok(record), pid: None, status: None } };
     let mut status = None;
-    if spec.start == Start::AtOnce {
+    if start == Start::AtOnce {
         if let Some(terminal) = started.terminal.take() {
             copy_terminal(terminal, folder);
         }

@@ -7,6 +7,7 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on panics")]
 
 mod bed;
+mod exec;
 mod hooks;
 mod lifecycle;
 mod namespaces;
@@ -27,6 +28,12 @@ fn main() -> std::process::ExitCode {
         return std::process::ExitCode::SUCCESS;
     }
     let all: &[Test] = tests![
+        exec::a_program_in_a_running_container_has_its_namespaces_cgroup_and_limits,
+        exec::a_program_in_a_container_with_ids_of_its_own_is_its_root,
+        exec::a_program_finds_the_root_of_a_container_that_mounted_over_it,
+        exec::a_program_has_a_terminal_of_the_containers,
+        exec::nothing_of_the_maker_is_seen_in_a_container_that_looks_all_the_time,
+        exec::a_container_that_has_ended_takes_no_more_programs,
         hooks::hooks_run_in_order_each_in_its_place_with_the_state,
         hooks::a_hook_that_fails_before_the_start_undoes_the_container,
         hooks::a_hook_inside_that_fails_ends_the_start,
