@@ -8,7 +8,7 @@ use belljar_model::namespace::Kind;
 
 use crate::cgroup::Hierarchies;
 use crate::plan::Parts;
-use crate::spec::{Access, Attribute, Content, Device, DeviceKind, MountIds, MountPoint, Spec, Tree};
+use crate::spec::{Access, Attribute, Content, Depth, Device, DeviceKind, MountIds, MountPoint, Spec, Tree};
 use crate::stack;
 use crate::step::TreeStep;
 use crate::step::tree::{Bind, CgroupLayout, Missing, NewMount, Otherwise, Owners, Way};
@@ -142,6 +142,7 @@ fn taken_steps(spec: &Spec, owners: Owners, cgroups: &Cgroups) -> Vec<TreeStep> 
             let access = if writable { Access::ReadWrite } else { Access::ReadOnly };
             Some(TreeStep::TakeCgroups { folders: cgroups.folders.clone(), access })
         }
+        Content::New { kind, .. } if is_hosts_sysfs(spec, kind) => Some(TreeStep::TakeBind(hosts_sysfs(mount))),
         Content::New { .. } | Content::Change { .. } => None,
     }));
     steps
@@ -167,6 +168,9 @@ fn inside_steps(spec: &Spec, cgroups: &Cgroups) -> Vec<TreeStep> {
         let target = mount.target.clone();
         steps.push(match &mount.content {
             Content::Bind { .. } => TreeStep::Attach { target, mount: number(1), missing: Missing::Alike },
+            Content::New { kind, .. } if is_hosts_sysfs(spec, kind) => {
+                TreeStep::Attach { target, mount: number(1), missing: Missing::Alike }
+            }
             Content::New { kind, source, options } => TreeStep::Mount(NewMount {
                 kind: kind.clone(),
                 source: source.clone(),
@@ -199,6 +203,19 @@ fn inside_steps(spec: &Spec, cgroups: &Cgroups) -> Vec<TreeStep> {
 fn labelled(spec: &Spec, kind: &str, options: &[(String, String)]) -> Vec<(String, String)> {
     let label = spec.mount_label.iter().filter(|_| !LABELLED_BY_KERNEL.contains(&kind));
     options.iter().cloned().chain(label.map(|label| ("context".to_owned(), label.clone()))).collect()
+}
+
+/// A user namespace may not mount a sysfs of a network that is the host's. So the host's own is taken, with the host's rights:
+/// alone, without the cgroups and all else that is mounted below it.
+fn is_hosts_sysfs(spec: &Spec, kind: &str) -> bool {
+    kind == "sysfs" && spec.has_own_users() && spec.namespace(Kind::Net).is_none()
+}
+
+fn hosts_sysfs(mount: &MountPoint) -> Bind {
+    let mut attributes = mount.attributes.clone();
+    attributes.set.insert(Attribute::ReadOnly);
+    let (source, target) = (PathBuf::from("/sys"), mount.target.clone());
+    Bind { source, target, depth: Depth::One, attributes, propagation: None, ids: MountIds::AsTheyAre }
 }
 
 /// Some file systems show a namespace, and may only be mounted by whom that belongs to. Where the container shares the host's,
