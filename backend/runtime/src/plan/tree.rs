@@ -87,6 +87,9 @@ fn check(spec: &Spec, mount: &MountPoint) -> Result<(), String> {
         Content::Bind { .. } | Content::Change { .. } => true,
         Content::Cgroup => false,
     };
+    if target == "/" && !matches!(mount.content, Content::Change { .. }) {
+        return Err("/: the root is not mounted over; what it is says root".to_owned());
+    }
     if target == "/proc" && !is_proc(&mount.content) {
         return Err("/proc: nothing but a procfs may be mounted there".to_owned());
     }

@@ -23,6 +23,10 @@ const PROC_ROOT_INODE: u64 = 1;
 pub(super) fn of(root: impl AsFd, target: &str, covers: impl AsFd) -> Result<OwnedFd> {
     let is_folder = tree::kind_of(&covers)? == FileType::Directory;
     let place = opened(&root, target, if is_folder { Wanted::Folder } else { Wanted::File })?;
+    // What lies over the root is nowhere to be seen: the root that is pivoted to stays the one below.
+    if tree::identity(&place)? == tree::identity(&root)? {
+        return Err(Error::new("mount at", format!("{target}: it is the root itself"), Errno::BUSY));
+    }
     refuse_over_proc(&root, target, (&place, &covers))?;
     Ok(place)
 }

@@ -209,6 +209,9 @@ fn a_link_of_the_tree_leads_no_mount_out_of_it() {
                 scene.tmpfs(target, "").unwrap();
             }
             scene.bind("/name", &source.path().join("own"), "bind").unwrap();
+            for target in ["/", "/up", "/up/../."] {
+                assert_eq!(scene.bind(target, source.path(), "bind"), Err(Errno::BUSY), "{target} is the root itself");
+            }
             let inside = scene.path(scene.canary.path().join("file").strip_prefix("/").unwrap().to_str().unwrap());
             // The folder that the link means inside was covered; the file below was made in what covers it.
             assert_eq!(std::fs::read_to_string(inside).unwrap(), "inside");
