@@ -1,21 +1,29 @@
 //! The order of things. [`make`] is pure: the same spec and the same facts give the same steps, on any machine.
 //!
 //! ```text
-//! monitor (the host's namespaces)              first process (its own)
-//! ───────────────────────────────              ───────────────────────
+//! outside: the maker (the host's namespaces)   inside: the first process (its own)
+//! ──────────────────────────────────────────   ───────────────────────────────────
 //! fill init layer, make cgroup, set limits
+//! enter what is joined; socket for the start
 //! clone ─────────────────────────────────────▶ waits
-//! map ids (so that the namespace has a root)     ·
-//! overlays and binds, detached, owners mapped    ·
+//! leave; map ids (so that there is a root)       ·
+//! what only the host may set, by pid             ·
+//! root and binds, detached, owners mapped        ·
 //! hand over ─────────────────────────────────▶ join cgroup first: all that follows is counted there
 //! reads what each step took                    new root, file systems, masks while the host's are still visible
+//!   ·                                          names, loopback, outputs or a terminal
+//! createRuntime hooks ◀──────────────────────▶ createContainer hooks
 //!   ·                                          pivot: from here on there is nothing but the container
-//!   ·                                          names, loopback, outputs
-//!   ·                                          privileges go, in the order in which each is last needed
+//! resource limits ◀──────────────────────────▶ privileges go, in the order in which each is last needed
+//! `create` ends here, `start` connects  ◀────▶ waits for its start, where it is to
+//!   ·                                          startContainer hooks, filter
 //! end of the socket: the exec succeeded  ◀──── exec
+//! poststart hooks
 //! ```
+//! The list is in the order of time, and the two places take turns in it as often as it says. [`make_start`] is the end of that
+//! list by itself, [`make_exec`] the same for one more program ([`exec`]).
 
-mod exec;
+pub mod exec;
 mod process;
 mod sysctl;
 mod tree;
