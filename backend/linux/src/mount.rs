@@ -257,6 +257,8 @@ pub fn filesystem_of(path: &std::path::Path) -> Result<String> {
         0x0102_1997 => "9p",
         0x7371_7368 => "squashfs",
         0x8584_58f6 => "ramfs",
+        0x9fa0 => "proc",
+        0x6265_6572 => "sysfs",
         0xe0f5_e1e2 => "erofs",
         other => return Ok(format!("{other:#x}")),
     };

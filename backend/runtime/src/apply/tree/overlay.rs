@@ -31,7 +31,24 @@ pub(super) fn make(wanted: &OverlayMount, user_namespace: Option<BorrowedFd<'_>>
     let base = take(mount::open_path(&base)?.as_fd(), user_namespace)?;
     let lower = lower.iter().map(|folder| take(folder.as_fd(), user_namespace)).collect::<Result<Vec<_>>>()?;
     let (upper, work) = (upper_name.as_path(), work_name.as_path());
-    if takes_descriptors() { by_descriptor(&base, (upper, work), &lower) } else { by_path(&base, (upper, work), &lower) }
+    let made = if takes_descriptors() { by_descriptor(&base, (upper, work), &lower) } else { by_path(&base, (upper, work), &lower) };
+    made.map_err(|error| explain_layers(wanted, error))
+}
+
+/// overlayfs does not say which layer it cannot use, nor that it is the file system that it lies on. The ones that lie on
+/// another than the container's own are named.
+fn explain_layers(wanted: &OverlayMount, error: Error) -> Error {
+    let Ok(own) = mount::filesystem_of(&wanted.upper) else { return error };
+    let other = |lower: &crate::stack::Lower| {
+        let filesystem = mount::filesystem_of(&lower.path).ok().filter(|filesystem| *filesystem != own)?;
+        Some(format!("{} ({filesystem})", lower.path.display()))
+    };
+    let others: Vec<String> = wanted.lower.iter().filter_map(other).collect();
+    if error.errno != Errno::INVAL || others.is_empty() {
+        return error;
+    }
+    let subject = format!("{}; on a file system of another kind lies: {}", error.subject, others.join(", "));
+    Error { subject, ..error }
 }
 
 fn make_folder(path: &Path) -> Result<()> {
