@@ -168,6 +168,12 @@ impl Problem {
         problem.failure = Some(Box::new(failure.clone().into()));
         problem
     }
+
+    /// A further program that could not begin in a container.
+    pub fn exec_failed(container_name: &str, failure: &Failure) -> Self {
+        let started = Self::start_failed(container_name, failure);
+        Self { detail: format!("could not run it in {container_name}: {failure}"), ..started }
+    }
 }
 
 /// A failure told as step, object, cause.

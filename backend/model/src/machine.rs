@@ -73,9 +73,26 @@ pub fn admit(state: State, request: Request) -> Verdict {
     }
 }
 
+/// The verdict on running a further program in a container in `state`.
+pub fn admit_exec(state: State) -> Verdict {
+    match state {
+        State::Running => Verdict::Do,
+        // It would be frozen before its first instruction.
+        State::Paused => Verdict::No("is paused: resume it"),
+        State::Creating => Verdict::No("is still being created"),
+        State::Created | State::Stopped => Verdict::No("is not running"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_further_program_needs_a_container_that_runs() {
+        let done = |state: &State| admit_exec(*state) == Verdict::Do;
+        assert_eq!(State::ALL.into_iter().filter(done).collect::<Vec<_>>(), [State::Running]);
+    }
 
     /// The table of the module's opening words, read back: the documentation is the test.
     #[test]

@@ -16,6 +16,7 @@
 
 mod collect;
 mod denied;
+pub mod exec;
 pub mod log;
 pub mod record;
 mod run;

@@ -3,11 +3,12 @@
 //! ```text
 //! server ──▶ spawner    path of a spec, and the writing end of a pipe
 //! monitor ──▶ server    nothing but the pipe's end: look
+//! server ──▶ spawner    `exec`, and a socket, the order, two pipes: see [`crate::exec`]
 //! ```
 //! The socket's end is the server's end: the spawner ends too, its monitors go on.
 
 use std::ffi::OsStr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -17,8 +18,13 @@ use std::sync::{Mutex, PoisonError};
 use belljar_linux::error::Context;
 use belljar_linux::process::{self, Children};
 use belljar_linux::{Result, executable, fd};
+use belljar_runtime::spec::Exec;
 use rustix::io::Errno;
 
+use crate::exec::Inherited;
+
+/// What asks for an exec.
+const EXEC: &[u8] = b"exec";
 /// Longest path of a spec, in bytes.
 const PATH_BYTES_MAX: usize = 4096;
 
@@ -41,18 +47,40 @@ impl Spawner {
     /// look at ([`crate::look`]), or that nothing came of it. A spawner that somebody killed is executed again.
     pub fn start(&self, path: &Path) -> Result<OwnedFd> {
         let (ours, theirs) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).context("make", || "pipe".into())?;
-        let message = path.as_os_str().as_bytes();
-        // Nothing that holds the lock can panic half-way through a change.
-        let mut socket = self.socket.lock().unwrap_or_else(PoisonError::into_inner);
-        match fd::send(&*socket, message, &[theirs.as_fd()]) {
-            Err(error) if matches!(error.errno, Errno::PIPE | Errno::CONNRESET | Errno::NOTCONN) => {
-                *socket = execute(&self.program)?;
-                fd::send(&*socket, message, &[theirs.as_fd()])?;
-            }
-            sent => sent?,
-        }
+        self.send(path.as_os_str().as_bytes(), &[theirs.as_fd()])?;
         Ok(ours)
     }
+
+    /// Asks for a further program in a container. What it writes goes to `stdout` and `stderr`; what becomes of it is told
+    /// over the socket that is returned ([`crate::exec::Word`]), whose end kills it.
+    pub fn exec(&self, order: &Exec, stdout: OwnedFd, stderr: OwnedFd) -> Result<OwnedFd> {
+        let (ours, theirs) = fd::message_pair()?;
+        let order = written(order)?;
+        self.send(EXEC, &[theirs.as_fd(), order.as_fd(), stdout.as_fd(), stderr.as_fd()])?;
+        Ok(ours)
+    }
+
+    fn send(&self, message: &[u8], passed: &[BorrowedFd<'_>]) -> Result<()> {
+        // Nothing that holds the lock can panic half-way through a change.
+        let mut socket = self.socket.lock().unwrap_or_else(PoisonError::into_inner);
+        match fd::send(&*socket, message, passed) {
+            Err(error) if matches!(error.errno, Errno::PIPE | Errno::CONNRESET | Errno::NOTCONN) => {
+                *socket = execute(&self.program)?;
+                fd::send(&*socket, message, passed)
+            }
+            sent => sent,
+        }
+    }
+}
+
+/// An order in memory: it may be longer than a message, and is nobody's to find on a disk.
+fn written(order: &Exec) -> Result<OwnedFd> {
+    use std::io::Write as _;
+    let memory = rustix::fs::memfd_create("order", rustix::fs::MemfdFlags::CLOEXEC).context("make", || "order".into())?;
+    let json = serde_json::to_vec(order).map_err(|error| belljar_linux::Error::from_io("write", "order", &error.into()))?;
+    let mut file = std::fs::File::from(memory);
+    file.write_all(&json).context("write", || "order".into())?;
+    Ok(file.into())
 }
 
 fn execute(program: &Path) -> Result<OwnedFd> {
@@ -89,6 +117,15 @@ pub fn serve() -> Result<()> {
         match passed.pop() {
             None if length == 0 => return Ok(()),
             None => {}
+            // No path begins so: those of specs are absolute.
+            Some(stderr) if &buffer[..length] == EXEC => {
+                if let (Some(stdout), Some(order), Some(tells)) = (passed.pop(), passed.pop(), passed.pop())
+                    && let Ok(None) = process::fork()
+                {
+                    drop(socket);
+                    become_exec(Inherited { socket: tells, order, stdout, stderr });
+                }
+            }
             // A fork that fails drops the pipe: the server looks, and finds that nothing came of it.
             Some(poke) => {
                 if let Ok(None) = process::fork() {
@@ -103,6 +140,16 @@ pub fn serve() -> Result<()> {
 fn nothing() -> Result<OwnedFd> {
     let flags = rustix::fs::OFlags::RDWR | rustix::fs::OFlags::CLOEXEC;
     rustix::fs::open("/dev/null", flags, rustix::fs::Mode::empty()).context("open", || "/dev/null".into())
+}
+
+fn become_exec(inherited: Inherited) -> ! {
+    let prepared = process::treat_children(Children::Awaited)
+        .and_then(|()| process::set_name(c"belljar-exec"))
+        .and_then(|()| fd::let_go_of_standard());
+    if prepared.is_ok() && rustix::process::setsid().is_ok() {
+        crate::exec::run(inherited);
+    }
+    process::exit_now(0)
 }
 
 fn become_monitor(path: &Path, poke: OwnedFd) -> ! {

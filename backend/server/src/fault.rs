@@ -99,6 +99,7 @@ impl From<belljar_supervisor::Error> for Fault {
         match &error {
             Error::Invalid(invalid) => invalid.clone().into(),
             Error::StartFailed { name, failure } => Problem::start_failed(name.as_str(), failure).into(),
+            Error::ExecFailed { name, failure } => Problem::exec_failed(name.as_str(), failure).into(),
             Error::NameTaken { id, .. } => Problem::new(kind, chain(&error)).at_field("name").about(id.as_str()).into(),
             Error::ImageExists { .. } => Problem::new(kind, chain(&error)).at_field("name").into(),
             _ => Problem::new(kind, chain(&error)).into(),

@@ -4,6 +4,7 @@
 
 mod containers;
 mod events;
+mod exec;
 mod images;
 mod inspect;
 mod logs;
@@ -50,6 +51,7 @@ fn routes() -> Vec<Route> {
         route("post", "/containers/{container}/pause", post(containers::pause)),
         route("post", "/containers/{container}/resume", post(containers::resume)),
         route("post", "/containers/{container}/restart", post(containers::restart)),
+        route("post", "/containers/{container}/exec", post(exec::exec)),
         route("get", "/containers/{container}/wait", get(containers::wait)),
         route("get", "/containers/{container}/logs", get(logs::read)),
         route("get", "/containers/{container}/usage", get(inspect::usage)),

@@ -5,7 +5,8 @@ use serde::Serialize;
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
-use crate::{Error, Store};
+use crate::writer::{arguments, batch};
+use crate::{Durability, Error, Store};
 
 /// Most events of one answer.
 pub const EVENTS_PAGE_MAX: u32 = 1000;
@@ -78,7 +79,18 @@ pub(crate) fn recorded(events: Vec<NewEvent>, rows: &[SqliteRow]) -> Result<Vec<
     Ok(ids.into_iter().zip(events).map(number).collect())
 }
 
+const TELL: &str = batch!(write_events!());
+
 impl Store {
+    /// Records an event that changes nothing but the diary.
+    pub async fn tell(&self, event: NewEvent, durability: Durability) -> Result<Option<Event>, Error> {
+        let statement = Error::statement("record an event");
+        let events = vec![event];
+        let arguments = arguments!(to_json(&events)).map_err(&statement)?;
+        let rows = self.writer.commit(TELL, arguments, durability).await.map_err(&statement)?;
+        Ok(recorded(events, &rows).map_err(&statement)?.pop())
+    }
+
     /// What happened, newest first.
     pub async fn events(&self, query: &EventQuery) -> Result<Vec<Event>, Error> {
         // Two statements: with `?1 IS NULL OR container_id = ?1` no index would be used.

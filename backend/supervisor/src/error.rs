@@ -70,6 +70,14 @@ pub enum Error {
         /// Step, object, cause.
         failure: Failure,
     },
+    /// A further program could not begin in the container, which goes on.
+    #[error("could not run it in {name}: {failure}")]
+    ExecFailed {
+        /// The container.
+        name: ContainerName,
+        /// Step, object, cause.
+        failure: Failure,
+    },
     /// It cannot be done just now.
     #[error("{because}")]
     Unavailable {
@@ -132,7 +140,7 @@ impl Error {
             | Error::ImageExists { .. }
             | Error::ImageInUse { .. } => ErrorKind::Conflict,
             Error::Invalid(_) => ErrorKind::Invalid,
-            Error::StartFailed { .. } => ErrorKind::StartFailed,
+            Error::StartFailed { .. } | Error::ExecFailed { .. } => ErrorKind::StartFailed,
             Error::Unavailable { .. } => ErrorKind::Unavailable,
             Error::Store(_) | Error::File { .. } | Error::Failed { .. } => ErrorKind::Internal,
         }

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use belljar_monitor::Spawner;
+use belljar_runtime::spec::Exec;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -17,11 +18,18 @@ pub(crate) trait Launch: Send + Sync + 'static {
     /// Starts a monitor for the spec at this path. The descriptor is readable (its end) once the monitor has written down
     /// that the program runs, or why it does not.
     fn start(&self, spec: &Path) -> belljar_linux::Result<OwnedFd>;
+
+    /// Starts a further program in a container. What becomes of it is told over the socket that is returned.
+    fn exec(&self, order: &Exec, stdout: OwnedFd, stderr: OwnedFd) -> belljar_linux::Result<OwnedFd>;
 }
 
 impl Launch for Spawner {
     fn start(&self, spec: &Path) -> belljar_linux::Result<OwnedFd> {
         Spawner::start(self, spec)
+    }
+
+    fn exec(&self, order: &Exec, stdout: OwnedFd, stderr: OwnedFd) -> belljar_linux::Result<OwnedFd> {
+        Spawner::exec(self, order, stdout, stderr)
     }
 }
 

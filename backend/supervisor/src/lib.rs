@@ -9,6 +9,7 @@ mod clock;
 pub mod crash;
 mod error;
 mod evidence;
+pub mod exec;
 mod hold;
 mod host;
 mod image;
@@ -35,6 +36,7 @@ use std::time::Duration;
 
 use belljar_model::cgroup::Cgroup;
 use belljar_model::denied::Denied;
+use belljar_model::exec::Exec;
 use belljar_model::host::Support;
 use belljar_model::log::LogLine;
 use belljar_model::machine::Request;
@@ -49,7 +51,7 @@ use belljar_runtime::spec::Folders;
 use belljar_runtime::{Instance, overlay};
 use belljar_store::{EventQuery, Store};
 use tokio::io::AsyncRead;
-use tokio::sync::{broadcast, oneshot};
+use tokio::sync::{Semaphore, broadcast, oneshot};
 
 pub use belljar_runtime::idmap::Mapper;
 pub use error::{Error, ErrorKind};
@@ -187,6 +189,7 @@ impl Supervisor {
             samples,
             notices,
             looks,
+            execs: Arc::new(Semaphore::new(exec::EXECS_MAX)),
         });
         reconcile::all(&shared).await?;
         image::sweep(&shared).await;
@@ -260,6 +263,11 @@ impl Supervisor {
         };
         commands.send(Command { request, grace, reply }).await.map_err(|_| gone())?;
         answer.await.unwrap_or_else(|_| Err(gone()))
+    }
+
+    /// Runs a further program in a container that runs. It is as strict as the container's start.
+    pub async fn exec(&self, id: &ContainerId, exec: Exec) -> Result<exec::Running, Error> {
+        exec::start(&self.shared, id, exec).await
     }
 
     /// Waits until the container is not alive, and returns it as it is then.

@@ -1,11 +1,13 @@
 //! What all tasks of one instance have in common.
 
+use std::sync::Arc;
+
 use belljar_model::{ContainerId, Host};
 use belljar_runtime::cgroup::{Cgroup, Hierarchies};
 use belljar_runtime::idmap::Mapper;
 use belljar_runtime::{Bundle, Instance};
 use belljar_store::Store;
-use tokio::sync::broadcast;
+use tokio::sync::{Semaphore, broadcast};
 
 use crate::Notice;
 use crate::hold::Hold;
@@ -42,6 +44,8 @@ pub(crate) struct Shared {
     pub(crate) registry: Registry,
     pub(crate) samples: Samples,
     pub(crate) looks: Looks,
+    /// Places for further programs in containers.
+    pub(crate) execs: Arc<Semaphore>,
     pub(crate) notices: broadcast::Sender<Notice>,
 }
 

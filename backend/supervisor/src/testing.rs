@@ -51,6 +51,10 @@ impl Launch for Script {
         command.spawn().expect("a shell");
         Ok(ours)
     }
+
+    fn exec(&self, _: &belljar_runtime::spec::Exec, _: OwnedFd, _: OwnedFd) -> belljar_linux::Result<OwnedFd> {
+        Err(belljar_linux::Error::new("run", "a program in a script", rustix::io::Errno::NOSYS))
+    }
 }
 
 /// A supervisor on folders of its own.

@@ -15,7 +15,7 @@ use crate::arguments::create::Surroundings;
 use crate::arguments::environment::Environment;
 use crate::client::Pieces;
 use crate::failure::Failure;
-use crate::output::complain;
+use crate::output::{complain, harmless};
 
 /// How long a program may take where nothing is said: whoever asked waits, and can press Ctrl-C.
 const TIME_LIMIT_MS: u64 = belljar_model::exec::TIME_MS_MAX;
@@ -24,12 +24,26 @@ const TIME_LIMIT_MS: u64 = belljar_model::exec::TIME_MS_MAX;
 pub(crate) async fn exec(session: &mut Session, arguments: ExecArguments) -> Outcome {
     let path = format!("{}?{}", of(&arguments.container, "exec"), query::write(&query::Exec { stream: query::Switch::On }));
     let request = request(arguments, &Surroundings::of_this_process()?)?;
-    let mut pieces = session.client.send_for_stream(&path, &request).await?;
+    let mut pieces = match session.client.send_for_stream(&path, &request).await {
+        Err(Failure::Refused(problem)) => return not_begun(*problem),
+        asked => asked?,
+    };
     let ended = follow(session, &mut pieces).await?;
     if ended.timed_out {
         complain("its time was up, so it was killed");
     }
     Ok(status(&ended))
+}
+
+/// What a shell says of a program that it cannot run.
+fn not_begun(problem: Problem) -> Outcome {
+    let Some(failure) = &problem.failure else { return Err(Failure::Refused(Box::new(problem))) };
+    complain(&harmless(&problem.detail));
+    Ok(match failure.step.as_str() {
+        "exec" if failure.cause.starts_with("ENOENT") => 127,
+        "exec" => 126,
+        _ => OUR_FAILURE,
+    })
 }
 
 fn request(arguments: ExecArguments, surroundings: &Surroundings) -> Result<ExecRequest, Invalid> {

@@ -11,6 +11,7 @@ mod compose;
 mod crash;
 mod crowd;
 mod database;
+mod exec;
 mod filter;
 mod isolation;
 mod lifecycle;

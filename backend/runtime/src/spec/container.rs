@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use belljar_model::container::Config;
+use belljar_model::container::{Config, ProcessRef};
 use belljar_model::image::ImageLayer;
 use belljar_model::isolation::Whose;
 use belljar_model::mount::names;
@@ -14,6 +14,8 @@ use belljar_model::namespace::Kind;
 use belljar_model::security::{NewPrivileges, SystemPaths};
 use belljar_model::{Container, Invalid, Mount, security};
 
+use super::exec::Exec;
+use super::landlock::{FileAccess, Landlock, PathRule};
 use super::{
     Access, Attribute, Capabilities, CgroupPlace, Clock, Content, CopyUp, DEFAULT_PATH, DEFAULT_READONLY_PATHS, Depth, Device, DeviceKind,
     First, Hooks, IDS, IdMaps, Instance, MountAttributes, MountIds, MountPoint, Namespace, OverlayTree, Process, Rlimit, Root, Scheduler,
@@ -87,6 +89,26 @@ impl Spec {
     }
 }
 
+impl Exec {
+    /// A further program in a container that was made of `spec` and whose first process is `first`: the container's own
+    /// process, in whatever was not asked for otherwise.
+    pub fn of(spec: &Spec, first: ProcessRef, asked: &belljar_model::exec::Exec) -> Self {
+        let mut process = spec.process.clone();
+        process.arguments.clone_from(&asked.command);
+        let is_replaced = |pair: &String| pair.split_once('=').is_some_and(|(key, _)| asked.env.contains_key(key));
+        process.environment.retain(|pair| !is_replaced(pair));
+        process.environment.extend(asked.env.iter().map(|(key, value)| format!("{key}={value}")));
+        if let Some(user) = &asked.user {
+            process.user = User::LookUp { user: Some(user.clone()), groups: Vec::new() };
+        }
+        if let Some(workdir) = &asked.workdir {
+            process.workdir.clone_from(workdir);
+        }
+        let (id, cgroup, state) = (spec.id.clone(), spec.cgroup.clone(), spec.hooks.state.clone());
+        Self { id, first, cgroup, process, state }
+    }
+}
+
 /// The order in which they are told.
 const KINDS: [Kind; 8] = [Kind::User, Kind::Mnt, Kind::Pid, Kind::Net, Kind::Uts, Kind::Ipc, Kind::Cgroup, Kind::Time];
 
@@ -144,6 +166,7 @@ fn process(container: &Container) -> Result<Process, Invalid> {
         scheduler: config.nice.map(niceness),
         apparmor: config.security.apparmor.clone(),
         selinux_label: config.security.selinux.clone(),
+        landlock: landlock(config),
         ..Process::of(&[])
     })
 }
@@ -178,6 +201,17 @@ fn as_asked(invalid: Invalid) -> Invalid {
 
 /// What a person calls a profile.
 const PROFILE_FIELD: &str = "security.seccomp";
+
+fn landlock(config: &Config) -> Option<Landlock> {
+    let access = |access: &security::LandlockAccess| match access {
+        security::LandlockAccess::Read => FileAccess::Read,
+        security::LandlockAccess::Write => FileAccess::Write,
+        security::LandlockAccess::Execute => FileAccess::Execute,
+    };
+    let rule = |rule: &security::LandlockRule| PathRule { path: rule.path.clone(), access: rule.access.iter().map(access).collect() };
+    let paths: Vec<PathRule> = config.security.landlock.iter().map(rule).collect();
+    (!paths.is_empty()).then(|| Landlock { paths, ..Landlock::default() })
+}
 
 fn rlimits(config: &Config) -> Vec<Rlimit> {
     // `RLIM_INFINITY` is the largest number of the type.
@@ -387,6 +421,22 @@ mod tests {
         assert_eq!(check_filter(&config(r#"{"defaultAction":"SCMP_ACT_ALLOW"}"#)), Ok(()));
         let wrong = check_filter(&config(r#"{"defaultAction":"SCMP_ACT_SOMETIMES"}"#)).map_err(|invalid| invalid.field);
         assert_eq!(wrong, Err("security.seccomp.defaultAction".into()));
+    }
+
+    #[test]
+    fn an_exec_is_the_containers_own_process_but_for_what_was_asked() {
+        let spec = spec(r#","env":{"A":"1","B":"2"},"workdir":"/srv","umask":"077""#);
+        let (command, env) = (vec!["id".to_owned()], BTreeMap::from([("B".to_owned(), "3".to_owned())]));
+        let mut asked = belljar_model::exec::Exec { command, env, user: None, workdir: None, time_limit_ms: 1 };
+        let first = ProcessRef { pid: 7, start_ticks: 8 };
+        let process = Exec::of(&spec, first, &asked).process;
+        assert_eq!((process.variable("A"), process.variable("B"), process.workdir.as_str()), (Some("1"), Some("3"), "/srv"));
+        let restored = Process { arguments: spec.process.arguments.clone(), environment: spec.process.environment.clone(), ..process };
+        assert_eq!(restored, spec.process, "nothing else differs: filter, capabilities, labels, limits");
+        asked.user = "33".parse().ok();
+        asked.workdir = Some("/tmp".into());
+        let process = Exec::of(&spec, first, &asked).process;
+        assert!(matches!(process.user, User::LookUp { user: Some(_), .. }) && process.workdir == "/tmp");
     }
 
     #[test]

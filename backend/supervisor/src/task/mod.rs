@@ -37,6 +37,7 @@ use crate::{Answer, Error, Notice, StartNow};
 use end::Ending;
 pub(crate) use end::policy_restarts;
 use start::{Backoff, Why};
+pub(crate) use words::line as command_words;
 
 /// Most requests that wait for one container; the next has to wait to be taken.
 const REQUESTS_MAX: usize = 64;

@@ -40,7 +40,12 @@ pub(super) fn seconds(duration: Duration) -> String {
 
 /// The command line of a container as far as it is readable at a glance.
 pub(super) fn command(container: &Container) -> String {
-    let line = container.config.command.join(" ");
+    line(&container.config.command)
+}
+
+/// A command line as far as it is readable at a glance.
+pub(crate) fn line(command: &[String]) -> String {
+    let line = command.join(" ");
     match line.char_indices().nth(COMMAND_CHARS_MAX) {
         Some((end, _)) => format!("{}…", &line[..end]),
         None => line,

@@ -1,0 +1,163 @@
+//! The process of one exec: makes a further program in a running container, waits for its end, and tells both.
+//!
+//! ```text
+//! exec ──▶ server    {"started": …} or {"failed": …}, then {"ended": …}; one JSON document a message
+//! server ──▶ exec    nothing but the socket's end: whoever asked is gone, or its time is up. The program is killed, with all
+//!                    that is still of its session
+//! ```
+//! It is forked from the spawner, which has one thread, and is as strict as a start: the plan is the core's own. Nothing of it
+//! is on disk, and a server that comes back after a crash finds nothing of it.
+
+use std::os::fd::OwnedFd;
+
+use belljar_linux::error::Context;
+use belljar_linux::process::{self, Ended, parse_stat};
+use belljar_linux::{Result, fd};
+use belljar_model::container::ProcessRef;
+use belljar_model::{Failure, Signal};
+use belljar_runtime::apply::{self, Started, Streams};
+use belljar_runtime::cgroup::{Cgroup, Hierarchies};
+use belljar_runtime::plan::{ExecFacts, make_exec};
+use belljar_runtime::spec::Exec;
+use rustix::event::{PollFd, PollFlags};
+use serde::{Deserialize, Serialize};
+
+/// Longest message of an exec to the server, in bytes: a failure's cause is bounded by the core.
+pub const WORD_BYTES_MAX: usize = 16 << 10;
+
+/// What an exec tells.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Word {
+    /// The program runs.
+    Started(ProcessRef),
+    /// It could not be run. Nothing follows.
+    Failed(Failure),
+    /// It ended. Nothing follows.
+    Ended {
+        /// Exit code, where it exited.
+        code: Option<u8>,
+        /// The signal that ended it.
+        signal: Option<Signal>,
+    },
+}
+
+/// What an exec has from the spawner.
+pub(crate) struct Inherited {
+    /// The socket to the server.
+    pub(crate) socket: OwnedFd,
+    /// The order, as JSON.
+    pub(crate) order: OwnedFd,
+    /// Where the program writes.
+    pub(crate) stdout: OwnedFd,
+    /// Where its errors go.
+    pub(crate) stderr: OwnedFd,
+}
+
+/// Carries the order out.
+pub(crate) fn run(inherited: Inherited) {
+    let Inherited { socket, order, stdout, stderr } = inherited;
+    match begin(order, Streams::Pipes { stdout, stderr }) {
+        Ok((started, first, cgroup)) => {
+            tell(&socket, &Word::Started(first));
+            let ended = wait(&socket, &started, first, &cgroup);
+            tell(&socket, &ended);
+        }
+        Err(failure) => tell(&socket, &Word::Failed(failure)),
+    }
+}
+
+fn begin(order: OwnedFd, streams: Streams) -> std::result::Result<(Started, ProcessRef, Cgroup), Failure> {
+    let failed = |error: belljar_linux::Error| Failure { step: error.operation.to_owned(), cause: error.cause(), object: error.subject };
+    let exec = read(order).map_err(failed)?;
+    let hierarchies = Hierarchies::probe().map_err(failed)?;
+    let cgroup = Cgroup::at(&hierarchies, exec.cgroup.name());
+    let facts = ExecFacts::of(exec.first, hierarchies).map_err(failed)?;
+    let refused = |invalid: belljar_model::Invalid| Failure { step: "plan".into(), object: invalid.field, cause: invalid.problem };
+    let plan = make_exec(&exec, &facts).map_err(refused)?;
+    let (record, started) = apply::apply(&plan, streams);
+    let unknown = || Failure { step: "exec".into(), object: exec.process.arguments.concat(), cause: "nobody knows why".into() };
+    let started = started.ok_or_else(|| record.failure.unwrap_or_else(unknown))?;
+    // One that has ended already is a zombie of ours, whose start can still be read.
+    let start_ticks = process::start_ticks(started.pid).map_err(failed)?;
+    let first = ProcessRef { pid: started.pid, start_ticks };
+    Ok((started, first, cgroup))
+}
+
+fn read(order: OwnedFd) -> Result<Exec> {
+    use std::io::{Read as _, Seek as _};
+    let mut file = std::fs::File::from(order);
+    let mut text = Vec::new();
+    file.rewind().and_then(|()| file.read_to_end(&mut text)).context("read", || "order".into())?;
+    serde_json::from_slice(&text).map_err(|error| belljar_linux::Error::from_io("read", "order", &error.into()))
+}
+
+/// A server that is gone is told nothing.
+fn tell(socket: &OwnedFd, word: &Word) {
+    let _ = fd::send(socket, &serde_json::to_vec(word).unwrap_or_default(), &[]);
+}
+
+fn wait(socket: &OwnedFd, started: &Started, first: ProcessRef, cgroup: &Cgroup) -> Word {
+    let mut is_wanted = true;
+    loop {
+        let mut polled = vec![PollFd::new(&started.pidfd, PollFlags::IN)];
+        if is_wanted {
+            polled.push(PollFd::new(socket, PollFlags::IN));
+        }
+        let waited = rustix::io::retry_on_intr(|| rustix::event::poll(&mut polled, None));
+        let ended = waited.is_err() || !polled[0].revents().is_empty();
+        if ended {
+            break;
+        }
+        // The server never writes: whatever this is, it is its end.
+        is_wanted = false;
+        kill_session(started, first, cgroup);
+    }
+    match process::wait(&started.pidfd) {
+        Ok(Ended::Exited(code)) => Word::Ended { code: Some(code), signal: None },
+        Ok(Ended::Signaled(number)) => Word::Ended { code: None, signal: Signal::from_number(number) },
+        Err(_) => Word::Ended { code: None, signal: None },
+    }
+}
+
+/// Kills the program and what is still of its session: what it started, but for what made itself a session of its own.
+fn kill_session(started: &Started, first: ProcessRef, cgroup: &Cgroup) {
+    let of_session = |pid: &i32| session(*pid) == Some(first.pid);
+    for pid in cgroup.processes().into_iter().filter(of_session) {
+        let Ok(start_ticks) = process::start_ticks(pid) else { continue };
+        // Opened by pid and start: by now the pid may be another's.
+        let _ = process::open(pid, start_ticks).and_then(|pidfd| process::signal(pidfd, Signal::KILL.number()));
+    }
+    let _ = process::signal(&started.pidfd, Signal::KILL.number());
+}
+
+/// The session of a process: the sixth field of its `stat` (`proc_pid_stat(5)`), the fourth after the name in brackets.
+fn session(pid: i32) -> Option<i32> {
+    let line = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let line = String::from_utf8_lossy(&line).into_owned();
+    parse_stat(&line)?;
+    line.rsplit_once(')')?.1.split_ascii_whitespace().nth(3)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_survive_the_way() {
+        let failure = Failure { step: "exec".into(), object: "nope".into(), cause: "ENOENT".into() };
+        let ended = Word::Ended { code: None, signal: Some(Signal::KILL) };
+        for word in [Word::Started(ProcessRef { pid: 7, start_ticks: 8 }), Word::Failed(failure), ended] {
+            let json = serde_json::to_vec(&word).unwrap();
+            assert!(json.len() < WORD_BYTES_MAX);
+            assert_eq!(serde_json::from_slice::<Word>(&json).unwrap(), word);
+        }
+    }
+
+    #[test]
+    fn a_process_is_in_its_session() {
+        let own = rustix::process::getsid(None).unwrap();
+        assert_eq!(session(std::process::id() as i32), Some(own.as_raw_nonzero().get()));
+        assert_eq!(session(0), None);
+    }
+}
