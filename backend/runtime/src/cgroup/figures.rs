@@ -125,7 +125,8 @@ impl Cgroup {
     pub fn view(&self, mode: &str) -> View {
         let mut controllers = Vec::new();
         for part in self.parts() {
-            for name in &part.controllers {
+            // A hierarchy that has a name only has no figures.
+            for name in part.controllers.iter().filter(|name| !name.contains('=')) {
                 let figures = |kind| Source::of(part, name).filter(|source| source.kind == kind).map(|source| source.read(part)).collect();
                 let path = part.path.display().to_string();
                 controllers.push(Controller {

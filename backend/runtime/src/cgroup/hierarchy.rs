@@ -36,6 +36,8 @@ pub struct Hierarchy {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Hierarchies {
     list: Vec<Hierarchy>,
+    /// The cgroup of who asked, in each.
+    own: Vec<PathBuf>,
 }
 
 impl Hierarchies {
@@ -44,7 +46,12 @@ impl Hierarchies {
         let mounts = mountinfo::read()?;
         let systemd = if Path::new("/run/systemd/system").exists() { Systemd::Runs } else { Systemd::Absent };
         let found = Self::from_mounts(&mounts, systemd, |file| std::fs::read_to_string(file).ok());
-        if found.list.is_empty() { Err(Error::new("find", "a mounted cgroup hierarchy", Errno::NOENT)) } else { Ok(found) }
+        if found.list.is_empty() {
+            return Err(Error::new("find", "a mounted cgroup hierarchy", Errno::NOENT));
+        }
+        let path = "/proc/self/cgroup";
+        let lines = std::fs::read_to_string(path).context("read", || path.into())?;
+        Ok(found.seen_from(&lines, &mounts))
     }
 
     /// Reads the table of mounts. A v1 hierarchy without controllers is one of systemd's own; it is used only where a
@@ -60,19 +67,46 @@ impl Hierarchies {
                 }
                 _ => continue,
             };
-            let named = version == Version::V1 && controllers.is_empty();
+            let named = version == Version::V1 && controllers.iter().all(|name| name.starts_with(NAMED));
             // The same hierarchy may be mounted at several places; the first serves.
             let known = list.iter().any(|other| other.version == version && other.controllers == controllers);
             if !known && (!named || systemd == Systemd::Runs) {
                 list.push(Hierarchy { version, point: mount.point.clone(), controllers });
             }
         }
-        Self { list }
+        Self::of_list(list)
     }
 
-    /// These hierarchies, for a plan that is made without looking at a host.
+    /// These hierarchies, for a plan that is made without looking at a host: who asks is at each one's root.
     pub fn of_list(list: Vec<Hierarchy>) -> Self {
-        Self { list }
+        let own = list.iter().map(|hierarchy| hierarchy.point.clone()).collect();
+        Self { list, own }
+    }
+
+    /// The same, asked by a process with these lines of `/proc/<pid>/cgroup` and these mounts.
+    pub(crate) fn seen_from(mut self, lines: &str, mounts: &[Mount]) -> Self {
+        let names = |line: &str| line.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect::<Vec<_>>();
+        for (hierarchy, own) in self.list.iter().zip(&mut self.own) {
+            let is_its = |line: &&str| match (hierarchy.version, line.split(':').nth(1)) {
+                (Version::V2, Some(listed)) => listed.is_empty(),
+                (Version::V1, Some(listed)) => !listed.is_empty() && names(listed) == hierarchy.controllers,
+                _ => false,
+            };
+            let path = lines.lines().find(is_its).and_then(|line| line.splitn(3, ':').nth(2)).unwrap_or("/");
+            let root = mounts.iter().find(|mount| mount.point == hierarchy.point).map_or(Path::new("/"), |mount| &mount.root);
+            // A path that is not below what is mounted cannot be reached from here.
+            let below = Path::new(path).strip_prefix(root).unwrap_or(Path::new(""));
+            if below.components().all(|name| matches!(name, std::path::Component::Normal(_))) {
+                *own = hierarchy.point.join(below);
+            }
+        }
+        self
+    }
+
+    /// The folder of the cgroup of who asked.
+    pub fn own_folder(&self, hierarchy: &Hierarchy) -> PathBuf {
+        let index = self.list.iter().position(|other| other == hierarchy);
+        index.and_then(|index| self.own.get(index)).unwrap_or(&hierarchy.point).clone()
     }
 
     /// Every hierarchy.
@@ -118,9 +152,15 @@ impl Hierarchies {
     }
 }
 
+/// What a hierarchy without controllers is known by among the options of its mount.
+const NAMED: &str = "name=";
+
+/// What a v1 hierarchy controls; one without controllers has its name in their place: `name=systemd`.
 fn v1_controllers(options: &[String]) -> Vec<String> {
-    let is_controller =
-        |option: &&String| !matches!(option.as_str(), "rw" | "ro" | "xattr" | "noprefix" | "clone_children") && !option.contains('=');
+    let is_controller = |option: &&String| {
+        let known = matches!(option.as_str(), "rw" | "ro" | "xattr" | "noprefix" | "clone_children" | "none");
+        !known && (!option.contains('=') || option.starts_with(NAMED))
+    };
     options.iter().filter(is_controller).cloned().collect()
 }
 
@@ -140,22 +180,21 @@ fn fill_cpuset(root: &Path, folder: &Path) -> Result<()> {
 
 /// v2: a controller works in a folder only if every folder above hands it down.
 fn enable(hierarchy: &Hierarchy, folder: &Path) -> Result<()> {
-    let wanted = WANTED_ON_V2.iter().filter(|name| hierarchy.controllers.iter().any(|has| has == *name));
-    let line: Vec<String> = wanted.map(|name| format!("+{name}")).collect();
-    if line.is_empty() {
-        return Ok(());
-    }
-    let line = line.join(" ");
-    let root_control = hierarchy.point.join("cgroup.subtree_control");
-    if let Err(error) = super::write(&root_control, &line) {
-        // "No internal processes": what sits in our own cgroup (the root of a cgroup namespace) moves into a leaf first.
-        if error.errno != Errno::BUSY {
-            return Err(error);
+    // One at a time: one that is refused does not take the others with it.
+    for name in WANTED_ON_V2.iter().filter(|name| hierarchy.controllers.iter().any(|has| has == *name)) {
+        let word = format!("+{name}");
+        let root_control = hierarchy.point.join("cgroup.subtree_control");
+        if let Err(error) = super::write(&root_control, &word) {
+            // "No internal processes": what sits in our own cgroup (the root of a cgroup namespace) moves into a leaf first.
+            if error.errno != Errno::BUSY {
+                return Err(error);
+            }
+            move_into_leaf(&hierarchy.point)?;
+            super::write(&root_control, &word)?;
         }
-        move_into_leaf(&hierarchy.point)?;
-        super::write(&root_control, &line)?;
+        super::write(&folder.join("cgroup.subtree_control"), &word)?;
     }
-    super::write(&folder.join("cgroup.subtree_control"), &line)
+    Ok(())
 }
 
 fn move_into_leaf(root: &Path) -> Result<()> {
@@ -196,7 +235,20 @@ mod tests {
         assert_eq!(found.of("hugetlb").map(|hierarchy| hierarchy.version), Some(Version::V2));
         assert_eq!(found.of("pids"), None);
         assert_eq!(found.all().len(), 3, "the named hierarchy is nobody's without a systemd");
-        assert_eq!(probe(HYBRID, Systemd::Runs, "").all().len(), 4);
+        let systemd = probe(HYBRID, Systemd::Runs, "");
+        assert_eq!((systemd.all().len(), systemd.all()[2].controllers.as_slice()), (4, &["name=systemd".to_owned()][..]));
+    }
+
+    #[test]
+    fn who_asks_is_found_in_each_hierarchy_by_its_own_line() {
+        let found = probe(HYBRID, Systemd::Runs, "");
+        let mounts: Vec<Mount> = HYBRID.replace("0:32 / /sys", "0:32 /docker/1 /sys").lines().filter_map(mountinfo::parse).collect();
+        let lines = "9:name=systemd:/init.scope\n4:memory:/docker/1/me\n1:cpu,cpuacct:/a:b\n0::/../above\n";
+        let seen = found.seen_from(lines, &mounts);
+        let own: Vec<String> = seen.all().iter().map(|hierarchy| seen.own_folder(hierarchy).display().to_string()).collect();
+        let root = "/sys/fs/cgroup";
+        assert_eq!(own[..2], [format!("{root}/cpu,cpuacct/a:b"), format!("{root}/memory/me")]);
+        assert_eq!(own[2..], [format!("{root}/systemd/init.scope"), format!("{root}/unified")]);
     }
 
     #[test]

@@ -8,20 +8,26 @@
 pub mod devices;
 pub mod figures;
 pub mod hierarchy;
+mod life;
 pub mod limits;
+pub mod place;
 pub mod resources;
+pub mod systemd;
+#[cfg(test)]
+pub(crate) mod testing;
+pub mod update;
 pub mod writes;
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
+use belljar_linux::Result;
 use belljar_linux::error::Context;
-use belljar_linux::{Error, Result};
 use belljar_model::cgroup::Version;
-use rustix::io::Errno;
 
 pub use hierarchy::{Hierarchies, Hierarchy};
+pub use place::CgroupPlace;
 pub use resources::Resources;
+pub use update::update;
 pub use writes::{Write, writes};
 
 /// How long a freeze, or the end of killed processes, may take before it is an error.
@@ -42,6 +48,8 @@ pub struct Part {
     pub version: Version,
     /// What it controls; empty for a v2 hierarchy whose controllers are all v1.
     pub controllers: Vec<String>,
+    /// Where its hierarchy is mounted.
+    pub point: PathBuf,
     /// The folder.
     pub path: PathBuf,
 }
@@ -58,12 +66,18 @@ impl Part {
 }
 
 impl Cgroup {
-    /// The cgroup of this name; nothing is made or read yet.
+    /// The cgroup of this name below each hierarchy's root; nothing is made or read yet.
     pub fn at(hierarchies: &Hierarchies, name: &str) -> Self {
+        let below_root = |hierarchy: &Hierarchy| hierarchy.point.join(name);
+        Self::of(hierarchies, name, below_root)
+    }
+
+    fn of(hierarchies: &Hierarchies, name: &str, folder: impl Fn(&Hierarchy) -> PathBuf) -> Self {
         let part = |hierarchy: &Hierarchy| Part {
             version: hierarchy.version,
             controllers: hierarchy.controllers.clone(),
-            path: hierarchy.point.join(name),
+            point: hierarchy.point.clone(),
+            path: folder(hierarchy),
         };
         Self { name: name.to_owned(), parts: hierarchies.all().iter().map(part).collect() }
     }
@@ -91,95 +105,6 @@ impl Cgroup {
     pub fn read(&self, controller: &str, file: &str) -> Option<String> {
         std::fs::read_to_string(self.part(controller)?.path.join(file)).ok()
     }
-
-    /// Freezes all its processes, and returns when the kernel says that they are.
-    pub fn freeze(&self) -> Result<()> {
-        match self.unified() {
-            Some(part) => {
-                write(&part.path.join("cgroup.freeze"), "1")?;
-                settle("freeze", &part.path, || key(&part.path.join("cgroup.events"), "frozen") == Some(1))
-            }
-            None => self.set_freezer("FROZEN"),
-        }
-    }
-
-    /// Lets its processes go on.
-    pub fn thaw(&self) -> Result<()> {
-        match self.unified() {
-            Some(part) => {
-                write(&part.path.join("cgroup.freeze"), "0")?;
-                settle("thaw", &part.path, || key(&part.path.join("cgroup.events"), "frozen") == Some(0))
-            }
-            None => self.set_freezer("THAWED"),
-        }
-    }
-
-    /// v1: a freeze can hang half-way when processes are made meanwhile, so the word is written again until it holds.
-    fn set_freezer(&self, word: &str) -> Result<()> {
-        let missing = || Error::new("freeze", "container (no freezer controller)", Errno::OPNOTSUPP);
-        let file = self.part("freezer").ok_or_else(missing)?.path.join("freezer.state");
-        settle("set", &file, || write(&file, word).is_ok() && std::fs::read_to_string(&file).is_ok_and(|state| state.trim() == word))
-    }
-
-    /// Whether its processes are frozen.
-    pub fn is_frozen(&self) -> bool {
-        match self.unified() {
-            Some(part) => key(&part.path.join("cgroup.events"), "frozen") == Some(1),
-            None => self.read("freezer", "freezer.state").is_some_and(|state| state.trim() != "THAWED"),
-        }
-    }
-
-    /// Pids (as this process sees them) of all its processes.
-    pub fn processes(&self) -> Vec<i32> {
-        let list = |part: &Part| std::fs::read_to_string(part.path.join("cgroup.procs")).ok();
-        let text = self.parts.iter().find_map(list).unwrap_or_default();
-        text.lines().filter_map(|line| line.parse().ok()).filter(|pid| *pid > 0).collect()
-    }
-
-    /// Kills all its processes, frozen or not, and returns when there are none left. A cgroup that is gone has none.
-    pub fn kill_all(&self) -> Result<()> {
-        let kill_file = self.unified().map(|part| part.path.join("cgroup.kill")).filter(|file| file.exists());
-        settle("kill", Path::new(&self.name), || {
-            if let Some(file) = &kill_file {
-                // Fails only where the cgroup is gone, which the count below sees.
-                let _ = write(file, "1");
-                // What somebody froze in a v1 freezer beside it does not die before it is thawed.
-                if let Some(part) = self.part("freezer").filter(|part| part.version == Version::V1) {
-                    let _ = write(&part.path.join("freezer.state"), "THAWED");
-                }
-            } else {
-                self.kill_frozen();
-            }
-            self.parts.iter().all(|part| is_empty(&part.path))
-        })
-    }
-
-    /// v1, or v2 before Linux 5.14: nothing may be made while the list is worked through, hence the freezer. Frozen v1
-    /// processes die only when thawed.
-    fn kill_frozen(&self) {
-        let _ = self.freeze();
-        for part in &self.parts {
-            for pid in std::fs::read_to_string(part.path.join("cgroup.procs")).unwrap_or_default().lines() {
-                if let Some(pid) = pid.parse().ok().and_then(rustix::process::Pid::from_raw) {
-                    let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
-                }
-            }
-        }
-        let _ = self.thaw();
-    }
-
-    /// Removes its folders, and those below that the container may have made. Processes must be gone.
-    pub fn remove(&self) -> Result<()> {
-        for part in &self.parts {
-            remove_below(&part.path)?;
-        }
-        Ok(())
-    }
-
-    /// Whether any of its folders exists.
-    pub fn exists(&self) -> bool {
-        self.parts.iter().any(|part| part.path.exists())
-    }
 }
 
 /// Names of the cgroups right below `parent` in any hierarchy: what an instance has, or has left behind.
@@ -190,42 +115,6 @@ pub fn children(hierarchies: &Hierarchies, parent: &str) -> Vec<String> {
         names.extend(folder.filter(|entry| entry.path().is_dir()).map(|entry| entry.file_name().to_string_lossy().into_owned()));
     }
     names.into_iter().collect()
-}
-
-fn is_empty(path: &Path) -> bool {
-    std::fs::read_to_string(path.join("cgroup.procs")).is_ok_and(|list| list.trim().is_empty()) || !path.exists()
-}
-
-fn remove_below(path: &Path) -> Result<()> {
-    for entry in std::fs::read_dir(path).into_iter().flatten().flatten().filter(|entry| entry.path().is_dir()) {
-        remove_below(&entry.path())?;
-    }
-    let removed = || match rustix::fs::rmdir(path) {
-        Ok(()) | Err(Errno::NOENT) => Some(Ok(())),
-        // The kernel lets go of the last process a moment after it was reaped.
-        Err(Errno::BUSY) => None,
-        Err(errno) => Some(Err(Error::new("remove", path.display().to_string(), errno))),
-    };
-    let mut outcome = None;
-    settle("remove", path, || {
-        outcome = removed();
-        outcome.is_some()
-    })?;
-    outcome.unwrap_or(Ok(()))
-}
-
-/// Tries until it holds, in steps that begin at 50 µs and double to 10 ms; `ETIMEDOUT` after [`SETTLE_MS_MAX`].
-fn settle(operation: &'static str, subject: &Path, mut holds: impl FnMut() -> bool) -> Result<()> {
-    let deadline = Instant::now() + Duration::from_millis(SETTLE_MS_MAX);
-    let mut pause = Duration::from_micros(50);
-    while !holds() {
-        if Instant::now() > deadline {
-            return Err(Error::new(operation, subject.display().to_string(), Errno::TIMEDOUT));
-        }
-        std::thread::sleep(pause);
-        pause = (pause * 2).min(Duration::from_millis(10));
-    }
-    Ok(())
 }
 
 /// Writes one value to a cgroup file.

@@ -182,26 +182,4 @@ fn has_children(folder: &Path) -> Error {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_no_rule_is_refused_by_its_field() {
-        let rule = |text: &str| parse(&[serde_json::from_str(text).unwrap()]).map(drop).map_err(|invalid| invalid.field);
-        assert_eq!(rule(r#"{"allow": true, "type": "p", "access": "r"}"#), Err("resources.devices[0].type".to_owned()));
-        assert_eq!(rule(r#"{"allow": true, "access": "rx"}"#), Err("resources.devices[0].access".to_owned()));
-        assert_eq!(rule(r#"{"allow": true}"#), Err("resources.devices[0].access".to_owned()));
-        assert_eq!(rule(r#"{"major": 4294967296, "access": "r"}"#), Err("resources.devices[0].major".to_owned()));
-        assert_eq!(rule(r#"{"minor": -2, "access": "r"}"#), Err("resources.devices[0].minor".to_owned()));
-        assert_eq!(rule(r#"{"type": "c", "major": -1, "minor": null, "access": "rwm"}"#), Ok(()));
-        assert_eq!(parse(&vec![Rule::deny_all(); RULES_MAX + 1]).unwrap_err().field, "resources.devices");
-    }
-
-    #[test]
-    fn the_default_rules_are_the_fields() {
-        let lines: Vec<String> = default_rules().iter().map(ToString::to_string).collect();
-        let expected = ["c *:* m", "b *:* m", "c 1:3 rwm", "c 1:5 rwm", "c 1:7 rwm", "c 1:8 rwm", "c 1:9 rwm", "c 5:0 rwm", "c 5:2 rwm"];
-        assert_eq!(lines[..9], expected);
-        assert_eq!(lines[9..], ["c 136:* rwm", "c 10:200 rwm"]);
-    }
-}
+mod tests;

@@ -85,11 +85,12 @@ impl List {
         let text = std::fs::read_to_string(&path).context("read", || path.display().to_string())?;
         match (read(&text), self.otherwise) {
             (Some(current), Verdict::Deny) => self.change(folder, &current),
-            // What is excepted from everything being allowed cannot be read back: all is taken first, then given.
-            (None, Verdict::Deny) => {
+            // What is excepted from everything being allowed cannot be read back: all is taken first, then given, and
+            // nobody runs who would be refused what both allow.
+            (None, Verdict::Deny) => while_nobody_runs(cgroup, || {
                 reset(folder, "devices.deny")?;
                 self.change(folder, &BTreeMap::new())
-            }
+            }),
             // The only way there is by way of everything being allowed, so nobody may run meanwhile.
             (_, Verdict::Allow) if self.exceptions.is_empty() => reset(folder, "devices.allow"),
             (_, Verdict::Allow) => while_nobody_runs(cgroup, || {

@@ -1,0 +1,236 @@
+//! What happens to a cgroup's processes as a whole, and to its folders: frozen, thawed, killed, removed.
+//!
+//! v2 does each by one file. v1 has only a freezer, whose processes do not die while they are frozen and which can hang
+//! half-way while processes are made. Whatever fails here, nobody is left frozen who was not before.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use belljar_linux::{Error, Result};
+use belljar_model::cgroup::Version;
+use rustix::io::Errno;
+
+use super::{Cgroup, Part, SETTLE_MS_MAX, key, write};
+
+/// After so many tries a v1 freezer that hangs half-way lets go for a moment: what was being made can finish then.
+const TRIES_BEFORE_LETTING_GO: u32 = 32;
+
+impl Cgroup {
+    /// Freezes all its processes, and returns when the kernel says that they are. A failure leaves none frozen.
+    pub fn freeze(&self) -> Result<()> {
+        let frozen = match self.unified() {
+            Some(part) => write(&part.path.join("cgroup.freeze"), "1")
+                .and_then(|()| settle("freeze", &part.path, || key(&part.path.join("cgroup.events"), "frozen") == Some(1))),
+            None => self.freeze_v1(),
+        };
+        if frozen.is_err() {
+            // The freeze's own failure is the one to be told.
+            let _ = self.thaw();
+        }
+        frozen
+    }
+
+    /// Lets its processes go on.
+    pub fn thaw(&self) -> Result<()> {
+        match self.unified() {
+            Some(part) => {
+                write(&part.path.join("cgroup.freeze"), "0")?;
+                settle("thaw", &part.path, || key(&part.path.join("cgroup.events"), "frozen") == Some(0))
+            }
+            None => {
+                let file = self.freezer()?.path.join("freezer.state");
+                settle("thaw", &file, || write(&file, "THAWED").is_ok() && state(&file).as_deref() == Some("THAWED"))
+            }
+        }
+    }
+
+    fn freezer(&self) -> Result<&Part> {
+        let missing = || Error::new("freeze", "container (no freezer controller)", Errno::OPNOTSUPP);
+        self.part("freezer").ok_or_else(missing)
+    }
+
+    /// A freeze can hang half-way when processes are made meanwhile, so the word is written again until it holds.
+    fn freeze_v1(&self) -> Result<()> {
+        let file = self.freezer()?.path.join("freezer.state");
+        let mut tries = 0;
+        settle("freeze", &file, || {
+            tries += 1;
+            if tries % TRIES_BEFORE_LETTING_GO == 0 {
+                let _ = write(&file, "THAWED");
+            }
+            write(&file, "FROZEN").is_ok() && state(&file).as_deref() == Some("FROZEN")
+        })
+    }
+
+    /// Whether its processes are frozen.
+    pub fn is_frozen(&self) -> bool {
+        match self.unified() {
+            Some(part) => key(&part.path.join("cgroup.events"), "frozen") == Some(1),
+            None => self.read("freezer", "freezer.state").is_some_and(|state| state.trim() != "THAWED"),
+        }
+    }
+
+    /// Pids (as this process sees them) of all its processes, those of cgroups that it made below itself included.
+    pub fn processes(&self) -> Vec<i32> {
+        let folder = self.unified().into_iter().chain(&self.parts).map(|part| &part.path).find(|path| path.exists());
+        let mut pids = Vec::new();
+        if let Some(folder) = folder {
+            each_folder(folder, &mut |folder| pids.extend(pids_of(folder)));
+        }
+        pids
+    }
+
+    /// Kills all its processes, frozen or not, and returns when there are none left. A cgroup that is gone has none.
+    pub fn kill_all(&self) -> Result<()> {
+        let kill_file = self.unified().map(|part| part.path.join("cgroup.kill")).filter(|file| file.exists());
+        settle("kill", Path::new(&self.name), || {
+            if let Some(file) = &kill_file {
+                // Fails only where the cgroup is gone, which the count below sees.
+                let _ = write(file, "1");
+                // What somebody froze in a v1 freezer beside it does not die before it is thawed.
+                if let Some(part) = self.part("freezer").filter(|part| part.version == Version::V1) {
+                    each_folder(&part.path, &mut |folder| drop(write(&folder.join("freezer.state"), "THAWED")));
+                }
+            } else {
+                self.kill_frozen();
+            }
+            self.parts.iter().all(|part| is_empty(&part.path))
+        })
+    }
+
+    /// v1, or v2 before Linux 5.14: nothing may be made while the list is worked through, hence the freezer. Frozen v1
+    /// processes die only when thawed.
+    fn kill_frozen(&self) {
+        let _ = self.freeze();
+        for part in &self.parts {
+            each_folder(&part.path, &mut |folder| {
+                for pid in pids_of(folder).into_iter().filter_map(rustix::process::Pid::from_raw) {
+                    let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+                }
+            });
+        }
+        let _ = self.thaw();
+    }
+
+    /// Removes its folders, and those below that the container may have made. Processes must be gone.
+    pub fn remove(&self) -> Result<()> {
+        for part in &self.parts {
+            remove_below(&part.path)?;
+        }
+        Ok(())
+    }
+
+    /// Whether any of its folders exists.
+    pub fn exists(&self) -> bool {
+        self.parts.iter().any(|part| part.path.exists())
+    }
+}
+
+fn state(file: &Path) -> Option<String> {
+    std::fs::read_to_string(file).ok().map(|state| state.trim().to_owned())
+}
+
+/// Pids in one folder; those of another pid namespace read as 0 and are left out.
+fn pids_of(folder: &Path) -> Vec<i32> {
+    let text = std::fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default();
+    text.lines().filter_map(|line| line.parse().ok()).filter(|pid| *pid > 0).collect()
+}
+
+/// This folder and all below, which are few: a container's own cgroups.
+fn each_folder(folder: &Path, work: &mut impl FnMut(&Path)) {
+    work(folder);
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            each_folder(&entry.path(), work);
+        }
+    }
+}
+
+/// Whether nobody is in the folder or below, or it is gone.
+pub(super) fn is_empty(path: &Path) -> bool {
+    if let Some(populated) = key(&path.join("cgroup.events"), "populated") {
+        return populated == 0;
+    }
+    let mut empty = true;
+    each_folder(path, &mut |folder| {
+        let list = std::fs::read_to_string(folder.join("cgroup.procs"));
+        empty &= list.is_ok_and(|list| list.trim().is_empty()) || !folder.exists();
+    });
+    empty
+}
+
+fn remove_below(path: &Path) -> Result<()> {
+    for entry in std::fs::read_dir(path).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            remove_below(&entry.path())?;
+        }
+    }
+    let removed = || match rustix::fs::rmdir(path) {
+        Ok(()) | Err(Errno::NOENT) => Some(Ok(())),
+        // The kernel lets go of the last process a moment after it was reaped.
+        Err(Errno::BUSY) => None,
+        Err(errno) => Some(Err(Error::new("remove", path.display().to_string(), errno))),
+    };
+    let mut outcome = None;
+    settle("remove", path, || {
+        outcome = removed();
+        outcome.is_some()
+    })?;
+    outcome.unwrap_or(Ok(()))
+}
+
+/// Tries until it holds, in steps that begin at 50 µs and double to 10 ms; `ETIMEDOUT` after [`SETTLE_MS_MAX`].
+pub(super) fn settle(operation: &'static str, subject: &Path, mut holds: impl FnMut() -> bool) -> Result<()> {
+    let deadline = Instant::now() + Duration::from_millis(SETTLE_MS_MAX);
+    let mut pause = Duration::from_micros(50);
+    while !holds() {
+        if Instant::now() > deadline {
+            return Err(Error::new(operation, subject.display().to_string(), Errno::TIMEDOUT));
+        }
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(10));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cgroup::testing::Living;
+
+    #[test]
+    fn everybody_is_frozen_and_killed_even_in_a_cgroup_of_the_containers_own() {
+        for hide in [false, true] {
+            let Some(mut living) = Living::new("life") else { return };
+            // Without the v2 hierarchy, as on a host that has v1 alone.
+            if hide {
+                living.hide_unified();
+            }
+            let nested: Vec<_> = living.cgroup.parts().iter().map(|part| part.path.join("inner/most")).collect();
+            nested.iter().for_each(|folder| std::fs::create_dir_all(folder).unwrap());
+            living.fill_cpusets();
+            let (outer, inner) = (living.sleeper(&[]), living.sleeper(&nested));
+            assert_eq!(living.cgroup.processes().len(), 2);
+            living.cgroup.freeze().unwrap();
+            assert!(living.cgroup.is_frozen());
+            living.cgroup.thaw().unwrap();
+            assert!(!living.cgroup.is_frozen());
+            living.cgroup.freeze().unwrap();
+            living.cgroup.kill_all().unwrap();
+            living.reap(&[outer, inner]);
+            living.cgroup.remove().unwrap();
+            assert!(!living.cgroup.exists());
+        }
+    }
+
+    #[test]
+    fn a_freeze_that_cannot_be_leaves_nobody_frozen() {
+        let folder = tempfile::tempdir().unwrap();
+        let hierarchy = crate::cgroup::Hierarchy { version: Version::V2, point: folder.path().to_owned(), controllers: vec![] };
+        let cgroup = Cgroup::at(&crate::cgroup::Hierarchies::of_list(vec![hierarchy]), "x");
+        std::fs::create_dir(folder.path().join("x")).unwrap();
+        std::fs::write(folder.path().join("x/cgroup.events"), "populated 1\nfrozen 0\n").unwrap();
+        assert_eq!(cgroup.freeze().map_err(|error| error.errno), Err(Errno::TIMEDOUT));
+        assert_eq!(std::fs::read_to_string(folder.path().join("x/cgroup.freeze")).unwrap(), "0");
+    }
+}
