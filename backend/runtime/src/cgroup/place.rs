@@ -87,7 +87,6 @@ impl CgroupPlace {
     /// The unit's name, where systemd makes it.
     pub fn unit(&self) -> Option<String> {
         match self {
-            Self::Systemd { name, .. } if name.ends_with(".slice") => Some(name.clone()),
             Self::Systemd { prefix, name, .. } if prefix.is_empty() => Some(format!("{name}.scope")),
             Self::Systemd { prefix, name, .. } => Some(format!("{prefix}-{name}.scope")),
             _ => None,

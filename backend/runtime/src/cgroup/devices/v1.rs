@@ -79,6 +79,12 @@ impl List {
         Ok(Self { otherwise, exceptions: without_repetition(exceptions) })
     }
 
+    /// What is allowed, a line for each; `None` where it is everything but a list.
+    pub fn allowed(&self) -> Option<Vec<String>> {
+        let lines = || self.exceptions.iter().map(|(pattern, access)| line(*pattern, *access)).collect();
+        (self.otherwise == Verdict::Deny).then(lines)
+    }
+
     /// Makes a cgroup say so. What it allows meanwhile is never more than what it allowed before or will allow.
     pub fn enforce(&self, folder: &Path, cgroup: &Cgroup) -> Result<()> {
         let path = folder.join("devices.list");
