@@ -71,7 +71,7 @@ fn begin(order: OwnedFd, streams: Streams) -> std::result::Result<(Started, Proc
     let failed = |error: belljar_linux::Error| Failure { step: error.operation.to_owned(), cause: error.cause(), object: error.subject };
     let exec = read(order).map_err(failed)?;
     let hierarchies = Hierarchies::probe().map_err(failed)?;
-    let cgroup = Cgroup::at(&hierarchies, exec.cgroup.name());
+    let cgroup = exec.cgroup.cgroup(&hierarchies);
     let facts = ExecFacts::of(exec.first, hierarchies).map_err(failed)?;
     let refused = |invalid: belljar_model::Invalid| Failure { step: "plan".into(), object: invalid.field, cause: invalid.problem };
     let plan = make_exec(&exec, &facts).map_err(refused)?;

@@ -69,7 +69,7 @@ struct Monitor<'a> {
 
 impl<'a> Monitor<'a> {
     fn new(spec: &'a Spec, bundle: &'a Bundle, hierarchies: Hierarchies) -> Result<Self> {
-        let cgroup = Cgroup::at(&hierarchies, spec.cgroup_name());
+        let cgroup = spec.cgroup.cgroup(&hierarchies);
         let log = log::Writer::open(&bundle.log())?;
         Ok(Self { spec, bundle, hierarchies, cgroup, log })
     }

@@ -4,44 +4,39 @@ use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 
-use belljar_linux::Result;
 use belljar_linux::error::Context;
+use belljar_linux::{Error, Result};
+use rustix::io::Errno;
 
+use super::Started;
+use crate::cgroup::systemd::bus::{Bus, Failure};
+use crate::cgroup::systemd::manager;
 use crate::step::CgroupStep;
 
-/// Takes an outer step.
-pub(super) fn take(step: &CgroupStep) -> Result<()> {
+/// Takes an outer step. `child` is the container's first process, where there is one yet.
+pub(super) fn take(step: &CgroupStep, child: Option<&Started>) -> Result<()> {
     match step {
-        CgroupStep::Make { name, folders } => folders.iter().try_for_each(|folder| make(name, folder)),
+        CgroupStep::Make { cgroup, needed } => cgroup.make(needed),
+        CgroupStep::Guard(guard) => guard.begin(),
         CgroupStep::Limit(write) => write.apply(),
+        CgroupStep::Scope(scope) => {
+            let child = child.ok_or_else(|| Error::new("find", "first process", Errno::CHILD))?;
+            let started = Bus::connect().and_then(|mut bus| scope.start(&mut bus, child.pid.cast_unsigned()));
+            started.map_err(|failure| match failure {
+                Failure::Connection(error) => error,
+                refused => Error::new("start", format!("{}: {refused}", scope.unit), Errno::REMOTEIO),
+            })
+        }
         _ => Err(super::misplaced(step.verb(), &step.object())),
     }
 }
 
-/// Takes back what outlasts processes.
+/// Takes back what outlasts processes. What could not be is found, and told, by the next look.
 pub(super) fn undo(step: &CgroupStep) {
-    if let CgroupStep::Make { folders, .. } = step {
-        for folder in folders {
-            // A folder that could not be removed is found, and told, by the next look.
-            let _ = std::fs::remove_dir(folder);
-        }
-    }
-}
-
-fn make(name: &str, folder: &Path) -> Result<()> {
-    let made = match std::fs::create_dir(folder) {
-        // Another engine mounted this hierarchy after the server had made its own folder in every other.
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let parent = name.rsplit_once('/').map_or(name, |(parent, _)| parent);
-            crate::cgroup::Hierarchies::probe()?.prepare(parent)?;
-            std::fs::create_dir(folder)
-        }
-        made => made,
-    };
-    match made {
-        // Left by a start that was cut off; it has no processes, or the join would have found the container alive.
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
-        made => made.context("make", || folder.display().to_string()),
+    match step {
+        CgroupStep::Make { cgroup, .. } => drop(cgroup.remove()),
+        CgroupStep::Scope(scope) => drop(Bus::connect().and_then(|mut bus| manager::stop(&mut bus, &scope.unit))),
+        _ => {}
     }
 }
 

@@ -17,7 +17,7 @@ use crate::seccomp::agent;
 use crate::spec::Moment;
 use crate::step::process::{HookRun, ListenerRun};
 use crate::step::tree::TreeStep;
-use crate::step::{ProcessStep, Step};
+use crate::step::{CgroupStep, ProcessStep, Step};
 
 /// Where the container's standard input, output and error go.
 #[derive(Debug)]
@@ -178,7 +178,7 @@ impl<'a> Outside<'a> {
 
     fn take(&mut self, index: usize, step: &Step) -> Result<()> {
         match step {
-            Step::Cgroup(step) => cgroup::take(step),
+            Step::Cgroup(step) => cgroup::take(step, self.child.as_ref()),
             Step::Tree(TreeStep::HandOver { .. }) => {
                 let socket = self.socket.as_ref().ok_or_else(no_child)?;
                 super::hand_over(socket, &std::mem::take(&mut self.tree.mounts))
@@ -294,8 +294,10 @@ impl<'a> Outside<'a> {
             let _ = process::signal(&child.pidfd, 9);
             let _ = process::wait(&child.pidfd);
         }
-        // What was reached, the step that failed included: it may have come half-way.
-        self.plan.steps.iter().take(index + 1).rev().for_each(undo_step);
+        // What was reached, the step that failed included: it may have come half-way. Only the making of a cgroup takes
+        // back by itself what it made: a folder that it refuses to share is somebody's.
+        let half_way = !matches!(self.plan.steps.get(index), Some(Step::Cgroup(CgroupStep::Make { .. })));
+        self.plan.steps.iter().take(index + usize::from(half_way)).rev().for_each(undo_step);
     }
 }
 

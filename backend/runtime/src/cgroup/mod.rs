@@ -23,6 +23,7 @@ use std::path::{Path, PathBuf};
 use belljar_linux::Result;
 use belljar_linux::error::Context;
 use belljar_model::cgroup::Version;
+use serde::{Deserialize, Serialize};
 
 pub use hierarchy::{Hierarchies, Hierarchy};
 pub use place::CgroupPlace;
@@ -34,7 +35,7 @@ pub use writes::{Write, writes};
 pub const SETTLE_MS_MAX: u64 = 5_000;
 
 /// The folders of one container, one in each hierarchy.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cgroup {
     /// Its name from each hierarchy's root: `belljar/<id>`.
     name: String,
@@ -42,7 +43,7 @@ pub struct Cgroup {
 }
 
 /// One folder of a container.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Part {
     /// Which kind of hierarchy.
     pub version: Version,
@@ -55,6 +56,11 @@ pub struct Part {
 }
 
 impl Part {
+    /// Whether it controls nothing, and is only known by its name: systemd's own.
+    pub fn is_named(&self) -> bool {
+        self.controllers.iter().any(|name| name.contains('='))
+    }
+
     /// The file through which a process joins by writing `0` to it. On v1 that is `tasks`: a write to `cgroup.procs` takes a
     /// global lock for milliseconds, a thread moving itself does not.
     pub fn joining_file(&self) -> PathBuf {
@@ -82,9 +88,21 @@ impl Cgroup {
         Self { name: name.to_owned(), parts: hierarchies.all().iter().map(part).collect() }
     }
 
+    /// The same in some of its hierarchies only.
+    pub fn only(mut self, wanted: impl FnMut(&Part) -> bool) -> Self {
+        self.parts.retain(wanted);
+        self
+    }
+
     /// Its folders.
     pub fn parts(&self) -> &[Part] {
         &self.parts
+    }
+
+    /// One below it, of this name in each hierarchy.
+    pub fn below(&self, name: &str) -> Self {
+        let part = |part: &Part| Part { path: part.path.join(name), ..part.clone() };
+        Self { name: format!("{}/{name}", self.name), parts: self.parts.iter().map(part).collect() }
     }
 
     /// Its path as in `/proc/<pid>/cgroup`.

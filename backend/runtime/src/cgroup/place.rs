@@ -125,8 +125,19 @@ const WANTED_ON_V2: [&str; 5] = ["cpu", "memory", "pids", "io", "cpuset"];
 impl Cgroup {
     /// Makes its folders, and those above, ready for a process to join. Refuses a folder that is somebody's: one that has
     /// processes, or is frozen. `needed` are v2 controllers without which a limit would not hold.
+    /// On failure the folders that were made are taken away again.
     pub fn make(&self, needed: &[String]) -> Result<()> {
-        self.parts().iter().try_for_each(|part| part.make(needed))
+        let mut made = Vec::new();
+        for part in self.parts() {
+            if !part.path.exists() {
+                made.push(&part.path);
+            }
+            if let Err(error) = part.make(needed) {
+                made.into_iter().for_each(|folder| drop(std::fs::remove_dir(folder)));
+                return Err(error);
+            }
+        }
+        Ok(())
     }
 }
 

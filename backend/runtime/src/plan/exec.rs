@@ -58,14 +58,14 @@ impl ExecFacts {
 /// The steps that make one more program in a container.
 pub fn make_exec(exec: &Exec, facts: &ExecFacts) -> Result<Plan, Invalid> {
     process::check_process(&exec.process)?;
-    let cgroup = Cgroup::at(&facts.hierarchies, exec.cgroup.name());
+    let cgroup = exec.cgroup.cgroup(&facts.hierarchies);
     let told = Told { id: &exec.id, state: &exec.state, moment: Moment::Poststart };
     let mut steps = Steps::default();
     steps.add([ProcessStep::FindTarget(exec.first)]);
-    steps.add([ProcessStep::Clone(Birth { namespaces: Vec::new(), entered: Vec::new(), cgroup: joining(&cgroup, exec, facts) })]);
+    steps.add([ProcessStep::Clone(Birth { namespaces: Vec::new(), entered: Vec::new(), cgroup: joining(&cgroup, facts) })]);
     steps.add(process::by_pid(&exec.process));
 
-    steps.add([CgroupStep::Join { files: process::joining_files(&cgroup) }]);
+    steps.add([CgroupStep::Join { files: super::cgroup::joining_files(&cgroup) }]);
     steps.add([ProcessStep::EnterTarget(facts.entered.clone())]);
     if facts.entered.contains(&Kind::User) {
         steps.add([ProcessStep::BecomeNamespaceRoot]);
@@ -82,9 +82,9 @@ pub fn make_exec(exec: &Exec, facts: &ExecFacts) -> Result<Plan, Invalid> {
 
 /// Where the first process is, which may be below the container's own folder: one with controllers handed down further takes
 /// no processes itself. Elsewhere than below it, it is not looked for.
-fn joining(cgroup: &Cgroup, exec: &Exec, facts: &ExecFacts) -> Joining {
+fn joining(cgroup: &Cgroup, facts: &ExecFacts) -> Joining {
     let Some(part) = cgroup.parts().iter().find(|part| part.version == Version::V2) else { return Joining::Later };
-    let own = Path::new("/").join(exec.cgroup.name());
+    let own = Path::new("/").join(part.path.strip_prefix(&part.point).unwrap_or(Path::new("")));
     let below = facts.unified.as_ref().and_then(|path| path.strip_prefix(&own).ok());
     Joining::AtBirth(below.map_or_else(|| part.path.clone(), |below| part.path.join(below)))
 }

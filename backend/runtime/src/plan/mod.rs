@@ -23,6 +23,7 @@
 //! The list is in the order of time, and the two places take turns in it as often as it says. [`make_start`] is the end of that
 //! list by itself, [`make_exec`] the same for one more program ([`exec`]).
 
+mod cgroup;
 pub mod exec;
 mod process;
 mod sysctl;
@@ -35,7 +36,7 @@ use belljar_model::namespace::Kind;
 use belljar_model::plan::{Outcome, Place, StepRecord};
 use belljar_model::{Failure, Invalid};
 
-use crate::cgroup::{Cgroup, Hierarchies, limits, writes};
+use crate::cgroup::Hierarchies;
 use crate::seccomp::Prepared;
 use crate::spec::{Moment, Source, Spec};
 use crate::step::process::Console;
@@ -79,15 +80,16 @@ impl<S> Default for Parts<S> {
 /// The steps that make a container. Refuses what cannot be made, and a limit that this host cannot enforce, by its field.
 pub fn make(spec: &Spec, facts: &Facts) -> Result<Plan, Invalid> {
     process::check(spec)?;
-    let cgroup = Cgroup::at(&facts.hierarchies, spec.cgroup_name());
+    let cgroup = cgroup::parts(spec, &facts.hierarchies)?;
     let tree = tree::parts(spec, &facts.hierarchies)?;
     let mut steps = Steps::default();
     steps.add(tree.first);
-    steps.add(cgroup_steps(spec, &cgroup)?);
-    steps.add(process::birth(spec, &cgroup));
+    steps.add(cgroup.before_clone);
+    steps.add(process::birth(spec, cgroup.joining));
+    steps.add(cgroup.after_clone);
     steps.add(tree.made_outside);
 
-    steps.add([CgroupStep::Join { files: process::joining_files(&cgroup) }]);
+    steps.add(cgroup.join);
     if is_new(spec, Kind::Cgroup) {
         steps.add([CgroupStep::Unshare]);
     }
@@ -147,17 +149,6 @@ fn is_new(spec: &Spec, kind: Kind) -> bool {
     spec.namespace(kind).is_some_and(|namespace| namespace.source == Source::New)
 }
 
-fn cgroup_steps(spec: &Spec, cgroup: &Cgroup) -> Result<Vec<CgroupStep>, Invalid> {
-    let name = spec.cgroup_name();
-    let folders = cgroup.parts().iter().map(|part| part.path.clone()).collect();
-    let made = CgroupStep::Make { name: name.to_owned(), folders };
-    // A person who asked for one of Belljar's own is told in the words in which they asked.
-    let named = |invalid| if spec.folders.is_some() { limits::named(invalid) } else { invalid };
-    let writes = writes(&spec.resources, cgroup).map_err(named)?;
-    let limited = writes.into_iter().map(CgroupStep::Limit);
-    Ok(std::iter::once(made).chain(limited).collect())
-}
-
 impl Plan {
     /// Whether the step after this one is taken inside.
     pub(crate) fn turns_inside_after(&self, index: usize) -> bool {
@@ -197,7 +188,12 @@ pub(crate) mod tests {
             controllers: controllers.iter().map(|name| (*name).to_owned()).collect(),
         };
         let list = match version {
-            Version::V1 => vec![hierarchy(&["cpu"], "/cg/cpu"), hierarchy(&["memory"], "/cg/memory"), hierarchy(&["pids"], "/cg/pids")],
+            Version::V1 => vec![
+                hierarchy(&["cpu"], "/cg/cpu"),
+                hierarchy(&["memory"], "/cg/memory"),
+                hierarchy(&["pids"], "/cg/pids"),
+                hierarchy(&["devices"], "/cg/devices"),
+            ],
             Version::V2 => vec![hierarchy(&["cpu", "memory", "pids"], "/cg")],
         };
         Facts { hierarchies: Hierarchies::of_list(list) }

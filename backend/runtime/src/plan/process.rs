@@ -1,15 +1,11 @@
 //! The order of the steps of the process: how it is born, what surrounds it, and how its privileges go, each when it was last
 //! needed.
 
-use std::path::PathBuf;
-
 use belljar_linux::attributes;
 use belljar_model::Invalid;
-use belljar_model::cgroup::Version;
 use belljar_model::namespace::Kind;
 
 use super::is_new;
-use crate::cgroup::Cgroup;
 use crate::seccomp::{self, Listener};
 use crate::spec::{First, HookState, Moment, Namespace, Process, Source, Spec, Start, Terminal};
 use crate::step::ProcessStep;
@@ -60,7 +56,7 @@ pub(super) fn check_process(process: &Process) -> Result<(), Invalid> {
 }
 
 /// From what the maker enters to what it can set of the new process by its pid.
-pub(super) fn birth(spec: &Spec, cgroup: &Cgroup) -> Vec<ProcessStep> {
+pub(super) fn birth(spec: &Spec, cgroup: Joining) -> Vec<ProcessStep> {
     let (entered, by_child) = joined(&spec.namespaces);
     let enter = |namespace: &&Namespace| match &namespace.source {
         Source::Path { path, inode } => Some(ProcessStep::EnterNamespace { kind: namespace.kind, path: path.clone(), inode: *inode }),
@@ -82,7 +78,7 @@ pub(super) fn birth(spec: &Spec, cgroup: &Cgroup) -> Vec<ProcessStep> {
     steps.push(ProcessStep::Clone(Birth {
         namespaces: new.map(|namespace| namespace.kind).collect(),
         entered: by_child.into_iter().cloned().collect(),
-        cgroup: joining(cgroup),
+        cgroup,
     }));
     if !left.is_empty() {
         steps.push(ProcessStep::LeaveNamespaces(left));
@@ -102,16 +98,6 @@ fn joined(namespaces: &[Namespace]) -> (Vec<&Namespace>, Vec<&Namespace>) {
     // The user namespace first: it gives the right to the other.
     by_child.sort_by_key(|namespace| namespace.kind != Kind::User);
     (by_maker, by_child)
-}
-
-pub(super) fn joining(cgroup: &Cgroup) -> Joining {
-    let unified = cgroup.parts().iter().find(|part| part.version == Version::V2);
-    unified.map_or(Joining::Later, |part| Joining::AtBirth(part.path.clone()))
-}
-
-pub(super) fn joining_files(cgroup: &Cgroup) -> Vec<PathBuf> {
-    let later = |part: &&crate::cgroup::Part| part.version == Version::V1;
-    cgroup.parts().iter().filter(later).map(crate::cgroup::Part::joining_file).collect()
 }
 
 /// What the maker sets by the new process's pid: in a user namespace of its own it has no right to give itself more.

@@ -275,7 +275,7 @@ struct Cgroups {
 
 impl Cgroups {
     fn of(spec: &Spec, hierarchies: &Hierarchies) -> Self {
-        let folders = hierarchies.all().iter().map(|hierarchy| hierarchy.point.join(spec.cgroup_name())).collect();
+        let folders = spec.cgroup.cgroup(hierarchies).parts().iter().map(|part| part.path.clone()).collect();
         if let [only] = hierarchies.all()
             && only.version == Version::V2
         {

@@ -104,7 +104,7 @@ impl Exec {
         if let Some(workdir) = &asked.workdir {
             process.workdir.clone_from(workdir);
         }
-        let (id, cgroup, state) = (spec.id.clone(), spec.cgroup.clone(), spec.hooks.state.clone());
+        let (id, cgroup, state) = (spec.id.clone(), super::ExecCgroup::Place(spec.cgroup.clone()), spec.hooks.state.clone());
         Self { id, first, cgroup, process, state }
     }
 }

@@ -17,10 +17,11 @@ use belljar_model::namespace::Kind;
 use serde::{Deserialize, Serialize};
 
 use crate::bundle::Bundle;
+pub use crate::cgroup::CgroupPlace;
 use crate::cgroup::Resources;
 
 pub use container::{Around, Joined};
-pub use exec::Exec;
+pub use exec::{Exec, ExecCgroup};
 pub use hook::{Hook, HookState, Hooks, Moment};
 pub use namespace::{Clock, IdMap, IdMaps, Namespace, Source, TimeOffset};
 pub use process::{Capabilities, CpuAffinity, IoPriority, Keyring, Process, Rlimit, Scheduler, Terminal, TerminalSize, User};
@@ -77,32 +78,6 @@ pub struct Spec {
     pub state_dir: PathBuf,
     /// Where Belljar keeps its things; `None` where somebody else does.
     pub folders: Option<Folders>,
-}
-
-/// Where a container's cgroup is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum CgroupPlace {
-    /// A folder of this name below each hierarchy's root: `belljar/<id>`.
-    Named(String),
-    /// A scope that systemd makes.
-    Systemd {
-        /// The slice that it is in: `system.slice`.
-        slice: String,
-        /// What its name begins with.
-        prefix: String,
-        /// What its name ends with.
-        name: String,
-    },
-}
-
-impl CgroupPlace {
-    /// Its name from each hierarchy's root.
-    pub fn name(&self) -> &str {
-        match self {
-            CgroupPlace::Named(name) | CgroupPlace::Systemd { name, .. } => name,
-        }
-    }
 }
 
 /// Who is PID 1.
@@ -201,11 +176,6 @@ impl Spec {
     /// Its namespace of this kind; `None` where it shares the maker's.
     pub fn namespace(&self, kind: Kind) -> Option<&Namespace> {
         self.namespaces.iter().find(|namespace| namespace.kind == kind)
-    }
-
-    /// Name of its cgroup.
-    pub fn cgroup_name(&self) -> &str {
-        self.cgroup.name()
     }
 
     /// Whether its user namespace is not the maker's.

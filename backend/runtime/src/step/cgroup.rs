@@ -1,21 +1,27 @@
-//! Steps of a container's cgroup: made and limited outside before there is a process, joined inside before anything else.
+//! Steps of a container's cgroup: made, guarded and limited outside, joined inside before anything else.
 
 use std::path::PathBuf;
 
 use belljar_model::plan::Place;
 
-use crate::cgroup::Write;
+use crate::cgroup::devices::Guard;
+use crate::cgroup::systemd::manager::Scope;
+use crate::cgroup::{Cgroup, Write};
 
 /// One step of the cgroup.
 #[derive(Debug, Clone, PartialEq)]
 pub enum CgroupStep {
     /// Makes the container's folder in each hierarchy.
     Make {
-        /// Name from each hierarchy's root.
-        name: String,
         /// The folders.
-        folders: Vec<PathBuf>,
+        cgroup: Cgroup,
+        /// v2 controllers without which a limit would not hold.
+        needed: Vec<String>,
     },
+    /// Has systemd make it, around the first process.
+    Scope(Scope),
+    /// Says which devices may be made and opened.
+    Guard(Guard),
     /// Sets one limit.
     Limit(Write),
     /// The first process moves itself into the v1 cgroups.
@@ -31,7 +37,7 @@ impl CgroupStep {
     /// Who takes it.
     pub fn place(&self) -> Place {
         match self {
-            CgroupStep::Make { .. } | CgroupStep::Limit(_) => Place::Outside,
+            CgroupStep::Make { .. } | CgroupStep::Scope(_) | CgroupStep::Guard(_) | CgroupStep::Limit(_) => Place::Outside,
             CgroupStep::Join { .. } | CgroupStep::Unshare => Place::Inside,
         }
     }
@@ -40,6 +46,8 @@ impl CgroupStep {
     pub fn verb(&self) -> &'static str {
         match self {
             CgroupStep::Make { .. } => "make",
+            CgroupStep::Scope(_) => "start",
+            CgroupStep::Guard(_) => "guard",
             CgroupStep::Limit(_) => "set",
             CgroupStep::Join { .. } => "join",
             CgroupStep::Unshare => "unshare",
@@ -49,7 +57,11 @@ impl CgroupStep {
     /// What it is done to.
     pub fn object(&self) -> String {
         match self {
-            CgroupStep::Make { name, folders } => format!("cgroup {name} in {} hierarchies", folders.len()),
+            CgroupStep::Make { cgroup, .. } => {
+                format!("cgroup {} in {} hierarchies", cgroup.kernel_path().trim_start_matches('/'), cgroup.parts().len())
+            }
+            CgroupStep::Scope(scope) => format!("{} in {} by systemd", scope.unit, scope.slice),
+            CgroupStep::Guard(guard) => guard.to_string(),
             CgroupStep::Limit(write) => format!("{} to {}", write.file, write.value),
             CgroupStep::Join { files } => format!("{} cgroups", files.len()),
             CgroupStep::Unshare => "cgroup namespace".into(),

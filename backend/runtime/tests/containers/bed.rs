@@ -10,10 +10,10 @@ use belljar_model::container::ProcessRef;
 use belljar_model::namespace::Kind;
 use belljar_model::plan::PlanRecord;
 use belljar_runtime::apply::{self, Streams};
-use belljar_runtime::cgroup::{Cgroup, Hierarchies, Resources};
+use belljar_runtime::cgroup::{Hierarchies, Resources};
 use belljar_runtime::plan::{self, ExecFacts, Facts};
 use belljar_runtime::spec::{
-    Access, CgroupPlace, Exec, First, Hooks, Namespace, Process, Root, Source, Spec, Start, Tree, standard_mounts,
+    Access, CgroupPlace, Exec, ExecCgroup, First, Hooks, Namespace, Process, Root, Source, Spec, Start, Tree, standard_mounts,
 };
 use serde::{Deserialize, Serialize};
 
@@ -190,7 +190,7 @@ impl Bed {
         Exec {
             id: self.spec.id.clone(),
             first,
-            cgroup: self.spec.cgroup.clone(),
+            cgroup: ExecCgroup::Place(self.spec.cgroup.clone()),
             process: Process::of(&["/bin/sh", "-c", script]),
             state: self.spec.hooks.state.clone(),
         }
@@ -221,7 +221,7 @@ impl Bed {
 impl Drop for Bed {
     fn drop(&mut self) {
         let Ok(hierarchies) = Hierarchies::probe() else { return };
-        let cgroup = Cgroup::at(&hierarchies, self.spec.cgroup_name());
+        let cgroup = self.spec.cgroup.cgroup(&hierarchies);
         let gone = cgroup.kill_all().and_then(|()| cgroup.remove());
         hierarchies.abandon(&parent());
         if !std::thread::panicking() {

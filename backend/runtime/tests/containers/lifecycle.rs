@@ -1,6 +1,6 @@
 //! Made now and started later; undone where it fails.
 
-use belljar_runtime::cgroup::{Cgroup, Hierarchies};
+use belljar_runtime::cgroup::Hierarchies;
 use belljar_runtime::spec::Start;
 
 use crate::bed::{Bed, Order};
@@ -44,7 +44,7 @@ pub(crate) fn nothing_is_left_of_a_container_that_failed_to_be_made() {
     bed.spec.process.workdir = "/etc/passwd".into();
     let failure = bed.run().failure();
     assert!(failure.starts_with("make working folder /etc/passwd: ENOTDIR"), "{failure}");
-    let cgroup = Cgroup::at(&Hierarchies::probe().unwrap(), bed.spec.cgroup_name());
+    let cgroup = bed.spec.cgroup.cgroup(&Hierarchies::probe().unwrap());
     assert!(!cgroup.exists());
     assert!(!bed.path("state/start.sock").exists());
 }

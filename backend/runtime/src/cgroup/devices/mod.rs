@@ -152,12 +152,19 @@ impl Guard {
         }
     }
 
-    /// Puts it in force for a cgroup that may be alive: at no moment is more allowed than before or after. `freeze` and its
-    /// counterpart are called where v1 can only change by way of everything being allowed.
+    /// Puts it in force for a cgroup in which nobody runs yet.
+    pub fn begin(&self) -> Result<()> {
+        match self {
+            Self::Files { folder, list } => list.begin(folder),
+            Self::Program { folder, rules } => bpf::put_in_force(open(folder)?, bpf::load(rules)?),
+        }
+    }
+
+    /// Puts it in force for a cgroup that is alive: at no moment is more allowed than before or after.
     pub fn enforce(&self, cgroup: &Cgroup) -> Result<()> {
         match self {
             Self::Files { folder, list } => list.enforce(folder, cgroup),
-            Self::Program { folder, rules } => bpf::put_in_force(open(folder)?, bpf::load(rules)?),
+            Self::Program { .. } => self.begin(),
         }
     }
 }

@@ -6,6 +6,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::fs::File;
+use std::io::Write as _;
 use std::path::Path;
 
 use belljar_linux::Result;
@@ -85,6 +87,19 @@ impl List {
         (self.otherwise == Verdict::Deny).then(lines)
     }
 
+    /// Makes a cgroup in which nobody runs yet say so, whatever it said before.
+    pub fn begin(&self, folder: &Path) -> Result<()> {
+        let (from, to) =
+            if self.otherwise == Verdict::Deny { ("devices.deny", "devices.allow") } else { ("devices.allow", "devices.deny") };
+        reset(folder, from)?;
+        let path = folder.join(to);
+        let mut file = File::options().write(true).open(&path).context("open", || path.display().to_string())?;
+        self.exceptions.iter().try_for_each(|(pattern, access)| {
+            let line = line(*pattern, *access);
+            file.write_all(line.as_bytes()).context("write", || format!("{line} to {}", path.display()))
+        })
+    }
+
     /// Makes a cgroup say so. What it allows meanwhile is never more than what it allowed before or will allow.
     pub fn enforce(&self, folder: &Path, cgroup: &Cgroup) -> Result<()> {
         let path = folder.join("devices.list");
@@ -93,16 +108,10 @@ impl List {
             (Some(current), Verdict::Deny) => self.change(folder, &current),
             // What is excepted from everything being allowed cannot be read back: all is taken first, then given, and
             // nobody runs who would be refused what both allow.
-            (None, Verdict::Deny) => while_nobody_runs(cgroup, || {
-                reset(folder, "devices.deny")?;
-                self.change(folder, &BTreeMap::new())
-            }),
+            (None, Verdict::Deny) => while_nobody_runs(cgroup, || self.begin(folder)),
             // The only way there is by way of everything being allowed, so nobody may run meanwhile.
             (_, Verdict::Allow) if self.exceptions.is_empty() => reset(folder, "devices.allow"),
-            (_, Verdict::Allow) => while_nobody_runs(cgroup, || {
-                reset(folder, "devices.allow")?;
-                self.exceptions.iter().try_for_each(|(pattern, access)| write(&folder.join("devices.deny"), &line(*pattern, *access)))
-            }),
+            (_, Verdict::Allow) => while_nobody_runs(cgroup, || self.begin(folder)),
         }
     }
 

@@ -363,24 +363,6 @@ fn cgroups_lie_in_the_tree_read_only_with_nothing_above_them() {
 }
 
 #[test]
-fn one_hierarchy_lies_right_at_its_target() {
-    let found = crate::cgroup::Hierarchies::probe().ok();
-    let unified = found.and_then(|found| found.all().iter().find(|one| one.version == belljar_model::cgroup::Version::V2).cloned());
-    let Some(unified) = unified else { return println!("skipped: needs cgroup v2") };
-    with_tree(
-        |_| {},
-        move |scene| {
-            scene.outside.take(&TreeStep::TakeCgroups { folders: vec![unified.point.clone()], access: Access::ReadOnly }).unwrap();
-            scene.hand_over();
-            let (target, attributes) = ("/sys/fs/cgroup".to_owned(), crate::spec::MountAttributes::default());
-            scene.inside.take(&TreeStep::AttachCgroups { target, mount: 1, layout: CgroupLayout::Single, attributes }).unwrap();
-            assert!(scene.path("sys/fs/cgroup/cgroup.procs").exists());
-            assert!(std::fs::create_dir(scene.path("sys/fs/cgroup/more")).is_err());
-        },
-    );
-}
-
-#[test]
 fn a_root_that_is_pivoted_to_shows_nothing_of_the_host() {
     with_tree(
         |scene| std::fs::write(scene.root.path().join("own"), "").unwrap(),

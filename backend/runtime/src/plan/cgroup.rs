@@ -1,0 +1,77 @@
+//! The container's cgroup in the plan: made, guarded and limited before there is a process, or, where systemd makes it,
+//! around the process as soon as there is one.
+
+use std::path::PathBuf;
+
+use belljar_model::Invalid;
+use belljar_model::cgroup::Version;
+
+use crate::cgroup::devices::{Guard, with_defaults};
+use crate::cgroup::systemd::manager::Scope;
+use crate::cgroup::systemd::properties;
+use crate::cgroup::{Cgroup, CgroupPlace, Hierarchies, Part, limits, place, writes};
+use crate::spec::Spec;
+use crate::step::CgroupStep;
+use crate::step::process::Joining;
+
+/// Steps of the cgroup, by where they stand in the plan.
+pub(super) struct Parts {
+    /// Outside, before there is a process.
+    pub(super) before_clone: Vec<CgroupStep>,
+    /// How the process gets into v2.
+    pub(super) joining: Joining,
+    /// Outside, once there is a process.
+    pub(super) after_clone: Vec<CgroupStep>,
+    /// Inside, before anything else: the process moves itself.
+    pub(super) join: Option<CgroupStep>,
+}
+
+/// The steps of the container's cgroup. Refuses what this host cannot enforce, by its field.
+pub(super) fn parts(spec: &Spec, hierarchies: &Hierarchies) -> Result<Parts, Invalid> {
+    let cgroup = spec.cgroup.cgroup(hierarchies);
+    // A person who asked for one of Belljar's own is told in the words in which they asked.
+    let named = |invalid| if spec.folders.is_some() { limits::named(invalid) } else { invalid };
+    let writes = writes(&spec.resources, &cgroup).map_err(named)?;
+    let needed = place::needed(&writes);
+    let held = guard(spec, &cgroup)?.map(CgroupStep::Guard).into_iter().chain(writes.into_iter().map(CgroupStep::Limit));
+    let Some(unit) = spec.cgroup.unit() else {
+        let unified = cgroup.parts().iter().find(|part| part.version == Version::V2);
+        return Ok(Parts {
+            joining: unified.map_or(Joining::Later, |part| Joining::AtBirth(part.path.clone())),
+            after_clone: Vec::new(),
+            join: Some(CgroupStep::Join { files: joining_files(&cgroup) }),
+            before_clone: std::iter::once(CgroupStep::Make { cgroup, needed }).chain(held).collect(),
+        });
+    };
+    // What systemd does not manage is made by us and joined as ever; the rest comes with the scope.
+    let ours = cgroup.clone().only(|part| part.version == Version::V1 && !part.is_named());
+    let scope = Scope { unit, slice: slice(&spec.cgroup), properties: properties::of(&spec.resources, &cgroup)? };
+    let files = joining_files(&ours);
+    let alone = ours.parts().is_empty();
+    Ok(Parts {
+        before_clone: if alone { Vec::new() } else { vec![CgroupStep::Make { cgroup: ours, needed }] },
+        joining: Joining::Later,
+        after_clone: std::iter::once(CgroupStep::Scope(scope)).chain(held).collect(),
+        join: (!alone).then_some(CgroupStep::Join { files }),
+    })
+}
+
+fn slice(place: &CgroupPlace) -> String {
+    match place {
+        CgroupPlace::Systemd { slice, .. } => slice.clone(),
+        _ => String::new(),
+    }
+}
+
+/// What guards devices. Where nobody asked for rules and the host has no way to enforce any, there is none, and the plan
+/// shows that there is none: what a container has of devices is then what its tree has.
+fn guard(spec: &Spec, cgroup: &Cgroup) -> Result<Option<Guard>, Invalid> {
+    match Guard::new(&with_defaults(&spec.resources.devices), cgroup) {
+        Err(_) if spec.resources.devices.is_empty() => Ok(None),
+        guard => guard.map(Some),
+    }
+}
+
+pub(super) fn joining_files(cgroup: &Cgroup) -> Vec<PathBuf> {
+    cgroup.parts().iter().filter(|part| part.version == Version::V1).map(Part::joining_file).collect()
+}
