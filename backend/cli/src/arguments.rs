@@ -109,6 +109,13 @@ pub(crate) enum Command {
     Events(EventsArguments),
     /// Show what the server knows about this host
     Host(Format),
+    /// Be the runtime of Podman, containerd, Docker or Kubernetes: commands and flags as of `runc`
+    #[command(disable_help_flag = true)]
+    Runtime {
+        /// The runtime's own flags, command and words; `--help` lists them
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "WORDS")]
+        words: Vec<std::ffi::OsString>,
+    },
     /// Tokens for the API: create, list, delete
     Token {
         #[command(subcommand)]

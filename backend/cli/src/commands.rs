@@ -40,7 +40,7 @@ pub(crate) const DONE: u8 = 0;
 /// Carries out a client command. `serve` is none, and was dispatched before.
 pub(crate) async fn dispatch(session: &mut Session, command: Command) -> Outcome {
     match command {
-        Command::Serve(_) => Ok(DONE),
+        Command::Serve(_) | Command::Runtime { .. } => Ok(DONE),
         Command::Run(arguments) => run::run(session, arguments).await,
         Command::Create(arguments) => run::create(session, arguments).await,
         Command::Start(containers) => lifecycle::act(session, containers, "start", String::new()).await,

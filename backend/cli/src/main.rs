@@ -48,6 +48,7 @@ fn main() -> ExitCode {
     };
     match line.command {
         Command::Serve(arguments) => serve(&arguments, &line.place),
+        Command::Runtime { words } => ExitCode::from(belljar_oci::command::answer(words.into_iter())),
         command => ExitCode::from(ask(command, Client::at(line.place.socket()))),
     }
 }

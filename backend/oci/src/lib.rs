@@ -14,7 +14,6 @@ mod flags;
 mod journal;
 mod make;
 mod notify;
-mod processes;
 mod relay;
 pub mod state;
 pub mod translate;

@@ -7,29 +7,30 @@
 //!  reserves the id, locks it
 //!  document -> spec -> plan
 //!  takes steps ───────────────────────▶  takes steps
-//!  writes state.json, pid file     ◀───  waits at start.fifo
-//!  ends                                    ·  (belongs to whoever called)     opens start.fifo
+//!  writes state.json, pid file     ◀───  waits at start.sock
+//!  ends                                    ·  (belongs to whoever called)     opens start.sock
 //!                                        startContainer hooks, exec  ◀──────  removes it: running
 //! ```
 //!
 //! `run` is both in one plan without the wait. Whatever fails, nothing is left: no process, no cgroup, no folder.
 
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use belljar_linux::process::{self, Ended};
+use belljar_model::plan::PlanRecord;
 use belljar_runtime::Spec;
-use belljar_runtime::apply::{self, Started, Streams};
+use belljar_runtime::apply::{self, Streams};
 use belljar_runtime::cgroup::{Cgroup, Hierarchies};
 use belljar_runtime::plan::{self, Facts};
-use belljar_runtime::spec::{Hooks, Keyring, Start};
+use belljar_runtime::spec::{Keyring, Start};
 
 use crate::command::Error;
 use crate::console;
 use crate::document::Document;
 use crate::flags::{Flag, Line, switch, valued};
 use crate::journal::Journal;
-use crate::notify;
-use crate::processes::pids;
+use crate::notify::{self, Proxy};
 use crate::relay::{self, Signals};
 use crate::state::{First, Folder, Lock, Record};
 use crate::translate::{self, Driver, Request};
@@ -83,8 +84,17 @@ pub(crate) struct Bundle {
 pub(crate) struct Made {
     pub(crate) folder: Folder,
     pub(crate) record: Record,
-    pub(crate) started: Started,
+    pub(crate) running: Running,
     pub(crate) lock: Lock,
+}
+
+/// A process of a container.
+pub(crate) struct Running {
+    pub(crate) pidfd: OwnedFd,
+    /// The other end of its terminal, where it has one and nobody else was given it.
+    pub(crate) terminal: Option<OwnedFd>,
+    /// Where it says that it is ready, if somebody waits for that.
+    pub(crate) notice: Option<(Proxy, i32)>,
 }
 
 /// Reads the bundle that a command line names.
@@ -118,7 +128,7 @@ pub(crate) fn make(wish: &Wish<'_>, bundle: Bundle, journal: &Journal) -> Result
     check_terminal(wish, &bundle.document)?;
     let (folder, lock) = Folder::reserve(wish.root, wish.id)?;
     match fill(wish, bundle, &folder, journal) {
-        Ok((record, started)) => Ok(Made { folder, record, started, lock }),
+        Ok((record, running)) => Ok(Made { folder, record, running, lock }),
         Err(error) => {
             // The first failure is the one that matters.
             let _ = folder.remove();
@@ -142,11 +152,11 @@ fn check_terminal(wish: &Wish<'_>, document: &Document) -> Result<(), Error> {
     }
 }
 
-fn fill(wish: &Wish<'_>, mut bundle: Bundle, folder: &Folder, journal: &Journal) -> Result<(Record, Started), Error> {
+fn fill(wish: &Wish<'_>, mut bundle: Bundle, folder: &Folder, journal: &Journal) -> Result<(Record, Running), Error> {
     if wish.line.has("no-pivot") {
         return Err(Error::Unsupported { what: "--no-pivot", reason: "a container whose root can be left is none" });
     }
-    notify::prepare(&mut bundle.document, folder)?;
+    let proxy = notify::prepare(&mut bundle.document, folder)?;
     let request = Request {
         id: wish.id,
         bundle: &bundle.path,
@@ -159,57 +169,63 @@ fn fill(wish: &Wish<'_>, mut bundle: Bundle, folder: &Folder, journal: &Journal)
     let translation = translate::translate(&bundle.document, &request)?;
     translation.warnings.iter().for_each(|warning| journal.warning(warning));
     let facts = Facts { hierarchies: Hierarchies::probe()? };
-    refuse_foreign_cgroup(&translation.spec, &facts)?;
     let plan = plan::make(&translation.spec, &facts)?;
-    let mut record = record(wish, &bundle, &translation.spec)?;
+    let cgroup = translation.spec.cgroup.cgroup(&facts.hierarchies);
+    let mut record = record(wish, &bundle, (&translation.spec, cgroup))?;
     folder.write(&record)?;
     folder.write_config(&bundle.text)?;
     folder.write_spec(&translation.spec)?;
     let (told, started) = apply::apply(&plan, Streams::Inherited);
     folder.write_plan(&told)?;
-    told.steps.iter().for_each(|step| journal.debug(|| format!("{}: {} µs", step.text, step.took_usec.unwrap_or_default())));
+    tell_steps(&told, journal);
     let Some(mut started) = started else { return Err(step_failure(told.failure.as_ref())) };
-    let finished = finish(wish, folder, &mut record, &mut started);
+    let notice = proxy.map(|proxy| (proxy, started.pid));
+    let mut running = Running { terminal: started.terminal.take(), pidfd: started.pidfd, notice };
+    let finished = finish(wish, folder, (&mut record, started.pid), &mut running);
     if let Err(error) = finished {
-        end(&record, &started);
+        end(&record, &running);
         return Err(error);
     }
-    Ok((record, started))
+    Ok((record, running))
 }
 
 /// What is told of a container that stands.
-fn finish(wish: &Wish<'_>, folder: &Folder, record: &mut Record, started: &mut Started) -> Result<(), Error> {
-    record.first = Some(First { pid: started.pid, start_ticks: process::start_ticks(started.pid).unwrap_or_default() });
+fn finish(wish: &Wish<'_>, folder: &Folder, (record, pid): (&mut Record, i32), running: &mut Running) -> Result<(), Error> {
+    record.first = Some(First { pid, start_ticks: process::start_ticks(pid).unwrap_or_default() });
     folder.write(record)?;
-    if let (Some(socket), Some(master)) = (wish.line.value("console-socket").filter(|path| !path.is_empty()), None::<std::os::fd::OwnedFd>)
+    hand_out(wish.line, running)?;
+    write_pid_file(wish.line, pid)
+}
+
+/// Gives away what whoever calls waits for at a socket.
+pub(crate) fn hand_out(line: &Line, running: &mut Running) -> Result<(), Error> {
+    if let Some(socket) = line.value("console-socket").filter(|path| !path.is_empty())
+        && let Some(master) = running.terminal.take()
     {
         console::send(Path::new(socket), b"/dev/ptmx", &master)?;
     }
-    if let Some(socket) = wish.line.value("pidfd-socket").filter(|path| !path.is_empty()) {
-        console::send(Path::new(socket), b"pidfd", &started.pidfd)?;
+    if let Some(socket) = line.value("pidfd-socket").filter(|path| !path.is_empty()) {
+        console::send(Path::new(socket), b"pidfd", &running.pidfd)?;
     }
-    write_pid_file(wish.line, started.pid)
+    Ok(())
 }
 
 /// A container that nobody was told of ends at once.
-fn end(record: &Record, started: &Started) {
-    let _ = process::signal(&started.pidfd, 9);
-    let _ = process::wait(&started.pidfd);
-    if let Some(cgroup) = record.cgroup() {
-        let _ = cgroup.kill_all();
-        let _ = cgroup.remove();
-    }
+fn end(record: &Record, running: &Running) {
+    let _ = process::signal(&running.pidfd, 9);
+    let _ = process::wait(&running.pidfd);
+    let _ = record.cgroup.kill_all();
+    let _ = record.cgroup.remove();
 }
 
 /// The failure of a step: its name, its object, the cause. What cannot be executed is said in the words that engines look for.
 pub(crate) fn step_failure(failure: Option<&belljar_model::Failure>) -> Error {
     let Some(failure) = failure else { return Error::Step { failure: "it ended without a word".into() } };
-    let cause = failure.cause.as_str();
-    let words = match cause.split(':').next().unwrap_or_default() {
-        "ENOENT" if failure.step == "exec" && !failure.object.contains('/') => "executable file not found in $PATH",
-        _ => cause,
-    };
-    Error::Step { failure: format!("{} {:?}: {words}", failure.step, failure.object) }
+    let cause = &failure.cause;
+    // Engines tell "no such program" (127) from "not to be executed" (126) by these words.
+    let is_missing = failure.step == "exec" && !failure.object.contains('/') && cause.starts_with("ENOENT");
+    let words = if is_missing { "executable file not found in $PATH: " } else { "" };
+    Error::Step { failure: format!("{} {:?}: {words}{cause}", failure.step, failure.object) }
 }
 
 fn keyring(line: &Line) -> Keyring {
@@ -233,17 +249,7 @@ pub(crate) fn listening() -> (u32, Vec<String>) {
     (count, variables)
 }
 
-/// A cgroup with processes in it is somebody else's: they would share its limits, and die with it.
-fn refuse_foreign_cgroup(spec: &Spec, facts: &Facts) -> Result<(), Error> {
-    let cgroup = Cgroup::at(&facts.hierarchies, spec.cgroup_name());
-    let found = if cgroup.exists() { pids(&cgroup).len() } else { 0 };
-    if found == 0 {
-        return Ok(());
-    }
-    Err(Error::Refused(format!("linux.cgroupsPath: container's cgroup {} is not empty: {found} process(es) found", spec.cgroup_name())))
-}
-
-fn record(wish: &Wish<'_>, bundle: &Bundle, spec: &Spec) -> Result<Record, Error> {
+fn record(wish: &Wish<'_>, bundle: &Bundle, (spec, cgroup): (&Spec, Cgroup)) -> Result<Record, Error> {
     Ok(Record {
         oci_version: bundle.document.oci_version.clone(),
         id: wish.id.to_owned(),
@@ -252,8 +258,7 @@ fn record(wish: &Wish<'_>, bundle: &Bundle, spec: &Spec) -> Result<Record, Error
         created: jiff::Timestamp::now().to_string(),
         owner: rustix::process::getuid().as_raw(),
         first: None,
-        cgroup: spec.cgroup.clone(),
-        cgroup_name: Some(spec.cgroup_name().to_owned()),
+        cgroup,
         resources: spec.resources.clone(),
         annotations: bundle.document.annotations.clone(),
     })
@@ -269,26 +274,38 @@ pub(crate) fn write_pid_file(line: &Line, pid: i32) -> Result<(), Error> {
 }
 
 /// Lets the first process of a created container go on, and waits until its program runs.
-pub(crate) fn start(folder: &Folder, record: &Record) -> Result<(), Error> {
-    let _ = (folder, record);
-    Ok(())
-}
-
-/// Runs the hooks that follow the start. One that fails is a warning: the program runs already.
-pub(crate) fn poststart(folder: &Folder, record: &Record, journal: &Journal) -> Result<(), Error> {
-    let _ = (folder, record, journal);
-    Ok(())
+pub(crate) fn start(folder: &Folder, first: First, journal: &Journal) -> Result<(), Error> {
+    let spec = folder.spec()?;
+    let told = apply::start(&plan::make_start(&spec)?, folder.path(), first.pid).map_err(|error| match error.errno {
+        errno if apply::nobody_waits(errno) => Error::status(folder.id(), "cannot start an already running container"),
+        _ => Error::Kernel(error),
+    })?;
+    tell_steps(&told, journal);
+    match &told.failure {
+        Some(failure) => Err(step_failure(Some(failure))),
+        None => Ok(()),
+    }
 }
 
 /// Runs the hooks that follow the deletion. One that fails is a warning: the container is gone already.
-pub(crate) fn poststop(hooks: &Hooks, record: &Record, journal: &Journal) {
-    let _ = (hooks, record, journal);
+pub(crate) fn poststop(spec: &Spec, journal: &Journal) {
+    let told = apply::finish(&plan::make_delete(spec));
+    tell_steps(&told, journal);
+    if let Some(failure) = &told.failure {
+        journal.warning(&step_failure(Some(failure)).to_string());
+    }
+}
+
+/// Every step for whoever wants to read them.
+pub(crate) fn tell_steps(told: &PlanRecord, journal: &Journal) {
+    told.steps.iter().for_each(|step| journal.debug(|| format!("{}: {} µs", step.text, step.took_usec.unwrap_or_default())));
 }
 
 /// Stays with the program of a foreground command until it has ended.
-pub(crate) fn stay(started: &mut Started, signals: &Signals) -> Result<u8, Error> {
-    let master = None::<std::os::fd::OwnedFd>;
-    Ok(match relay::stay(&started.pidfd, signals, master)? {
+pub(crate) fn stay(running: &mut Running, signals: &Signals) -> Result<u8, Error> {
+    let master = running.terminal.take();
+    let notice = running.notice.take();
+    Ok(match relay::stay(&running.pidfd, signals, master, notice)? {
         Ended::Exited(status) => status,
         // As a shell tells it.
         Ended::Signaled(number) => (128 + number) as u8,

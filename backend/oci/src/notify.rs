@@ -6,7 +6,7 @@
 //! host's pid of the container as `MAINPID`, and `BARRIER=1`.
 
 use std::io::IoSliceMut;
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
@@ -29,10 +29,10 @@ const NAME: &str = "notify.sock";
 /// Longest message that is looked at, in bytes.
 const MESSAGE_BYTES_MAX: usize = 4096;
 
-/// Puts the socket's folder into a document, where somebody on the host waits.
-pub(crate) fn prepare(document: &mut Document, folder: &Folder) -> Result<()> {
+/// Puts the socket's folder into a document, where somebody on the host waits, and the socket into that.
+pub(crate) fn prepare(document: &mut Document, folder: &Folder) -> Result<Option<Proxy>> {
     if std::env::var_os(VARIABLE).is_none_or(|socket| socket.is_empty()) {
-        return Ok(());
+        return Ok(None);
     }
     let path = path(folder);
     std::fs::DirBuilder::new().mode(0o755).create(&path).context("make", || path.display().to_string())?;
@@ -46,7 +46,7 @@ pub(crate) fn prepare(document: &mut Document, folder: &Folder) -> Result<()> {
     if let Some(process) = &mut document.process {
         process.env.push(format!("{VARIABLE}={INSIDE}/{NAME}"));
     }
-    Ok(())
+    Proxy::of_environment(folder)
 }
 
 fn path(folder: &Folder) -> PathBuf {
@@ -99,8 +99,13 @@ impl Proxy {
         }
     }
 
-    /// Whether it was the word that is waited for.
-    fn hand_on(&self, pid: i32) -> Result<bool> {
+    /// What becomes readable when the container says something.
+    pub(crate) fn socket(&self) -> BorrowedFd<'_> {
+        self.inside.as_fd()
+    }
+
+    /// Reads one message of the container's. Whether it was the word that is waited for, which then was handed on.
+    pub(crate) fn hand_on(&self, pid: i32) -> Result<bool> {
         let mut message = [0; MESSAGE_BYTES_MAX];
         let length = match rustix::io::readv(self.inside.as_fd(), &mut [IoSliceMut::new(&mut message)]) {
             Ok(length) => length,

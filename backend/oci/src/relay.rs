@@ -12,6 +12,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use crate::notify::Proxy;
 use belljar_linux::error::Context as _;
 use belljar_linux::process::{self, Ended};
 use belljar_linux::{Error, Result};
@@ -111,11 +112,19 @@ impl Way {
     }
 }
 
+/// Where the program says that it is ready, and its pid, for whoever waits for that on the host.
+pub(crate) type Notice = Option<(Proxy, i32)>;
+
 /// Stays with the program until it has ended, and says how. `master` is the other end of its terminal, where it has one.
-pub(crate) fn stay(pidfd: &OwnedFd, signals: &Signals, master: Option<OwnedFd>) -> Result<Ended> {
+pub(crate) fn stay(pidfd: &OwnedFd, signals: &Signals, master: Option<OwnedFd>, mut notice: Notice) -> Result<Ended> {
     match master {
         None => loop {
-            if ready(&[(pidfd.as_fd(), PollFlags::IN), (signals.waiting.as_fd(), PollFlags::IN)])?[0] {
+            let waited = [(pidfd.as_fd(), PollFlags::IN), (signals.waiting.as_fd(), PollFlags::IN), wish(&notice, pidfd)];
+            let [ended, _, told] = ready(&waited)?;
+            if told {
+                pass_on(&mut notice);
+            }
+            if ended {
                 return process::wait(pidfd);
             }
             hand_on(signals, pidfd, None);
@@ -124,12 +133,23 @@ pub(crate) fn stay(pidfd: &OwnedFd, signals: &Signals, master: Option<OwnedFd>) 
             rustix::io::ioctl_fionbio(&master, true).context("prepare", || "terminal".into())?;
             copy_size(&master);
             let _raw = Raw::enter();
-            converse(pidfd, signals, &master)
+            converse(pidfd, signals, &master, notice)
         }
     }
 }
 
-fn converse(pidfd: &OwnedFd, signals: &Signals, master: &OwnedFd) -> Result<Ended> {
+fn wish<'a>(notice: &'a Notice, pidfd: &'a OwnedFd) -> (BorrowedFd<'a>, PollFlags) {
+    notice.as_ref().map_or((pidfd.as_fd(), PollFlags::empty()), |(proxy, _)| (proxy.socket(), PollFlags::IN))
+}
+
+/// Once is enough: what a program says after it is ready is its own.
+fn pass_on(notice: &mut Notice) {
+    if notice.as_ref().is_some_and(|(proxy, pid)| proxy.hand_on(*pid).unwrap_or(true)) {
+        *notice = None;
+    }
+}
+
+fn converse(pidfd: &OwnedFd, signals: &Signals, master: &OwnedFd, mut notice: Notice) -> Result<Ended> {
     let (mut inward, mut outward) = (Way::default(), Way::default());
     loop {
         let when = |condition: bool, flags: PollFlags| if condition { flags } else { PollFlags::empty() };
@@ -140,8 +160,12 @@ fn converse(pidfd: &OwnedFd, signals: &Signals, master: &OwnedFd) -> Result<Ende
             (rustix::stdio::stdin(), when(inward.wants_more(), PollFlags::IN)),
             (rustix::stdio::stdout(), when(!outward.bytes.is_empty(), PollFlags::OUT)),
             (master.as_fd(), of_master),
+            wish(&notice, pidfd),
         ];
-        let [ended, signalled, typed, printable, terminal] = ready(&waited)?;
+        let [ended, signalled, typed, printable, terminal, told] = ready(&waited)?;
+        if told {
+            pass_on(&mut notice);
+        }
         if signalled {
             hand_on(signals, pidfd, Some(master));
         }

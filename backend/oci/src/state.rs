@@ -6,7 +6,7 @@
 //!            config.json  the document as it was when the container was created, whatever the bundle holds now
 //!            spec.json    what it was translated into
 //!            plan.json    the steps that made it, with their times
-//!            start.fifo   what its first process waits at; gone once it was told to start
+//!            start.sock   what its first process waits at; gone once it was told to start
 //! ```
 //!
 //! What the file says is where to look; the *status* is decided by looking: whether the process of that pid and start time
@@ -21,7 +21,6 @@ use std::time::{Duration, Instant};
 
 use belljar_linux::process;
 use belljar_runtime::cgroup::{Cgroup, Resources};
-use belljar_runtime::spec::CgroupPlace;
 use serde::{Deserialize, Serialize};
 
 use crate::document::{self, Document};
@@ -36,7 +35,7 @@ const LOCK_LIMIT: Duration = Duration::from_secs(30);
 const STATE: &str = "state.json";
 const PLAN: &str = "plan.json";
 const SPEC: &str = "spec.json";
-const FIFO: &str = "start.fifo";
+const SOCKET: &str = "start.sock";
 
 /// What a state could not do.
 #[derive(Debug, thiserror::Error)]
@@ -107,10 +106,8 @@ pub struct Record {
     pub owner: u32,
     /// Its first process; `None` while it is being made.
     pub first: Option<First>,
-    /// Where its cgroup is.
-    pub cgroup: CgroupPlace,
-    /// Name of its cgroup below each hierarchy's root, once it has one.
-    pub cgroup_name: Option<String>,
+    /// The folders of its cgroup, as they were found when it was made: where a relative path leads depends on who asks.
+    pub cgroup: Cgroup,
     /// What it may use, as last set.
     pub resources: Resources,
     /// Notes of whoever made the bundle.
@@ -180,7 +177,14 @@ pub struct Folder {
 /// Keeps other commands from changing the container until it is dropped.
 #[derive(Debug)]
 pub struct Lock {
-    _folder: OwnedFd,
+    folder: OwnedFd,
+}
+
+impl Drop for Lock {
+    /// Not by closing alone: a first process that waits for its start is a copy of us, and holds the same open folder.
+    fn drop(&mut self) {
+        let _ = rustix::fs::flock(&self.folder, rustix::fs::FlockOperation::Unlock);
+    }
 }
 
 impl Folder {
@@ -222,8 +226,8 @@ impl Folder {
     }
 
     /// Where its first process waits.
-    pub fn fifo(&self) -> PathBuf {
-        self.path.join(FIFO)
+    pub fn socket(&self) -> PathBuf {
+        self.path.join(SOCKET)
     }
 
     /// Waits for whoever is changing the container, and keeps others from it.
@@ -258,7 +262,7 @@ impl Folder {
         // Deleted, and perhaps made anew, while this waited: then it is not the folder of that name any more.
         let ours = rustix::fs::fstat(&folder).map_err(|errno| self.failed("look at", &self.path, errno.into()))?;
         match std::fs::metadata(&self.path) {
-            Ok(there) if there.ino() == ours.st_ino => Ok(Some(Lock { _folder: folder })),
+            Ok(there) if there.ino() == ours.st_ino => Ok(Some(Lock { folder })),
             Ok(_) => Ok(None),
             Err(_) => Err(self.missing()),
         }
@@ -317,17 +321,23 @@ impl Folder {
 
     /// Decides what it is doing, by looking.
     pub fn look(&self, record: &Record) -> Status {
-        let Some(first) = record.first else {
-            // Whoever makes it holds the lock; where nobody does, the making was cut off.
-            return if matches!(self.try_lock(), Ok(None)) { Status::Creating } else { Status::Stopped };
-        };
+        // Whoever makes it holds the lock; where nobody does, the making was cut off.
+        if record.first.is_none() && matches!(self.try_lock(), Ok(None)) {
+            return Status::Creating;
+        }
+        self.look_alone(record)
+    }
+
+    /// The same for whoever holds the lock: nobody else is making it.
+    pub fn look_alone(&self, record: &Record) -> Status {
+        let Some(first) = record.first else { return Status::Stopped };
         if !process::is_alive(first.pid, first.start_ticks) {
             return Status::Stopped;
         }
-        if record.cgroup().is_some_and(|cgroup| cgroup.is_frozen()) {
+        if record.cgroup.is_frozen() {
             return Status::Paused;
         }
-        if self.fifo().exists() { Status::Created } else { Status::Running }
+        if self.socket().exists() { Status::Created } else { Status::Running }
     }
 
     /// Removes it, which gives the id back. Gone already is fine.
@@ -347,15 +357,6 @@ impl Folder {
     }
 }
 
-impl Record {
-    /// Its cgroup; `None` where it has none yet, or the host shows no hierarchy any more.
-    pub fn cgroup(&self) -> Option<Cgroup> {
-        let name = self.cgroup_name.as_ref()?;
-        let hierarchies = belljar_runtime::cgroup::Hierarchies::probe().ok()?;
-        Some(Cgroup::at(&hierarchies, name))
-    }
-}
-
 /// Every id that is reserved, in order.
 pub fn ids(root: &Path) -> Result<Vec<String>, Error> {
     let entries = match std::fs::read_dir(root) {
@@ -370,6 +371,8 @@ pub fn ids(root: &Path) -> Result<Vec<String>, Error> {
 
 #[cfg(test)]
 mod tests {
+    use belljar_runtime::cgroup::Hierarchies;
+
     use super::*;
 
     fn record(first: Option<First>) -> Record {
@@ -381,8 +384,7 @@ mod tests {
             created: "2026-01-01T00:00:00Z".into(),
             owner: 0,
             first,
-            cgroup: CgroupPlace::Named("one".into()),
-            cgroup_name: None,
+            cgroup: Cgroup::at(&Hierarchies::of_list(Vec::new()), "one"),
             resources: Resources::default(),
             annotations: BTreeMap::new(),
         }
@@ -426,13 +428,14 @@ mod tests {
         let root = tempfile::tempdir().expect("a folder");
         let (folder, lock) = Folder::reserve(root.path(), "one").expect("it is free");
         assert_eq!(folder.look(&record(None)), Status::Creating, "somebody holds the lock");
+        assert_eq!(folder.look_alone(&record(None)), Status::Stopped, "we do");
         drop(lock);
         assert_eq!(folder.look(&record(None)), Status::Stopped, "nobody does");
         let pid = std::process::id() as i32;
         let start_ticks = process::start_ticks(pid).expect("this process");
         assert_eq!(folder.look(&record(Some(First { pid, start_ticks }))), Status::Running);
         assert_eq!(folder.look(&record(Some(First { pid, start_ticks: start_ticks + 1 }))), Status::Stopped, "another one of that pid");
-        std::fs::write(folder.fifo(), "").expect("a file");
+        std::fs::write(folder.socket(), "").expect("a file");
         assert_eq!(folder.look(&record(Some(First { pid, start_ticks }))), Status::Created);
     }
 

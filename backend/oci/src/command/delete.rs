@@ -1,5 +1,8 @@
 //! `delete`: all that is left of a container goes.
 
+use belljar_linux::process;
+use belljar_model::Signal;
+
 use super::{Call, Command, DONE, Error};
 use crate::flags::{Flag, Line, Order, switch};
 use crate::journal::Journal;
@@ -48,14 +51,19 @@ fn abandoned(call: &Call, id: &str) -> Result<u8, Error> {
 
 /// Ends what still runs, removes cgroup and folder, and runs the hooks that follow.
 pub(super) fn destroy(folder: &Folder, record: &Record, journal: &Journal) -> Result<(), Error> {
-    if let Some(cgroup) = record.cgroup() {
-        cgroup.kill_all()?;
-        cgroup.remove()?;
+    // The first process by itself too: nobody must be able to keep it by having removed its cgroup.
+    if let Some(first) = record.first
+        && let Ok(pidfd) = process::open(first.pid, first.start_ticks)
+    {
+        let _ = process::signal(&pidfd, Signal::KILL.number());
     }
-    let hooks = folder.spec().map(|spec| spec.hooks).ok();
+    record.cgroup.kill_all()?;
+    record.cgroup.remove()?;
+    // One that was cut off before it had a spec has no hooks that were ever promised anything.
+    let spec = folder.spec().ok();
     folder.remove()?;
-    if let Some(hooks) = hooks {
-        crate::make::poststop(&hooks, record, journal);
+    if let Some(spec) = spec {
+        crate::make::poststop(&spec, journal);
     }
     Ok(())
 }

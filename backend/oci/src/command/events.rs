@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use belljar_linux::process;
 use belljar_runtime::cgroup::Cgroup;
+use belljar_runtime::cgroup::update::oom_kills;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::{Map, Value, json};
 
@@ -36,7 +37,7 @@ fn run(call: &Call, line: &Line) -> Result<u8, Error> {
     let (folder, record) = call.container(id)?;
     let gone = || Error::status(id, format!("container with id {id} is not running"));
     let first = record.first.filter(|_| folder.look(&record) != Status::Stopped).ok_or_else(gone)?;
-    let cgroup = record.cgroup().ok_or_else(gone)?;
+    let cgroup = record.cgroup;
     if line.has("stats") {
         print(&stats(id, &cgroup))?;
         return Ok(DONE);
@@ -78,8 +79,7 @@ fn duration(text: &str) -> Option<Duration> {
 }
 
 fn kills(cgroup: &Cgroup) -> u64 {
-    let of = |file: &str| keys(&cgroup.read("memory", file)?).get("oom_kill")?.as_u64();
-    of("memory.oom_control").or_else(|| of("memory.events")).unwrap_or_default()
+    oom_kills(cgroup).unwrap_or_default()
 }
 
 /// A file of `name number` lines.

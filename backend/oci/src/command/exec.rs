@@ -2,16 +2,23 @@
 
 use std::path::Path;
 
-use belljar_runtime::apply::Started;
-use belljar_runtime::spec::Keyring;
+use belljar_linux::process::signal as process_signal;
+use belljar_model::container::ProcessRef;
+use belljar_runtime::apply::{self, Streams};
+use belljar_runtime::cgroup::{Cgroup, Hierarchies};
+use belljar_runtime::plan::{self, ExecFacts};
+use belljar_runtime::spec::{Exec, ExecCgroup, Keyring};
 
 use super::{Call, Command, DONE, Error};
 use crate::document::{self, Capabilities, Process};
 use crate::flags::{Flag, Line, Order, switch, valued};
-use crate::make::{self, Stay};
+use crate::make::{self, Running, Stay};
 use crate::relay::Signals;
 use crate::state::{Folder, Record, Status};
 use crate::translate::{self, Caller};
+
+/// The signal that nothing can catch.
+const KILL: i32 = 9;
 
 const FLAGS: &[Flag] = &[
     valued("console-socket", "", "SOCKET", "send the other end of the program's terminal there"),
@@ -63,25 +70,56 @@ fn executed(call: &Call, line: &Line) -> Result<u8, Error> {
     let stay = if line.has("detach") { Stay::Detached } else { Stay::Attached };
     check_terminal(line, &wanted, stay)?;
     let signals = (stay == Stay::Attached).then(Signals::hold).transpose()?;
-    let mut started = join(call, line, (&folder, &record), &wanted)?;
+    let mut running = join(call, line, (&folder, &record), &wanted)?;
     match signals {
-        Some(signals) => make::stay(&mut started, &signals),
+        Some(signals) => make::stay(&mut running, &signals),
         None => Ok(DONE),
     }
 }
 
 /// Makes the program in the container's namespaces and cgroup.
-fn join(call: &Call, line: &Line, (folder, record): (&Folder, &Record), wanted: &Process) -> Result<Started, Error> {
+fn join(call: &Call, line: &Line, (folder, record): (&Folder, &Record), wanted: &Process) -> Result<Running, Error> {
     let mut warnings = Vec::new();
     let (listening, variables) = make::listening();
     let mut wanted = wanted.clone();
     wanted.env.extend(variables);
     let preserved_descriptors = line.number::<u32>("preserve-fds")?.unwrap_or_default() + listening;
-    let caller = Caller { keyring: Keyring::Inherited, preserved_descriptors };
-    let process = translate::process(&wanted, "process", &caller, &mut warnings)?;
+    let caller = Caller { keyring: Keyring::New, preserved_descriptors };
+    let mut process = translate::process(&wanted, "process", &caller, &mut warnings)?;
     warnings.iter().for_each(|warning| call.journal.warning(warning));
-    let _ = (folder, record, process);
-    Err(Error::Refused("not yet".into()))
+    // What a document of its own cannot say is the container's.
+    let spec = folder.spec()?;
+    process.seccomp = spec.process.seccomp;
+    process.personality = spec.process.personality;
+    let first = record.first.ok_or_else(|| Error::status(&record.id, "cannot exec in a container that is being created"))?;
+    let first = ProcessRef { pid: first.pid, start_ticks: first.start_ticks };
+    let cgroup = ExecCgroup::Found(cgroup(line, &record.cgroup)?);
+    let exec = Exec { id: record.id.clone(), first, cgroup, process, state: spec.hooks.state };
+    let plan = plan::make_exec(&exec, &ExecFacts::of(first, Hierarchies::probe()?)?)?;
+    let (told, started) = apply::apply(&plan, Streams::Inherited);
+    make::tell_steps(&told, &call.journal);
+    let Some(started) = started else { return Err(make::step_failure(told.failure.as_ref())) };
+    let mut running = Running { pidfd: started.pidfd, terminal: started.terminal, notice: None };
+    let handed = make::hand_out(line, &mut running).and_then(|()| make::write_pid_file(line, started.pid));
+    if handed.is_err() {
+        // A program that nobody was told of ends at once.
+        let _ = process_signal(&running.pidfd, KILL);
+    }
+    handed.map(|()| running)
+}
+
+/// The container's cgroup, or an existing one below it.
+fn cgroup(line: &Line, own: &Cgroup) -> Result<Cgroup, Error> {
+    let Some(wanted) = line.value("cgroup").filter(|wanted| !wanted.is_empty()) else { return Ok(own.clone()) };
+    let refused = |problem: &str| Error::Refused(format!("--cgroup: {wanted:?} {problem}"));
+    if wanted.contains(':') {
+        return Err(refused("names a controller, which is not supported: name the path alone"));
+    }
+    if wanted.split('/').any(|name| name == "..") {
+        return Err(refused("leads out of the container's cgroup"));
+    }
+    let below = own.below(wanted.trim_matches('/'));
+    if below.exists() { Ok(below) } else { Err(refused("does not exist below the container's cgroup")) }
 }
 
 fn check_terminal(line: &Line, wanted: &Process, stay: Stay) -> Result<(), Error> {

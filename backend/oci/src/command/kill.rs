@@ -6,7 +6,6 @@ use rustix::process::Pid;
 
 use super::{Call, Command, DONE, Error};
 use crate::flags::{Flag, Line, Order, switch};
-use crate::processes::pids;
 use crate::state::{Record, Status};
 
 const FLAGS: &[Flag] = &[switch("all", "a", "send the signal to all processes of the container")];
@@ -37,7 +36,7 @@ fn run(call: &Call, line: &Line) -> Result<u8, Error> {
     process::signal(&pidfd, signal)?;
     // What is frozen by v1 does not die before it is thawed.
     if signal == Signal::KILL.number() && status == Status::Paused {
-        record.cgroup().map(|cgroup| cgroup.thaw()).transpose()?;
+        record.cgroup.thaw()?;
     }
     Ok(DONE)
 }
@@ -52,7 +51,10 @@ pub(super) fn number(text: &str) -> Result<i32, Error> {
 
 /// To every process of its cgroup. Frozen meanwhile: nothing may be made while the list is worked through.
 pub(super) fn all(record: &Record, signal: i32) -> Result<(), Error> {
-    let Some(cgroup) = record.cgroup().filter(|cgroup| cgroup.exists()) else { return Ok(()) };
+    let cgroup = &record.cgroup;
+    if !cgroup.exists() {
+        return Ok(());
+    }
     if signal == Signal::KILL.number() {
         return Ok(cgroup.kill_all()?);
     }
@@ -60,7 +62,7 @@ pub(super) fn all(record: &Record, signal: i32) -> Result<(), Error> {
     if !was_frozen {
         cgroup.freeze()?;
     }
-    let sent = pids(&cgroup).into_iter().try_for_each(|pid| send(pid, signal));
+    let sent = cgroup.processes().into_iter().try_for_each(|pid| send(pid, signal));
     // Thawed whatever happened: a container left frozen by a signal would be lost.
     if !was_frozen {
         cgroup.thaw()?;

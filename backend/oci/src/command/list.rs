@@ -20,7 +20,7 @@ fn run(call: &Call, line: &Line) -> Result<u8, Error> {
     let text = match format {
         _ if quiet => found.iter().map(|(record, _)| format!("{}\n", record.id)).collect(),
         "json" => {
-            let views: Vec<View<'_>> = found.iter().map(|(record, status)| View::of(record, *status)).collect();
+            let views: Vec<View<'_>> = found.iter().map(|(record, status)| View::with_owner(record, *status)).collect();
             format!("{}\n", serde_json::to_string(&views).unwrap_or_default())
         }
         _ => table(&found),
@@ -51,7 +51,7 @@ fn containers(call: &Call) -> Result<Vec<(Record, Status)>, Error> {
 fn table(found: &[(Record, Status)]) -> String {
     let head = ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"].map(str::to_owned).to_vec();
     let row = |(record, status): &(Record, Status)| {
-        let value = serde_json::to_value(View::of(record, *status)).unwrap_or_default();
+        let value = serde_json::to_value(View::with_owner(record, *status)).unwrap_or_default();
         let text = |key: &str| value[key].as_str().map_or_else(|| value[key].to_string(), str::to_owned);
         ["id", "pid", "status", "bundle", "created", "owner"].map(text).to_vec()
     };

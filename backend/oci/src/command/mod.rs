@@ -101,6 +101,9 @@ pub(crate) enum Error {
     /// The kernel said no.
     #[error(transparent)]
     Kernel(#[from] belljar_linux::Error),
+    /// Limits stayed as they were.
+    #[error(transparent)]
+    Limits(#[from] belljar_runtime::cgroup::update::Refused),
     /// A step of a plan failed.
     #[error("unable to start container process: {failure}")]
     Step { failure: String },
@@ -144,7 +147,7 @@ pub(crate) enum Error {
 }
 
 impl Error {
-    fn status(id: &str, problem: impl Into<String>) -> Self {
+    pub(crate) fn status(id: &str, problem: impl Into<String>) -> Self {
         Error::Status { id: id.to_owned(), problem: problem.into() }
     }
 
@@ -253,7 +256,7 @@ impl Call {
         let folder = Folder::of(&self.root, id)?;
         let lock = folder.lock()?;
         let record = folder.read()?;
-        let status = folder.look(&record);
+        let status = folder.look_alone(&record);
         Ok((folder, lock, record, status))
     }
 }

@@ -19,10 +19,9 @@ pub(super) const RESUME: Command = Command {
 fn pause(call: &Call, line: &Line) -> Result<u8, Error> {
     let id = line.only_word("pause")?;
     let (_, _lock, record, status) = call.locked(id)?;
-    match (status, record.cgroup()) {
-        (Status::Created | Status::Running, Some(cgroup)) => {
-            // Half frozen is not paused: whoever was stopped goes on.
-            cgroup.freeze().inspect_err(|_| _ = cgroup.thaw())?;
+    match status {
+        Status::Created | Status::Running => {
+            record.cgroup.freeze()?;
             Ok(DONE)
         }
         _ => Err(Error::status(id, format!("container not running: it is {}", status.as_str()))),
@@ -32,9 +31,9 @@ fn pause(call: &Call, line: &Line) -> Result<u8, Error> {
 fn resume(call: &Call, line: &Line) -> Result<u8, Error> {
     let id = line.only_word("resume")?;
     let (_, _lock, record, status) = call.locked(id)?;
-    match (status, record.cgroup()) {
-        (Status::Paused, Some(cgroup)) => {
-            cgroup.thaw()?;
+    match status {
+        Status::Paused => {
+            record.cgroup.thaw()?;
             Ok(DONE)
         }
         _ => Err(Error::status(id, format!("container not paused: it is {}", status.as_str()))),

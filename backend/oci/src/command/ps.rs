@@ -2,7 +2,6 @@
 
 use super::{Call, Command, DONE, Error, print};
 use crate::flags::{Flag, Line, Order, valued};
-use crate::processes::pids;
 
 const FLAGS: &[Flag] = &[valued("format", "f", "FORMAT", "table (default) or json")];
 
@@ -17,7 +16,7 @@ pub(super) const COMMAND: Command = Command {
 
 fn run(call: &Call, line: &Line) -> Result<u8, Error> {
     let (_, record) = call.container(line.first_word("ps")?)?;
-    let pids = record.cgroup().map(|cgroup| pids(&cgroup)).unwrap_or_default();
+    let pids = record.cgroup.processes();
     match line.value("format").unwrap_or("table") {
         "json" => print(&format!("{}\n", serde_json::to_string(&pids).unwrap_or_default()))?,
         "table" => print(&table(&line.words[1..], &pids)?)?,

@@ -5,7 +5,6 @@ use belljar_runtime::spec::Start;
 use super::{Call, Command, DONE, Error, delete};
 use crate::flags::{Flag, Line, Order, switch, valued};
 use crate::make::{self, Made, Stay, Wish};
-use crate::notify::Proxy;
 use crate::relay::Signals;
 
 const FLAGS: &[Flag] = &[
@@ -38,15 +37,15 @@ fn ran(call: &Call, line: &Line, id: &str) -> Result<u8, Error> {
     // Before there is a program: a signal that comes in between would leave it alone.
     let signals = (stay == Stay::Attached).then(Signals::hold).transpose()?;
     let wish = Wish { id, line, root: &call.root, driver: call.driver, start: Start::AtOnce, stay };
-    let Made { folder, record, mut started, lock } = make::make(&wish, bundle, &call.journal)?;
+    let Made { folder, record, mut running, lock } = make::make(&wish, bundle, &call.journal)?;
     drop(lock);
-    make::poststart(&folder, &record, &call.journal)?;
-    let proxy = Proxy::of_environment(&folder)?;
-    if let (Some(proxy), Some(first), Stay::Detached) = (&proxy, record.first, stay) {
-        proxy.until_ready(first)?;
-    }
-    let Some(signals) = signals else { return Ok(DONE) };
-    let status = make::stay(&mut started, &signals)?;
+    let Some(signals) = signals else {
+        if let (Some((proxy, _)), Some(first)) = (&running.notice, record.first) {
+            proxy.until_ready(first)?;
+        }
+        return Ok(DONE);
+    };
+    let status = make::stay(&mut running, &signals)?;
     if !line.has("keep") {
         delete::destroy(&folder, &record, &call.journal)?;
     }

@@ -27,11 +27,10 @@ fn run(call: &Call, line: &Line) -> Result<u8, Error> {
         }
     }
     let proxy = Proxy::of_environment(&folder)?;
-    make::start(&folder, &record)?;
-    // Whoever its hooks call may change the container.
+    let first = record.first.ok_or_else(|| Error::status(id, "container not running"))?;
+    make::start(&folder, first, &call.journal)?;
     drop(lock);
-    make::poststart(&folder, &record, &call.journal)?;
-    if let (Some(proxy), Some(first)) = (proxy, record.first) {
+    if let Some(proxy) = proxy {
         proxy.until_ready(first)?;
     }
     Ok(DONE)

@@ -38,8 +38,13 @@ impl<'a> View<'a> {
             rootfs: record.rootfs.to_string_lossy(),
             created: &record.created,
             annotations: &record.annotations,
-            owner: owner(record.owner),
+            owner: String::new(),
         }
+    }
+
+    /// The same with the owner's name, which runc tells in lists only.
+    pub(super) fn with_owner(record: &'a Record, status: Status) -> Self {
+        Self { owner: owner(record.owner), ..Self::of(record, status) }
     }
 }
 

@@ -5,8 +5,8 @@
 use std::io::Read as _;
 use std::path::Path;
 
-use belljar_runtime::cgroup::Resources;
 use belljar_runtime::cgroup::resources::{BlockIo, Cpu, Memory, Pids};
+use belljar_runtime::cgroup::{self, Resources};
 
 use super::{Call, Command, DONE, Error};
 use crate::document::{self, DOCUMENT_BYTES_MAX};
@@ -47,16 +47,14 @@ pub(super) const COMMAND: Command = Command {
 fn run(call: &Call, line: &Line) -> Result<u8, Error> {
     let id = line.only_word("update")?;
     let (folder, _lock, mut record, status) = call.locked(id)?;
-    let cgroup = record.cgroup().filter(|_| status != Status::Stopped);
-    let cgroup = cgroup.ok_or_else(|| Error::status(id, "container not running"))?;
+    if status == Status::Stopped {
+        return Err(Error::status(id, "container not running"));
+    }
     let change = match line.value("resources").filter(|file| !file.is_empty()) {
         Some(file) => of_file(file)?,
         None => of_flags(line)?,
     };
-    for write in belljar_runtime::cgroup::writes(&change, &cgroup)? {
-        write.apply()?;
-    }
-    record.resources = change.over(&record.resources);
+    record.resources = cgroup::update(&change, &record.resources, &record.cgroup)?;
     folder.write(&record)?;
     Ok(DONE)
 }

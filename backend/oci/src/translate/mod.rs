@@ -8,15 +8,17 @@
 //! What this cannot do is refused by name, never passed over: a container that is less than what was asked for is worse than
 //! none. One exception is the specification's own: a capability that nobody here could have is dropped with a warning.
 
+mod hooks;
 mod namespaces;
 mod process;
-mod surroundings;
 mod tree;
 
 use std::path::{Path, PathBuf};
 
 use belljar_model::Invalid;
 use belljar_model::namespace::Kind;
+use belljar_runtime::cgroup::CgroupPlace;
+pub use belljar_runtime::cgroup::place::Driver;
 use belljar_runtime::spec::landlock::Landlock;
 use belljar_runtime::spec::{First, Keyring, Source, Start};
 use belljar_runtime::{Spec, seccomp};
@@ -24,15 +26,6 @@ use belljar_runtime::{Spec, seccomp};
 use crate::document::{Document, Linux};
 
 pub use process::{Caller, process};
-
-/// How cgroups are made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Driver {
-    /// As folders of the kernel's file system.
-    Folders,
-    /// By asking systemd for a scope.
-    Systemd,
-}
 
 /// What a container is made from beside its document.
 #[derive(Debug, Clone)]
@@ -92,9 +85,9 @@ pub fn translate(document: &Document, request: &Request<'_>) -> Result<Translati
         masked_paths: tree::paths("linux.maskedPaths", &linux.masked_paths)?,
         readonly_paths: tree::paths("linux.readonlyPaths", &linux.readonly_paths)?,
         namespaces,
-        cgroup: surroundings::cgroup(&linux.cgroups_path, request)?,
+        cgroup: cgroup(linux, request)?,
         resources: linux.resources.clone().unwrap_or_default(),
-        hooks: surroundings::hooks(document, request.bundle)?,
+        hooks: hooks::hooks(document, request.bundle)?,
         mount_label: Some(linux.mount_label.clone()).filter(|label| !label.is_empty()),
         first: First::Program,
         start: request.start,
@@ -123,6 +116,11 @@ fn filter_warnings(linux: &Linux, bounding: &[String]) -> Result<Vec<String>, In
     let Some(profile) = &linux.seccomp else { return Ok(Vec::new()) };
     profile.load_flags()?;
     Ok(profile.rules(&seccomp::Context::here(bounding.iter().map(String::as_str)))?.warnings)
+}
+
+/// Where its cgroup is.
+fn cgroup(linux: &Linux, request: &Request<'_>) -> Result<CgroupPlace, Invalid> {
+    CgroupPlace::parse(Some(&linux.cgroups_path).filter(|path| !path.is_empty()).map(String::as_str), request.id, request.driver)
 }
 
 /// The folder of the root file system.
