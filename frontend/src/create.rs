@@ -86,8 +86,12 @@ pub struct Values {
     pub domainname: String,
     /// 0, 1 or 2.
     pub hidepid: String,
+    /// Whose clocks.
+    pub timens: String,
     /// Seconds added to the boot clock.
     pub boottime: String,
+    /// Seconds added to the monotonic clock.
+    pub monotonic: String,
 }
 
 impl Values {
@@ -132,7 +136,7 @@ const RESTARTS: [(&str, &str); 4] = [
 ];
 
 /// The names of the form's fields, by which templates ask for messages.
-const FIELDS: [&str; 37] = [
+const FIELDS: [&str; 39] = [
     "name",
     "image",
     "command",
@@ -170,10 +174,12 @@ const FIELDS: [&str; 37] = [
     "domainname",
     "hidepid",
     "boottime",
+    "monotonic",
+    "timens",
 ];
 
 /// Those whose names differ from the model's.
-const OTHER_NAMES: [(&str, &str); 10] = [
+const OTHER_NAMES: [(&str, &str); 12] = [
     ("limits.memory_bytes", "memory"),
     ("limits.memory_swap_bytes", "swap"),
     ("namespaces.user", "userns"),
@@ -182,7 +188,9 @@ const OTHER_NAMES: [(&str, &str); 10] = [
     ("security.capabilities.drop", "cap_drop"),
     ("shm_bytes", "shm"),
     ("time_offsets.boottime", "boottime"),
+    ("time_offsets.monotonic", "monotonic"),
     ("time_offsets", "boottime"),
+    ("namespaces.time", "timens"),
     ("limits.pids", "pids"),
 ];
 
@@ -205,7 +213,7 @@ const LISTS: [(&str, &str, &str, &str); 4] = [
 ];
 
 /// Settings of one word: name, label, example.
-const SETTINGS: [(&str, &str, &str); 10] = [
+const SETTINGS: [(&str, &str, &str); 12] = [
     ("cap_add", "Capabilities to add", "NET_ADMIN"),
     ("cap_drop", "Capabilities to drop", "ALL"),
     ("shm", "/dev/shm", "64m"),
@@ -215,7 +223,9 @@ const SETTINGS: [(&str, &str, &str); 10] = [
     ("nice", "Niceness (-20 to 19)", "0"),
     ("domainname", "Domain name", "none"),
     ("hidepid", "Hide processes of others (0 to 2)", "0"),
+    ("timens", "Clocks", "the host's"),
     ("boottime", "Boot clock, seconds added", "0"),
+    ("monotonic", "Monotonic clock, seconds added", "0"),
 ];
 
 /// What may be ticked: name, and the words beside the box. The last one tightens, the others loosen.
@@ -258,7 +268,9 @@ impl Values {
             ("nice", &self.nice),
             ("domainname", &self.domainname),
             ("hidepid", &self.hidepid),
+            ("timens", &self.timens),
             ("boottime", &self.boottime),
+            ("monotonic", &self.monotonic),
         ];
         fields.into_iter().find(|(field, _)| *field == name).map_or("", |(_, text)| text)
     }

@@ -290,3 +290,37 @@ async fn a_row_that_makes_no_sense_is_named_and_not_guessed() {
     let refused = scratch.store.load_all().await.expect_err("nonsense");
     assert!(matches!(&refused, Error::Row { table: "containers", column: "config", key, .. } if *key == web.id.as_str()), "{refused:?}");
 }
+
+#[tokio::test]
+async fn a_database_of_the_first_form_is_read_by_this_one() {
+    use sqlx::{ConnectOptions as _, Connection as _};
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("belljar.db");
+    let mut first = sqlx::migrate!("../../migrations");
+    first.migrations = first.migrations.iter().take(1).cloned().collect::<Vec<_>>().into();
+    let mut connection = options(&path, WRITER_CACHE_KIB).connect().await.expect("a new database");
+    first.run(&mut connection).await.expect("the first form");
+    let id = "ab".repeat(32);
+    let row = "INSERT INTO containers (id, name, image, config, state, wanted, uid_base, created_at_ms) VALUES (?1, 'web', 'host', \
+         '{\"command\":[\"sleep\",\"1d\"],\"restart\":\"no\"}', 'created', 'stopped', 65536, 5)";
+    sqlx::query(row).bind(&id).execute(&mut connection).await.expect("a row");
+    connection.close().await.expect("closed");
+    let store = Store::open(&path).await.expect("the same database");
+    let mut all = store.load_all().await.expect("read");
+    let mut web = all.pop().expect("one container");
+    assert_eq!((web.id.as_str(), web.without_ids.as_deref(), web.config.namespaces.is_default()), (id.as_str(), None, true));
+    web.without_ids = Some("ramfs cannot map owners".into());
+    web.config.security.new_privileges = belljar_model::security::NewPrivileges::Allowed;
+    store.record(&web, Vec::new(), Durability::Durable).await.expect("recorded");
+    assert_eq!(store.load_all().await.expect("read"), [web]);
+}
+
+#[tokio::test]
+async fn an_event_can_change_nothing_but_the_diary() {
+    let scratch = Scratch::new().await;
+    let web = container(1, "web");
+    scratch.store.insert(&web, event(&web, EventKind::Created), Durability::Deferred).await.expect("inserted");
+    let told = scratch.store.tell(event(&web, EventKind::Exec), Durability::Deferred).await.expect("told").expect("an event");
+    let newest = scratch.store.events(&EventQuery { limit: 1, ..EventQuery::default() }).await.expect("read");
+    assert_eq!((newest, scratch.store.load_all().await.expect("read")), (vec![told], vec![web]));
+}

@@ -153,6 +153,16 @@ fn the_tour_of_ten_at_once_is_as_the_readme_says() {
 }
 
 #[test]
+fn the_tour_of_looking_in_is_as_the_readme_says() {
+    run("exec");
+}
+
+#[test]
+fn the_tour_of_loosening_is_as_the_readme_says() {
+    run("loosened");
+}
+
+#[test]
 fn the_tour_with_curl_is_as_the_readme_says() {
     run("curl");
 }
@@ -161,7 +171,10 @@ fn the_tour_with_curl_is_as_the_readme_says() {
 fn every_block_of_the_tour_is_run_by_a_test() {
     let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap().join("README.md")).unwrap();
     for (name, _) in blocks(&readme) {
-        assert!(["names", "memory", "overlay", "database", "ten", "curl"].contains(&name.as_str()), "tour: {name} has no test");
+        assert!(
+            ["names", "memory", "overlay", "database", "ten", "exec", "loosened", "curl"].contains(&name.as_str()),
+            "tour: {name} has no test"
+        );
     }
 }
 

@@ -71,10 +71,11 @@ fn isolation(values: &Values, request: &mut CreateRequest) -> Result<(), Invalid
         ipc: whose("namespaces.ipc", &values.ipc)?,
         uts: whose("namespaces.uts", &values.uts)?,
         cgroup: whose("namespaces.cgroup", &values.cgroupns)?,
-        time: None,
+        time: whose("namespaces.time", &values.timens)?,
         user: whose("namespaces.user", &values.userns)?,
     };
     request.time_offsets.boottime = number("time_offsets.boottime", &values.boottime, "a whole number of seconds")?.unwrap_or_default();
+    request.time_offsets.monotonic = number("time_offsets.monotonic", &values.monotonic, "a whole number of seconds")?.unwrap_or_default();
     request.security.capabilities.add = words(&values.cap_add);
     request.security.capabilities.drop = words(&values.cap_drop);
     request.security.seccomp = seccomp(&values.seccomp)?;
