@@ -1,9 +1,10 @@
 //! Made now and started later; undone where it fails.
 
+use belljar_model::namespace::Kind;
 use belljar_runtime::cgroup::Hierarchies;
-use belljar_runtime::spec::Start;
+use belljar_runtime::spec::{IdMaps, Source, Start};
 
-use crate::bed::{Bed, Order};
+use crate::bed::{Bed, Order, UID_BASE};
 
 fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
@@ -47,4 +48,17 @@ pub(crate) fn nothing_is_left_of_a_container_that_failed_to_be_made() {
     let cgroup = bed.spec.cgroup.cgroup(&Hierarchies::probe().unwrap());
     assert!(!cgroup.exists());
     assert!(!bed.path("state/start.sock").exists());
+}
+
+pub(crate) fn a_container_is_made_where_clone3_is_hidden() {
+    let Some(mut bed) = Bed::of("echo $$; cat /proc/self/cgroup") else { return };
+    let order = |bed: &Bed| bed.order(&Order::MakeWithoutClone3(Box::new(bed.spec.clone())));
+    assert_eq!(order(&bed).status(), 0, "{}", bed.written());
+    let text = bed.written();
+    assert!(text.starts_with("1\n"), "{text}");
+    let unified: Vec<&str> = text.lines().filter(|line| line.starts_with("0::")).collect();
+    assert!(unified.iter().all(|line| *line == "0::/"), "it is in its own v2 cgroup as well: {text}");
+    bed.namespace(Kind::User, Some(Source::New));
+    bed.spec.ids = Some(IdMaps::of_range(UID_BASE, 65_536));
+    assert_eq!(order(&bed).status(), 0, "{}", bed.written());
 }

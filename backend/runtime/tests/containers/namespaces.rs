@@ -140,3 +140,15 @@ pub(crate) fn a_path_that_means_another_namespace_by_now_is_refused() {
     assert!(bed.run().failure().starts_with("namespaces: must have a mount namespace"));
     assert!(Path::new("/proc/self/ns/net").exists());
 }
+
+pub(crate) fn a_mount_namespace_of_another_is_joined() {
+    let Some(mut bed) = Bed::of("readlink /proc/self/ns/mnt; ls /") else { return };
+    let holder = Holder::new(&["--mount"]);
+    let inode = holder.inode(Kind::Mnt);
+    bed.namespace(Kind::Mnt, Some(holder.source(Kind::Mnt)));
+    let text = bed.output();
+    assert!(text.starts_with(&format!("mnt:[{inode}]\n")) && text.contains("work"), "{text}");
+    bed.namespace(Kind::User, Some(Source::New));
+    bed.spec.ids = Some(IdMaps::of_range(UID_BASE, 65_536));
+    assert!(bed.run().failure().contains("join a mount namespace, which a new user namespace has no right to"));
+}
