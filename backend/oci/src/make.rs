@@ -22,7 +22,7 @@ use belljar_model::plan::PlanRecord;
 use belljar_runtime::Spec;
 use belljar_runtime::apply::{self, Streams};
 use belljar_runtime::cgroup::{Cgroup, Hierarchies};
-use belljar_runtime::plan::{self, Facts};
+use belljar_runtime::plan::{self, Facts, Plan};
 use belljar_runtime::spec::{Keyring, Start};
 
 use crate::command::Error;
@@ -177,7 +177,7 @@ fn fill(wish: &Wish<'_>, mut bundle: Bundle, folder: &Folder, journal: &Journal)
     folder.write_spec(&translation.spec)?;
     let (told, started) = apply::apply(&plan, Streams::Inherited);
     folder.write_plan(&told)?;
-    tell_steps(&told, journal);
+    tell_steps(&plan, &told, journal);
     let Some(mut started) = started else { return Err(step_failure(told.failure.as_ref())) };
     let notice = proxy.map(|proxy| (proxy, started.pid));
     let mut running = Running { terminal: started.terminal.take(), pidfd: started.pidfd, notice };
@@ -275,12 +275,12 @@ pub(crate) fn write_pid_file(line: &Line, pid: i32) -> Result<(), Error> {
 
 /// Lets the first process of a created container go on, and waits until its program runs.
 pub(crate) fn start(folder: &Folder, first: First, journal: &Journal) -> Result<(), Error> {
-    let spec = folder.spec()?;
-    let told = apply::start(&plan::make_start(&spec)?, folder.path(), first.pid).map_err(|error| match error.errno {
+    let plan = plan::make_start(&folder.spec()?)?;
+    let told = apply::start(&plan, folder.path(), first.pid).map_err(|error| match error.errno {
         errno if apply::nobody_waits(errno) => Error::status(folder.id(), "cannot start an already running container"),
         _ => Error::Kernel(error),
     })?;
-    tell_steps(&told, journal);
+    tell_steps(&plan, &told, journal);
     match &told.failure {
         Some(failure) => Err(step_failure(Some(failure))),
         None => Ok(()),
@@ -289,16 +289,23 @@ pub(crate) fn start(folder: &Folder, first: First, journal: &Journal) -> Result<
 
 /// Runs the hooks that follow the deletion. One that fails is a warning: the container is gone already.
 pub(crate) fn poststop(spec: &Spec, journal: &Journal) {
-    let told = apply::finish(&plan::make_delete(spec));
-    tell_steps(&told, journal);
+    let plan = plan::make_delete(spec);
+    let told = apply::finish(&plan);
+    tell_steps(&plan, &told, journal);
     if let Some(failure) = &told.failure {
         journal.warning(&step_failure(Some(failure)).to_string());
     }
 }
 
-/// Every step for whoever wants to read them.
-pub(crate) fn tell_steps(told: &PlanRecord, journal: &Journal) {
-    told.steps.iter().for_each(|step| journal.debug(|| format!("{}: {} µs", step.text, step.took_usec.unwrap_or_default())));
+/// Every step for whoever wants to read them; and what one did differently from how it was planned, for everybody: a hook
+/// after the start that failed, owners that could not be mapped.
+pub(crate) fn tell_steps(plan: &Plan, told: &PlanRecord, journal: &Journal) {
+    for (planned, step) in plan.records().iter().zip(&told.steps) {
+        journal.debug(|| format!("{}: {} µs", step.text, step.took_usec.unwrap_or_default()));
+        if planned.text != step.text {
+            journal.warning(&step.text);
+        }
+    }
 }
 
 /// Stays with the program of a foreground command until it has ended.

@@ -129,7 +129,7 @@ impl Proxy {
 }
 
 /// How long the host's side may take to read what it was told, in seconds.
-const BARRIER_SECONDS_MAX: i64 = 30;
+const BARRIER_SECONDS_MAX: i64 = 5;
 
 /// `BARRIER=1` with a descriptor that its reader closes (`sd_notify_barrier(3)`).
 fn send_barrier(socket: &UnixDatagram, to: &SocketAddr, given: std::os::fd::OwnedFd) -> std::io::Result<()> {

@@ -97,7 +97,7 @@ fn join(call: &Call, line: &Line, (folder, record): (&Folder, &Record), wanted: 
     let exec = Exec { id: record.id.clone(), first, cgroup, process, state: spec.hooks.state };
     let plan = plan::make_exec(&exec, &ExecFacts::of(first, Hierarchies::probe()?)?)?;
     let (told, started) = apply::apply(&plan, Streams::Inherited);
-    make::tell_steps(&told, &call.journal);
+    make::tell_steps(&plan, &told, &call.journal);
     let Some(started) = started else { return Err(make::step_failure(told.failure.as_ref())) };
     let mut running = Running { pidfd: started.pidfd, terminal: started.terminal, notice: None };
     let handed = make::hand_out(line, &mut running).and_then(|()| make::write_pid_file(line, started.pid));
