@@ -23,7 +23,7 @@ use super::{
 };
 use crate::bundle::Bundle;
 use crate::cgroup::Resources;
-use crate::cgroup::devices::{Rule, default_rules};
+use crate::cgroup::devices::Rule;
 use crate::seccomp::profile::{Context, FIELD};
 use crate::seccomp::{self, Choice, Profile, Record};
 
@@ -229,15 +229,15 @@ fn niceness(nice: i32) -> Scheduler {
     Scheduler { policy: 0, flags: 0, nice, priority: 0, runtime_nsec: 0, deadline_nsec: 0, period_nsec: 0 }
 }
 
-/// Limits, and which devices may be opened: what every container needs, and what was asked for. A node of any other that a
-/// container without ids of its own makes, or finds in its image, cannot be opened.
+/// Limits, and which devices may be opened: what was asked for, to which the plan adds what every container needs. A node of any
+/// other that a container without ids of its own makes, or finds in its image, cannot be opened.
 fn resources(config: &Config, devices: &[Device]) -> Resources {
     let rule = |(device, asked): (&Device, &belljar_model::setting::Device)| {
         let kind = if device.kind == DeviceKind::Block { 'b' } else { 'c' };
         Rule::allow(kind, (device.major.into(), device.minor.into()), &asked.access)
     };
     let asked = devices.iter().zip(&config.devices).map(rule);
-    let devices = std::iter::once(Rule::deny_all()).chain(default_rules()).chain(asked).collect();
+    let devices = std::iter::once(Rule::deny_all()).chain(asked).collect();
     Resources { devices, ..Resources::from(&config.limits) }
 }
 
