@@ -73,6 +73,22 @@ fn the_hosts_network_and_processes_can_be_seen_and_nothing_more_is_given() {
 }
 
 #[test]
+fn among_the_hosts_processes_a_stop_ends_it_and_all_that_it_started() {
+    let Some(server) = crate::server() else { return };
+    create(&server, "shared", "sleep 1234 & echo up; exec sleep 1000", &json!({"namespaces": {"pid": "host"}}));
+    server.wait_for_log("shared", "up");
+    let started = server.api().get("/api/v1/containers/shared/processes").expect(200).json();
+    assert_eq!(started.as_array().map(Vec::len), Some(2), "{started}");
+    server.act("shared", "stop");
+    let ended = server.container("shared");
+    assert_eq!((&ended["state"], &ended["exit"]["signal"]), (&json!("stopped"), &json!("SIGTERM")), "{}", ended["exit"]);
+    for process in started.as_array().into_iter().flatten() {
+        let pid = process["pid"].as_i64().and_then(|pid| pid.try_into().ok()).expect("a pid");
+        assert!(!belljar_testbed::process::is_alive(pid), "{process} goes on");
+    }
+}
+
+#[test]
 fn a_container_is_joined_by_name_and_must_run() {
     let Some(server) = crate::server() else { return };
     create(&server, "web", "echo up; exec sleep 1000", &json!({}));

@@ -8,7 +8,8 @@ use std::time::Duration;
 use belljar_linux::process::{self, Attention};
 use belljar_model::container::Restart;
 use belljar_model::exit::Cause;
-use belljar_model::{EventKind, Exit, NewEvent, Signal, State, Wanted};
+use belljar_model::namespace::Kind;
+use belljar_model::{EventKind, Exit, NewEvent, Signal, State, Wanted, Whose};
 use belljar_store::Durability;
 use tokio::time::Instant;
 
@@ -171,7 +172,10 @@ impl Task {
     }
 
     fn attention(&self, signal: Signal) -> Attention {
-        self.container.init.map_or(Attention::None, |init| process::attention(init.pid, signal.number()))
+        let attention = self.container.init.map_or(Attention::None, |init| process::attention(init.pid, signal.number()));
+        // Only the first process of a pid namespace is spared what a signal does by itself.
+        let is_pid_1 = self.container.config.namespaces.of(Kind::Pid) == Whose::Private;
+        if attention == Attention::None && !is_pid_1 { Attention::Catches } else { attention }
     }
 
     /// The kernel does not let go of it (a process waits for a disk that does not answer). It is still watched.
