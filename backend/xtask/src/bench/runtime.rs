@@ -81,7 +81,13 @@ fn execs(table: &mut Table, bundles: &Bundles, runtimes: Vec<Contender>, count: 
     let mut staying = Vec::new();
     for mut contender in runtimes {
         contender.start(bundles, "stays")?;
-        staying.push(contender);
+        match contender.exec("stays") {
+            Ok(_) => staying.push(contender),
+            Err(error) => {
+                println!("not compared: exec of {error}");
+                contender.delete("stays")?;
+            }
+        }
     }
     let mut measured = in_turns(staying, count, |contender, _| contender.exec("stays"))?;
     for Measured { contender, spread } in &mut measured {

@@ -43,7 +43,7 @@ pub(super) fn all(bundles: &Bundles) -> Vec<Contender> {
     let runtime = |name: &str| Kind::Runtime(format!("{name} --root {}", state(name)));
     let ours = || Kind::Runtime(format!("'{}' runtime --root {}", built("belljar"), state("belljar")));
     let contenders = [
-        ("fork and execute, nothing else", Kind::Line(format!("{root}/bin/true")), User::Host),
+        ("fork and execute, nothing else", Kind::Line(word(&bundles.root().join("bin/true"))), User::Host),
         (BARE, bare(""), User::Host),
         (BARE_USER, bare("--user "), User::Own),
         (OURS, ours(), User::Host),
@@ -67,7 +67,7 @@ fn bubblewrap(root: &str) -> String {
             line += &format!(" {hidden} {path}");
         }
     }
-    for path in READ_ONLY {
+    for path in READ_ONLY.iter().filter(|path| fs::exists(path).unwrap_or_default()) {
         line += &format!(" --ro-bind {path} {path}");
     }
     line + " /bin/true"
@@ -127,7 +127,7 @@ impl Contender {
     pub(super) fn run(&mut self, number: u32) -> Result<Duration, Box<dyn Error>> {
         let line = match &self.kind {
             Kind::Line(line) => line.clone(),
-            Kind::Runtime(program) => format!("{program} run --bundle {} {}", self.bundle, id(&number.to_string())),
+            Kind::Runtime(program) => format!("{program} run --bundle {} {}", self.bundle, self.id(&number.to_string())),
         };
         self.timed(&line)
     }
@@ -135,30 +135,35 @@ impl Contender {
     /// Starts a container that stays; from the call until the runtime has ended, and the container is there.
     pub(super) fn start(&mut self, bundles: &Bundles, name: &str) -> Result<Duration, Box<dyn Error>> {
         let bundle = word(&bundles.bundle(Program::Stay, self.user));
-        self.timed(&format!("{} run --detach --bundle {bundle} {}", self.program(), id(name)))
+        self.timed(&format!("{} run --detach --bundle {bundle} {}", self.program(), self.id(name)))
     }
 
     /// Starts `count` containers that stay, all at once; until the last one is there.
     pub(super) fn start_all(&mut self, bundles: &Bundles, count: u32) -> Result<Duration, Box<dyn Error>> {
         let bundle = word(&bundles.bundle(Program::Stay, self.user));
-        let one = format!("{} run --detach --bundle {bundle} {}", self.program(), id("many-$i"));
+        let one = format!("{} run --detach --bundle {bundle} {}", self.program(), self.id("many-$i"));
         self.timed(&format!("i=0; while [ $i -lt {count} ]; do i=$((i + 1)); {one} & done; wait"))
     }
 
     /// Deletes them.
     pub(super) fn delete_all(&mut self, count: u32) -> Result<Duration, Box<dyn Error>> {
-        let one = format!("{} delete --force {}", self.program(), id("many-$i"));
+        let one = format!("{} delete --force {}", self.program(), self.id("many-$i"));
         self.timed(&format!("i=0; while [ $i -lt {count} ]; do i=$((i + 1)); {one}; done"))
     }
 
     /// From the call of `exec` until it has ended, with the program `true`.
     pub(super) fn exec(&mut self, name: &str) -> Result<Duration, Box<dyn Error>> {
-        self.timed(&format!("{} exec {} /bin/true", self.program(), id(name)))
+        self.timed(&format!("{} exec {} /bin/true", self.program(), self.id(name)))
     }
 
     /// Deletes a container that stays.
     pub(super) fn delete(&mut self, name: &str) -> Result<Duration, Box<dyn Error>> {
-        self.timed(&format!("{} delete --force {}", self.program(), id(name)))
+        self.timed(&format!("{} delete --force {}", self.program(), self.id(name)))
+    }
+
+    /// An identifier that nobody else has.
+    fn id(&self, name: &str) -> String {
+        format!("belljar-bench-{}-{:?}-{name}", std::process::id(), self.user)
     }
 
     /// How long the shell takes for a line; an error with what was said unless it succeeds.
@@ -171,9 +176,4 @@ impl Contender {
         heard.map_err(|error| format!("{}: {error}: {}", self.name, said().trim()))?;
         Ok(took)
     }
-}
-
-/// An identifier that no other run has.
-fn id(name: &str) -> String {
-    format!("belljar-bench-{}-{name}", std::process::id())
 }
