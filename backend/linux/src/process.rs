@@ -45,6 +45,18 @@ pub enum Parent {
 /// forever. This is checked, and fails with `EDEADLK` where it is not so.
 pub fn clone(flags: u64, into_cgroup: Option<&OwnedFd>, parent: Parent) -> Result<Cloned> {
     require_one_thread()?;
+    clone_alone(flags, into_cgroup, parent)
+}
+
+/// The same without new namespaces, where neither `/proc` nor a filter of system calls lets a process count its threads any more:
+/// they are counted in the folder that was opened before.
+pub fn clone_counted(threads: Threads, parent: Parent) -> Result<Cloned> {
+    threads.require_one()?;
+    clone_alone(0, None, parent)
+}
+
+/// With one thread, which was just checked.
+fn clone_alone(flags: u64, into_cgroup: Option<&OwnedFd>, parent: Parent) -> Result<Cloned> {
     let flags = match parent {
         Parent::This => flags,
         Parent::Its => flags | libc::CLONE_PARENT as u64,
@@ -147,11 +159,31 @@ fn require_one_thread() -> Result<()> {
     match std::io::Error::last_os_error().raw_os_error() {
         _ if alone => Ok(()),
         Some(libc::EINVAL) => Err(many()),
-        _ => {
-            // A folder has a link for itself, one for its name, and here one for each thread.
-            let links = rustix::fs::stat("/proc/self/task").context("count", || "threads".into())?.st_nlink;
-            if links == 3 { Ok(()) } else { Err(many()) }
-        }
+        _ => Threads::open()?.require_one(),
+    }
+}
+
+/// The folder of a process's own threads in `/proc`, opened where that is known to be the host's.
+#[derive(Debug)]
+pub struct Threads {
+    folder: OwnedFd,
+    process: u32,
+}
+
+impl Threads {
+    /// Those of this process.
+    pub fn open() -> Result<Self> {
+        let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC;
+        let folder = rustix::fs::open("/proc/self/task", flags, rustix::fs::Mode::empty()).context("count", || "threads".into())?;
+        Ok(Self { folder, process: std::process::id() })
+    }
+
+    /// Closes the folder too: what is cloned next must not have it.
+    fn require_one(self) -> Result<()> {
+        // A folder has a link for itself, one for its name, and here one for each thread.
+        let links = rustix::fs::fstat(&self.folder).context("count", || "threads".into())?.st_nlink;
+        let is_own = self.process == std::process::id();
+        if links == 3 && is_own { Ok(()) } else { Err(Error::new("clone", "process with several threads", Errno::DEADLK)) }
     }
 }
 
@@ -442,6 +474,13 @@ mod tests {
             let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty()).unwrap();
             assert_eq!(wait(&pidfd).unwrap(), ended);
         }
+    }
+
+    #[test]
+    fn threads_are_counted_in_a_folder_that_was_opened_before() {
+        let threads = Threads::open().expect("/proc is there");
+        // The harness runs each test in a thread beside its first.
+        assert_eq!(threads.require_one().map_err(|error| error.errno), Err(Errno::DEADLK));
     }
 
     #[test]

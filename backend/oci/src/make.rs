@@ -168,6 +168,7 @@ fn fill(wish: &Wish<'_>, mut bundle: Bundle, folder: &Folder, journal: &Journal)
     };
     let translation = translate::translate(&bundle.document, &request)?;
     translation.warnings.iter().for_each(|warning| journal.warning(warning));
+    translation.notes.iter().for_each(|note| journal.debug(|| note.clone()));
     let facts = Facts { hierarchies: Hierarchies::probe()? };
     let plan = plan::make(&translation.spec, &facts)?;
     let cgroup = translation.spec.cgroup.cgroup(&facts.hierarchies);

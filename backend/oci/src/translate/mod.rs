@@ -53,6 +53,9 @@ pub struct Translation {
     pub spec: Spec,
     /// Sentences.
     pub warnings: Vec<String>,
+    /// What is so in every profile that was written for other architectures and kernels too: nobody needs to act, and under an
+    /// engine standard error is the container's.
+    pub notes: Vec<String>,
 }
 
 /// Turns a document into a spec. The error is the first field that makes no sense.
@@ -69,7 +72,7 @@ pub fn translate(document: &Document, request: &Request<'_>) -> Result<Translati
     process.personality = process::personality(linux)?;
     process.seccomp = linux.seccomp.clone().map(seccomp::Choice::of);
     process.landlock = landlock(&document.annotations)?;
-    warnings.extend(filter_warnings(linux, &process.capabilities.bounding)?);
+    let notes = filter_notes(linux, &process.capabilities.bounding)?;
     let spec = Spec {
         id: request.id.to_owned(),
         attempt: 0,
@@ -95,7 +98,7 @@ pub fn translate(document: &Document, request: &Request<'_>) -> Result<Translati
         folders: None,
     };
     refuse_what_is_missing(document, &own)?;
-    Ok(Translation { spec, warnings })
+    Ok(Translation { spec, warnings, notes })
 }
 
 /// The annotation that asks for Landlock's rules, for which the specification has no field: JSON, as
@@ -112,7 +115,7 @@ pub fn landlock(annotations: &std::collections::BTreeMap<String, String>) -> Res
 }
 
 /// What of the filter's profile nobody here knows. A profile that makes no sense is refused here, before anything is made.
-fn filter_warnings(linux: &Linux, bounding: &[String]) -> Result<Vec<String>, Invalid> {
+fn filter_notes(linux: &Linux, bounding: &[String]) -> Result<Vec<String>, Invalid> {
     let Some(profile) = &linux.seccomp else { return Ok(Vec::new()) };
     profile.load_flags()?;
     Ok(profile.rules(&seccomp::Context::here(bounding.iter().map(String::as_str)))?.warnings)

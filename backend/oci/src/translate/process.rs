@@ -40,7 +40,7 @@ pub fn process(wanted: &document::Process, field: &str, caller: &Caller, warning
         environment: wanted.env.clone(),
         workdir: wanted.cwd.clone(),
         terminal: terminal(wanted),
-        user: User::Ids { uid: wanted.user.uid, gid: wanted.user.gid, groups: wanted.user.additional_gids.clone() },
+        user: User::Ids { uid: wanted.user.uid, gid: wanted.user.gid, groups: without_duplicates(&wanted.user.additional_gids) },
         umask: umask(&at("user.umask"), wanted.user.umask)?,
         capabilities: capabilities(&at("capabilities"), wanted.capabilities.as_ref(), warnings)?,
         no_new_privileges: wanted.no_new_privileges,
@@ -99,6 +99,17 @@ fn umask(field: &str, wanted: Option<u32>) -> Result<Option<u32>, Invalid> {
 fn can_be_given(bare: &str) -> bool {
     let known = belljar_linux::capability::by_name(bare);
     known.is_some_and(|capability| rustix::thread::capability_is_in_bounding_set(capability).unwrap_or(false))
+}
+
+/// Engines name a group twice where the image and the command line both give it; the kernel would keep both.
+fn without_duplicates(groups: &[u32]) -> Vec<u32> {
+    let mut kept = Vec::with_capacity(groups.len());
+    groups.iter().for_each(|group| {
+        if !kept.contains(group) {
+            kept.push(*group);
+        }
+    });
+    kept
 }
 
 /// Names without `CAP_`, of those that can be given.

@@ -38,7 +38,7 @@ fn wrong(change: impl FnOnce(&mut Value)) -> String {
 
 #[test]
 fn a_plain_document_becomes_a_spec() {
-    let Translation { spec, warnings } = translated(|_| {}).expect("it is fine");
+    let Translation { spec, warnings, .. } = translated(|_| {}).expect("it is fine");
     assert!(warnings.is_empty());
     assert_eq!((spec.id.as_str(), spec.start, spec.root.access), ("one", Start::WhenTold, Access::ReadWrite));
     assert_eq!(spec.process.user, User::Ids { uid: 0, gid: 0, groups: Vec::new() });
@@ -144,7 +144,7 @@ fn what_is_given_twice_is_named() {
 #[test]
 fn a_capability_that_nobody_can_have_is_dropped_with_a_word() {
     let sets = json!({"bounding": ["CAP_KILL", "CAP_FOO", "KILL"], "ambient": ["CAP_CHOWN"]});
-    let Translation { spec, warnings } = translated(|document| document["process"]["capabilities"] = sets).expect("it is fine");
+    let Translation { spec, warnings, .. } = translated(|document| document["process"]["capabilities"] = sets).expect("it is fine");
     assert_eq!(spec.process.capabilities.bounding, ["KILL"]);
     assert!(spec.process.capabilities.ambient.is_empty(), "the kernel gives nobody what is not inheritable");
     assert_eq!(warnings, ["process.capabilities: ignoring unknown or unavailable capabilities: CAP_FOO, KILL"]);

@@ -73,6 +73,7 @@ pub(super) fn run(plan: &Plan, born: usize, inherited: Inherited) -> ! {
         identity: None,
         has_terminal: false,
         proc: None,
+        threads: None,
         outside_workdir: false,
         rules: None,
         passing: Vec::new(),
@@ -96,6 +97,8 @@ pub(super) struct Inside<'a> {
     pub(super) has_terminal: bool,
     /// A `/proc` that knows it, where the container's own does not yet.
     proc: Option<Procfs>,
+    /// Its threads, to be counted where it can no longer ask.
+    threads: Option<process::Threads>,
     /// The working folder is not entered yet.
     pub(super) outside_workdir: bool,
     /// Landlock's rules, until they are in force.
@@ -220,7 +223,8 @@ impl Inside<'_> {
     /// again, since the one that it had ends with the process that it was.
     fn appear(&mut self, index: usize) -> Result<()> {
         let begun = Instant::now();
-        match process::clone(0, None, process::Parent::Its)? {
+        let threads = self.threads.take().ok_or_else(|| Error::new("find", "threads of this process", Errno::BADF))?;
+        match process::clone_counted(threads, process::Parent::Its)? {
             process::Cloned::Parent { pidfd, .. } => {
                 self.passing.push(pidfd);
                 let took_nsec = begun.elapsed().as_nanos() as u64;
@@ -254,6 +258,10 @@ impl Inside<'_> {
         let target = self.target.take().ok_or_else(|| Error::new("find", "first process of the container", Errno::SRCH))?;
         if self.will_be_labelled() {
             self.proc = Some(Procfs::seen()?);
+        }
+        if self.will_appear() {
+            // The container's /proc does not show us, and its filter may let nobody ask.
+            self.threads = Some(process::Threads::open()?);
         }
         let flags = kinds.iter().fold(0, |all, kind| all | birth::flag_of(*kind));
         if flags != 0 {
