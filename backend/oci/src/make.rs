@@ -223,10 +223,12 @@ fn end(record: &Record, running: &Running) {
 pub(crate) fn step_failure(failure: Option<&belljar_model::Failure>) -> Error {
     let Some(failure) = failure else { return Error::Step { failure: "it ended without a word".into() } };
     let cause = &failure.cause;
+    let found = failure.object.strip_prefix("program ").filter(|_| failure.step == "find");
+    let (step, object) = found.map_or((failure.step.as_str(), failure.object.as_str()), |program| ("exec", program));
     // Engines tell "no such program" (127) from "not to be executed" (126) by these words.
-    let is_missing = failure.step == "exec" && !failure.object.contains('/') && cause.starts_with("ENOENT");
+    let is_missing = step == "exec" && !object.contains('/') && cause.starts_with("ENOENT");
     let words = if is_missing { "executable file not found in $PATH: " } else { "" };
-    Error::Step { failure: format!("{} {:?}: {words}{cause}", failure.step, failure.object) }
+    Error::Step { failure: format!("{step} {object:?}: {words}{cause}") }
 }
 
 fn keyring(line: &Line) -> Keyring {

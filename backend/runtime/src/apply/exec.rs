@@ -62,6 +62,19 @@ fn candidates(program: &str, path: &str) -> Vec<String> {
     path.split(':').map(folder).collect()
 }
 
+/// Whether executing it can come to anything, as the user that it is executed as. What cannot be asked is left to the execution.
+pub(super) fn find(program: &str, path: &str) -> Result<()> {
+    let mut worst = Errno::NOENT;
+    for candidate in candidates(program, path) {
+        match rustix::fs::access(&candidate, rustix::fs::Access::EXEC_OK) {
+            Err(Errno::NOENT | Errno::NOTDIR) => {}
+            Err(Errno::ACCESS) => worst = Errno::ACCESS,
+            _ => return Ok(()),
+        }
+    }
+    Err(Error::new("exec", "", worst))
+}
+
 /// Tries each; a folder without the program goes on to the next, one whose file may not be run is remembered.
 fn try_each(candidates: &[CString], arguments: &[CString], environment: &[CString]) -> Error {
     let mut worst = Errno::NOENT;
@@ -88,5 +101,12 @@ mod tests {
         assert_eq!(candidates("sh", "/usr/bin:/bin/"), ["/usr/bin/sh", "/bin/sh"]);
         assert_eq!(candidates("./run", "/bin"), ["./run"]);
         assert_eq!(candidates("x", ":/bin"), ["./x", "/bin/x"]);
+    }
+
+    #[test]
+    fn a_program_is_found_before_it_is_executed() {
+        assert!(find("sh", "/no/such/folder:/bin").is_ok() && find("/bin/sh", "").is_ok());
+        assert_eq!(find("no-such-program", "/bin").map_err(|error| error.errno), Err(Errno::NOENT));
+        assert_eq!(find("/etc/passwd", "/bin").map_err(|error| error.errno), Err(Errno::ACCESS));
     }
 }

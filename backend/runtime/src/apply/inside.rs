@@ -203,6 +203,7 @@ impl Inside<'_> {
                 self.proc = None;
                 fd::close_on_exec_from(*from)
             }
+            ProcessStep::FindProgram { program, path } => super::exec::find(program, path),
             ProcessStep::SetUmask(mask) => set_umask(*mask),
             ProcessStep::BoundCapabilities { keep } => identity::bound_capabilities(keep),
             ProcessStep::BecomeUser(user) => self.become_user(user),

@@ -105,6 +105,7 @@ pub fn make(spec: &Spec, facts: &Facts) -> Result<Plan, Invalid> {
     steps.add(process::hooks(spec, Moment::CreateContainer));
     steps.add(tree.pivot);
     steps.add(process::privileges(&spec.process, &process::Told::of(spec))?);
+    steps.add(process::lookup(spec));
     steps.add(process::beginning(spec)?);
     Ok(Plan { steps: steps.list })
 }

@@ -171,6 +171,13 @@ pub(super) fn privileges(process: &Process, told: &Told<'_>) -> Result<Vec<Proce
     Ok(steps)
 }
 
+/// Before the wait for a start, which would tell too late that there is no such program.
+pub(super) fn lookup(spec: &Spec) -> Option<ProcessStep> {
+    let path = spec.process.environment.iter().find_map(|pair| pair.strip_prefix("PATH=")).unwrap_or(crate::spec::DEFAULT_PATH);
+    let program = spec.process.arguments.first().filter(|_| spec.start == Start::WhenTold)?;
+    Some(ProcessStep::FindProgram { program: program.clone(), path: path.to_owned() })
+}
+
 /// From the start on: what is told to a container that waits, or follows at once.
 pub(super) fn beginning(spec: &Spec) -> Result<Vec<ProcessStep>, Invalid> {
     let mut steps = Vec::new();

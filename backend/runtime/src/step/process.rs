@@ -102,6 +102,14 @@ pub enum ProcessStep {
         /// The first one that is ours.
         from: u32,
     },
+    /// Looks for the program, which is executed only when it is told to: whoever makes the container learns at once that there
+    /// is none.
+    FindProgram {
+        /// What is executed.
+        program: String,
+        /// Folders to look in, as in the variable `PATH`.
+        path: String,
+    },
     /// Waits until somebody says that the program is to begin.
     AwaitStart,
     /// Goes on as another process, in the pid namespace of a container that was entered.
@@ -222,7 +230,7 @@ impl ProcessStep {
     pub fn verb(&self) -> &'static str {
         match self {
             ProcessStep::EnterNamespace { .. } | ProcessStep::EnterTarget(_) | ProcessStep::EnterWorkdir(_) => "enter",
-            ProcessStep::FindTarget(_) => "find",
+            ProcessStep::FindTarget(_) | ProcessStep::FindProgram { .. } => "find",
             ProcessStep::SetClocks(_)
             | ProcessStep::SetHostname(_)
             | ProcessStep::SetDomainname(_)
@@ -295,6 +303,7 @@ impl ProcessStep {
             ProcessStep::VerifyWorkdir(path) => format!("working folder {path}"),
             ProcessStep::ForbidNewPrivileges => "new privileges".into(),
             ProcessStep::CloseDescriptors { from } => format!("every descriptor from {from} on exec"),
+            ProcessStep::FindProgram { program, .. } => format!("program {program}"),
             ProcessStep::AwaitStart => "start".into(),
             ProcessStep::PrepareLandlock(rules) => format!("Landlock rules ({} paths)", rules.paths.len()),
             ProcessStep::EnforceLandlock => "Landlock rules".into(),
