@@ -9,8 +9,7 @@ use belljar_linux::{Error, Result};
 use rustix::io::Errno;
 
 use super::Started;
-use crate::cgroup::systemd::bus::{Bus, Failure};
-use crate::cgroup::systemd::manager;
+use crate::cgroup::systemd;
 use crate::step::CgroupStep;
 
 /// Takes an outer step. `child` is the container's first process, where there is one yet.
@@ -21,11 +20,7 @@ pub(super) fn take(step: &CgroupStep, child: Option<&Started>) -> Result<()> {
         CgroupStep::Limit(write) => write.apply(),
         CgroupStep::Scope(scope) => {
             let child = child.ok_or_else(|| Error::new("find", "first process", Errno::CHILD))?;
-            let started = Bus::connect().and_then(|mut bus| scope.start(&mut bus, child.pid.cast_unsigned()));
-            started.map_err(|failure| match failure {
-                Failure::Connection(error) => error,
-                refused => Error::new("start", format!("{}: {refused}", scope.unit), Errno::REMOTEIO),
-            })
+            systemd::begin(scope, child.pid.cast_unsigned())
         }
         _ => Err(super::misplaced(step.verb(), &step.object())),
     }
@@ -35,7 +30,7 @@ pub(super) fn take(step: &CgroupStep, child: Option<&Started>) -> Result<()> {
 pub(super) fn undo(step: &CgroupStep) {
     match step {
         CgroupStep::Make { cgroup, .. } => drop(cgroup.remove()),
-        CgroupStep::Scope(scope) => drop(Bus::connect().and_then(|mut bus| manager::stop(&mut bus, &scope.unit))),
+        CgroupStep::Scope(scope) => drop(systemd::end(&scope.unit)),
         _ => {}
     }
 }

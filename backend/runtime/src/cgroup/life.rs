@@ -10,7 +10,7 @@ use belljar_linux::{Error, Result};
 use belljar_model::cgroup::Version;
 use rustix::io::Errno;
 
-use super::{Cgroup, Part, SETTLE_MS_MAX, key, write};
+use super::{Cgroup, Part, SETTLE_MS_MAX, key, systemd, write};
 
 /// After so many tries a v1 freezer that hangs half-way lets go for a moment: what was being made can finish then.
 const TRIES_BEFORE_LETTING_GO: u32 = 32;
@@ -112,12 +112,14 @@ impl Cgroup {
         let _ = self.thaw();
     }
 
-    /// Removes its folders, and those below that the container may have made. Processes must be gone.
+    /// Removes its folders, and those below that the container may have made; ends its unit, where systemd has one.
+    /// Processes must be gone.
     pub fn remove(&self) -> Result<()> {
+        let ended = self.unit.as_deref().map_or(Ok(()), systemd::end);
         for part in &self.parts {
             remove_below(&part.path)?;
         }
-        Ok(())
+        ended
     }
 
     /// Whether any of its folders exists.
@@ -177,6 +179,17 @@ fn remove_below(path: &Path) -> Result<()> {
         outcome.is_some()
     })?;
     outcome.unwrap_or(Ok(()))
+}
+
+/// Nobody in the cgroup runs meanwhile; who was frozen before stays so.
+pub(super) fn while_nobody_runs(cgroup: &Cgroup, work: impl FnOnce() -> Result<()>) -> Result<()> {
+    if cgroup.is_frozen() || cgroup.processes().is_empty() {
+        return work();
+    }
+    let frozen = cgroup.freeze();
+    let done = frozen.and_then(|()| work());
+    let thawed = cgroup.thaw();
+    done.and(thawed)
 }
 
 /// Tries until it holds, in steps that begin at 50 µs and double to 10 ms; `ETIMEDOUT` after [`SETTLE_MS_MAX`].

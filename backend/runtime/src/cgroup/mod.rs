@@ -6,6 +6,7 @@
 //! [`devices`] into rules, [`figures`] turns files into what is shown, each with its source.
 
 pub mod devices;
+pub mod events;
 pub mod figures;
 pub mod hierarchy;
 mod life;
@@ -40,6 +41,9 @@ pub struct Cgroup {
     /// Its name from each hierarchy's root: `belljar/<id>`.
     name: String,
     parts: Vec<Part>,
+    /// The unit of systemd that it is, where it is one: `libpod-abc.scope`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    unit: Option<String>,
 }
 
 /// One folder of a container.
@@ -85,13 +89,19 @@ impl Cgroup {
             point: hierarchy.point.clone(),
             path: folder(hierarchy),
         };
-        Self { name: name.to_owned(), parts: hierarchies.all().iter().map(part).collect() }
+        Self { name: name.to_owned(), parts: hierarchies.all().iter().map(part).collect(), unit: None }
     }
 
-    /// The same in some of its hierarchies only.
+    /// The same as a unit of systemd, which is told of every change and of the end.
+    fn with_unit(mut self, unit: Option<String>) -> Self {
+        self.unit = unit;
+        self
+    }
+
+    /// The same in some of its hierarchies only, which are then nobody's but ours.
     pub fn only(mut self, wanted: impl FnMut(&Part) -> bool) -> Self {
         self.parts.retain(wanted);
-        self
+        self.with_unit(None)
     }
 
     /// Its folders.
@@ -102,7 +112,7 @@ impl Cgroup {
     /// One below it, of this name in each hierarchy.
     pub fn below(&self, name: &str) -> Self {
         let part = |part: &Part| Part { path: part.path.join(name), ..part.clone() };
-        Self { name: format!("{}/{name}", self.name), parts: self.parts.iter().map(part).collect() }
+        Self { name: format!("{}/{name}", self.name), parts: self.parts.iter().map(part).collect(), unit: None }
     }
 
     /// Its path as in `/proc/<pid>/cgroup`.

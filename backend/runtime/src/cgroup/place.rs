@@ -79,7 +79,7 @@ impl CgroupPlace {
             }
             Self::Systemd { slice, .. } => {
                 let name = format!("{}/{}", systemd::slice_path(slice), self.unit().unwrap_or_default());
-                Cgroup::at(hierarchies, &name)
+                Cgroup::at(hierarchies, &name).with_unit(self.unit())
             }
         }
     }

@@ -12,7 +12,8 @@ use belljar_model::cgroup::Version;
 use rustix::io::Errno;
 
 use super::devices::{Guard, with_defaults};
-use super::{Cgroup, Resources, Write, key, place, write, writes};
+use super::systemd::properties::{self, Property};
+use super::{Cgroup, Resources, Write, life, place, systemd, write, writes};
 
 /// Why limits stayed as they were.
 #[derive(Debug, thiserror::Error)]
@@ -36,17 +37,35 @@ pub fn update(change: &Resources, current: &Resources, cgroup: &Cgroup) -> std::
     if let Some(part) = cgroup.unified() {
         part.enable(&place::needed(&list))?;
     }
-    let changes: Vec<Change> = list.into_iter().filter_map(Change::of).collect();
+    let told = match &cgroup.unit {
+        Some(unit) => Some((unit, properties::of_change(change, &after, cgroup)?)),
+        None => None,
+    };
+    let changes: Vec<Change> = list.iter().cloned().filter_map(Change::of).collect();
     apply(&changes)?;
-    if let Some((new, old)) = devices
-        && let Err(error) = new.enforce(cgroup)
-    {
+    let guarded = || devices.as_ref().map_or(Ok(()), |(new, _)| new.enforce(cgroup));
+    let held = guarded().and_then(|()| match told {
+        Some((unit, properties)) => tell(unit, &properties, cgroup).and_then(|()| {
+            // It writes what it was told, in its own steps and words: ours again, which say it exactly.
+            apply(&list.into_iter().filter_map(Change::of).collect::<Vec<_>>())?;
+            guarded()
+        }),
+        None => Ok(()),
+    });
+    if let Err(error) = held {
         // The refusal is what is told; what cannot be put back holds at most as much as before.
-        let _ = old.enforce(cgroup);
+        let _ = devices.map(|(_, old)| old.enforce(cgroup));
         put_back(&changes);
         return Err(error.into());
     }
     Ok(after)
+}
+
+/// Has systemd know it too, or it would put its own back. Devices it takes all away for a moment, on v1: nobody may run then.
+fn tell(unit: &str, properties: &[Property], cgroup: &Cgroup) -> Result<()> {
+    let change = || systemd::change(unit, properties);
+    let is_v1 = cgroup.part("devices").is_some_and(|part| part.version == Version::V1);
+    if is_v1 && properties.iter().any(properties::is_of_devices) { life::while_nobody_runs(cgroup, change) } else { change() }
 }
 
 /// v2 takes a limit below what is used, and kills; who asked to be warned is refused instead. v1 refuses by itself.
@@ -151,12 +170,6 @@ fn with_usage(error: Error, write: &Write) -> Error {
 
 fn number(path: &Path) -> Option<u64> {
     std::fs::read_to_string(path).ok()?.trim().parse().ok()
-}
-
-/// How often processes of the cgroup were killed because it was out of memory; `None` where the kernel does not say.
-pub fn oom_kills(cgroup: &Cgroup) -> Option<u64> {
-    let part = cgroup.part("memory")?;
-    key(&part.path.join(if part.version == Version::V1 { "memory.oom_control" } else { "memory.events" }), "oom_kill")
 }
 
 #[cfg(test)]

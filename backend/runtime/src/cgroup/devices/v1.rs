@@ -16,7 +16,7 @@ use belljar_linux::error::Context;
 use belljar_model::Invalid;
 use rustix::io::Errno;
 
-use super::super::{Cgroup, write};
+use super::super::{Cgroup, life, write};
 use super::has_children;
 
 /// Every kind of access.
@@ -108,10 +108,10 @@ impl List {
             (Some(current), Verdict::Deny) => self.change(folder, &current),
             // What is excepted from everything being allowed cannot be read back: all is taken first, then given, and
             // nobody runs who would be refused what both allow.
-            (None, Verdict::Deny) => while_nobody_runs(cgroup, || self.begin(folder)),
+            (None, Verdict::Deny) => life::while_nobody_runs(cgroup, || self.begin(folder)),
             // The only way there is by way of everything being allowed, so nobody may run meanwhile.
             (_, Verdict::Allow) if self.exceptions.is_empty() => reset(folder, "devices.allow"),
-            (_, Verdict::Allow) => while_nobody_runs(cgroup, || self.begin(folder)),
+            (_, Verdict::Allow) => life::while_nobody_runs(cgroup, || self.begin(folder)),
         }
     }
 
@@ -140,17 +140,6 @@ fn reset(folder: &Path, file: &str) -> Result<()> {
         Err(error) if error.errno == Errno::INVAL => Err(has_children(folder)),
         done => done,
     }
-}
-
-/// Nobody in the cgroup runs meanwhile; who was frozen before stays so.
-fn while_nobody_runs(cgroup: &Cgroup, work: impl FnOnce() -> Result<()>) -> Result<()> {
-    if cgroup.is_frozen() || cgroup.processes().is_empty() {
-        return work();
-    }
-    let frozen = cgroup.freeze();
-    let done = frozen.and_then(|()| work());
-    let thawed = cgroup.thaw();
-    done.and(thawed)
 }
 
 /// Every pattern that decides somewhere: those of the rules, what two of them have in common, and everything.

@@ -44,6 +44,16 @@ pub enum Failure {
     },
 }
 
+impl Failure {
+    /// As the failure of an operation on a unit.
+    pub(super) fn told(self, operation: &'static str, unit: &str) -> Error {
+        match self {
+            Self::Connection(error) => error,
+            refused => Error::new(operation, format!("{unit}: {refused}"), Errno::REMOTEIO),
+        }
+    }
+}
+
 /// An open connection.
 #[derive(Debug)]
 pub struct Bus {

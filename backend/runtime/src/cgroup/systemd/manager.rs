@@ -66,6 +66,17 @@ pub fn set_properties(bus: &mut Bus, unit: &str, properties: &[Property]) -> Res
     bus.call(message).map(drop)
 }
 
+/// Whether systemd knows a unit.
+pub fn is_known(bus: &mut Bus, unit: &str) -> Result<bool, Failure> {
+    let mut message = to_manager(bus, "GetUnit");
+    message.body = vec![Value::text(unit)];
+    match bus.call(message) {
+        Ok(_) => Ok(true),
+        Err(Failure::Refused { .. }) => Ok(false),
+        Err(failure) => Err(failure),
+    }
+}
+
 /// Ends a unit, and returns when it has. One that is gone has ended.
 pub fn stop(bus: &mut Bus, unit: &str) -> Result<(), Failure> {
     let mut message = to_manager(bus, "StopUnit");

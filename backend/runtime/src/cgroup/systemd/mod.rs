@@ -9,7 +9,12 @@ pub mod manager;
 pub mod message;
 pub mod properties;
 
+use belljar_linux::Result;
 use belljar_model::Invalid;
+
+use bus::{Bus, Failure};
+use manager::Scope;
+use properties::Property;
 
 use super::CgroupPlace;
 
@@ -19,7 +24,7 @@ const SLICE: &str = "system.slice";
 const PREFIX: &str = "belljar";
 
 /// The place that `slice:prefix:name` names; empty is our own.
-pub fn place(path: &str, id: &str) -> Result<CgroupPlace, Invalid> {
+pub fn place(path: &str, id: &str) -> std::result::Result<CgroupPlace, Invalid> {
     let parts: Vec<&str> = path.split(':').collect();
     let (slice, prefix, name) = match parts[..] {
         [""] => (SLICE, PREFIX, id),
@@ -52,6 +57,28 @@ pub fn slice_path(slice: &str) -> String {
     let ends = stem.match_indices('-').map(|(index, _)| index).chain([stem.len()]);
     let levels: Vec<String> = if stem == "-" { Vec::new() } else { ends.map(|end| format!("{}.slice", &stem[..end])).collect() };
     levels.join("/")
+}
+
+/// Has systemd make a scope around a process.
+pub fn begin(scope: &Scope, pid: u32) -> Result<()> {
+    let started = Bus::connect().and_then(|mut bus| scope.start(&mut bus, pid));
+    started.map_err(|failure| failure.told("start", &scope.unit))
+}
+
+/// Tells systemd of other limits of a unit, and returns when it has written them to the unit's files.
+pub fn change(unit: &str, properties: &[Property]) -> Result<()> {
+    let changed = Bus::connect().and_then(|mut bus| {
+        manager::set_properties(&mut bus, unit, properties)?;
+        // It answers first and writes afterwards; but before it hears the next call.
+        manager::is_known(&mut bus, unit)
+    });
+    changed.map(drop).map_err(|failure: Failure| failure.told("change", unit))
+}
+
+/// Ends a unit, and has systemd forget how it ended. One that it does not know has ended.
+pub fn end(unit: &str) -> Result<()> {
+    let ended = Bus::connect().and_then(|mut bus| manager::stop(&mut bus, unit));
+    ended.map_err(|failure| failure.told("end", unit))
 }
 
 #[cfg(test)]

@@ -44,8 +44,39 @@ pub fn of(resources: &Resources, cgroup: &Cgroup) -> Result<Vec<Property>, Inval
             Version::V2 => Property("IOWeight", Value::U64(1 + u64::from(weight).saturating_sub(10) * 9999 / 990)),
         });
     }
+    list.extend(resources.unified.iter().filter_map(|(file, value)| of_file(file, value)));
     list.extend(of_devices(&resources.devices)?);
     Ok(list)
+}
+
+/// The same for a unit that lives: devices only where they change.
+pub fn of_change(change: &Resources, after: &Resources, cgroup: &Cgroup) -> Result<Vec<Property>, Invalid> {
+    let mut list = of(after, cgroup)?;
+    if change.devices.is_empty() {
+        list.retain(|property| !is_of_devices(property));
+    }
+    Ok(list)
+}
+
+/// Whether it says something of devices.
+pub fn is_of_devices(property: &Property) -> bool {
+    property.0.starts_with("Device")
+}
+
+/// A file of v2 that was asked for by its name, where systemd has a word for it.
+fn of_file(file: &str, value: &str) -> Option<Property> {
+    let name = match file {
+        "memory.min" => "MemoryMin",
+        "memory.low" => "MemoryLow",
+        "memory.high" => "MemoryHigh",
+        "memory.max" => "MemoryMax",
+        "memory.swap.max" => "MemorySwapMax",
+        "pids.max" => "TasksMax",
+        "cpu.weight" => "CPUWeight",
+        _ => return None,
+    };
+    let number = if value.trim() == "max" { u64::MAX } else { value.trim().parse().ok()? };
+    Some(Property(name, Value::U64(number)))
 }
 
 fn unlimited_or(number: i64) -> Value {
@@ -116,7 +147,9 @@ fn of_devices(rules: &[devices::Rule]) -> Result<Vec<Property>, Invalid> {
             ("strict", lines.iter().filter_map(|line| in_systemds_words(line, &names)).map(entry).collect())
         }
     };
-    Ok(vec![Property("DevicePolicy", Value::text(policy)), Property("DeviceAllow", Value::Array("(ss)".to_owned(), entries))])
+    let list = |entries| Property("DeviceAllow", Value::Array("(ss)".to_owned(), entries));
+    // What is said of a unit that lives is added to its list; nothing at all empties it.
+    Ok(vec![Property("DevicePolicy", Value::text(policy)), list(Vec::new()), list(entries)])
 }
 
 type DriverNames = BTreeMap<(char, u32), String>;
