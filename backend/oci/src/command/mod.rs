@@ -30,6 +30,7 @@ mod run;
 mod spec;
 mod start;
 mod state;
+mod stats;
 mod update;
 
 use std::ffi::OsString;
