@@ -63,6 +63,8 @@ pub(crate) enum Difference {
     NoPersonality,
     NoScheduler,
     NoIoPriority,
+    HalfUpdates,
+    NoDeviceUpdates,
 }
 
 impl Difference {
@@ -124,6 +126,8 @@ impl Difference {
             Self::NotifyAlone => (&[Kind::Crun], "its detached run waits for more than READY=1"),
             Self::UnlimitedPids => (&[Kind::Crun], "it writes the number -1, which the kernel refuses"),
             Self::LeftCgroups => (&[Kind::Crun], "it leaves the cgroups of a creation that failed"),
+            Self::HalfUpdates => (PEERS, "what came before the value that was refused stays"),
+            Self::NoDeviceUpdates => (PEERS, "their update drops devices"),
             Self::RecursiveShared => (&[Kind::Crun], "it makes no mount shared"),
         }
     }

@@ -15,6 +15,7 @@ sentences! {
     ps_lists_every_process, ps_tells_pids_as_json, list_shows_containers_of_this_root_only, list_tells_json_and_ids,
     events_tell_statistics, update_changes_limits_from_options, update_reads_a_document, update_reads_standard_input,
     update_refuses_what_is_not_a_limit, a_stopped_container_is_not_paused, updates_leave_other_limits,
+    events_tell_that_memory_ran_out, every_limit_rises_and_falls_while_it_lives, a_refused_update_changes_nothing, an_update_keeps_devices_and_may_give_one,
 }
 
 fn pause_stops_and_resume_continues(runtime: &Runtime) {
@@ -182,4 +183,85 @@ fn updates_leave_other_limits(runtime: &Runtime) {
     bed.sleeping();
     bed.call(&["update", "--pids-limit", "44", bed.id()]).ok();
     assert_eq!((memory(&bed).as_str(), bed.limit(("pids", "pids.max"), "pids.max").as_str()), ("67108864", "44"));
+}
+
+fn events_tell_that_memory_ran_out(runtime: &Runtime) {
+    let bed = Bed::new(runtime);
+    if bed.differs(Difference::NoEvents) {
+        return;
+    }
+    bed.configure(|config| config["linux"]["resources"]["memory"] = json!({"limit": 33_554_432}));
+    bed.script("read go < /fifo; head -c 200m /dev/zero | tail > /dev/null; echo status $?; exec sleep 1000");
+    nix::unistd::mkfifo(&bed.root("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    bed.create().start();
+    let told = fs::File::create(bed.path("events")).unwrap();
+    let mut watcher = bed.command(&["events", "--interval", "100ms", bed.id()]).stdout(told).spawn().expect("the runtime starts");
+    let lines = || fs::read_to_string(bed.path("events")).unwrap_or_default();
+    belljar_testbed::wait_until("it watches", || lines().contains("\"stats\"").then_some(()));
+    fs::write(bed.root("fifo"), "go\n").unwrap();
+    bed.wait_output("status 137");
+    let oom = || lines().lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()).find(|line| line["type"] == "oom");
+    let told = belljar_testbed::wait_until("it is told", oom);
+    assert_eq!(told, json!({"type": "oom", "id": bed.id()}));
+    bed.end();
+    bed.delete().ok();
+    belljar_testbed::wait_until("nothing more is to come", || watcher.try_wait().unwrap());
+}
+
+fn update_by(bed: &Bed, document: &Value) -> Said {
+    fs::write(bed.path("resources"), document.to_string()).unwrap();
+    bed.call(&["update", "--resources", bed.path("resources").to_str().unwrap(), bed.id()])
+}
+
+fn every_limit_rises_and_falls_while_it_lives(runtime: &Runtime) {
+    if !fs::exists("/sys/fs/cgroup/cpu").unwrap() {
+        return belljar_testbed::skip("the controller cpu on version 1");
+    }
+    let bed = Bed::new(runtime);
+    bed.sleeping();
+    for (memory, swap, quota, pids, cpus) in [(64, 96, 50_000, 40, "0"), (256, 512, 90_000, 400, "0-1"), (16, 16, 10_000, 20, "1")] {
+        let document = json!({
+            "memory": {"limit": memory << 20, "swap": swap << 20, "reservation": memory << 19},
+            "cpu": {"quota": quota, "period": 100_000, "shares": quota / 100, "cpus": cpus, "mems": "0"},
+            "pids": {"limit": pids},
+        });
+        update_by(&bed, &document).ok();
+        let found = [
+            ("memory", "memory.limit_in_bytes"),
+            ("memory", "memory.memsw.limit_in_bytes"),
+            ("memory", "memory.soft_limit_in_bytes"),
+            ("cpu", "cpu.cfs_quota_us"),
+            ("cpu", "cpu.shares"),
+            ("pids", "pids.max"),
+            ("cpuset", "cpuset.cpus"),
+        ];
+        let found = found.map(|file| bed.limit(file, ""));
+        let numbers = [memory << 20, swap << 20, memory << 19, quota, quota / 100, pids].map(|number: i64| number.to_string());
+        assert_eq!((&found[..6], found[6].as_str()), (&numbers[..], cpus));
+    }
+}
+
+fn a_refused_update_changes_nothing(runtime: &Runtime) {
+    let bed = Bed::new(runtime);
+    bed.configure(|config| {
+        config["linux"]["resources"]["memory"] = json!({"limit": 67_108_864});
+        config["linux"]["resources"]["pids"] = json!({"limit": 66});
+    });
+    bed.sleeping();
+    update_by(&bed, &json!({"memory": {"limit": 134_217_728}, "pids": {"limit": 99}, "cpu": {"cpus": "4000"}})).refused();
+    if !bed.differs(Difference::HalfUpdates) {
+        assert_eq!((memory(&bed).as_str(), bed.limit(("pids", "pids.max"), "pids.max").as_str()), ("67108864", "66"));
+    }
+}
+
+fn an_update_keeps_devices_and_may_give_one(runtime: &Runtime) {
+    let node = "rm -f /tmp/fuse; mknod /tmp/fuse c 10 229 && (: < /tmp/fuse) 2> /dev/null && echo opened || echo refused; : < /dev/zero";
+    let bed = Bed::new(runtime);
+    bed.sleeping();
+    bed.call(&["update", "--memory", "67108864", bed.id()]).ok();
+    assert_eq!(bed.exec(node).line(), "refused");
+    if !bed.differs(Difference::NoDeviceUpdates) {
+        update_by(&bed, &json!({"devices": [{"allow": true, "type": "c", "major": 10, "minor": 229, "access": "rm"}]})).ok();
+        assert_eq!(bed.exec(node).line(), "opened");
+    }
 }
