@@ -91,7 +91,8 @@ fn execs(table: &mut Table, bundles: &Bundles, runtimes: Vec<Contender>, count: 
     }
     let mut measured = in_turns(staying, count, |contender, _| contender.exec("stays"))?;
     for Measured { contender, spread } in &mut measured {
-        let name = contender.name().replace(" run", " exec");
+        let name = contender.name().replace(" run,", " exec,");
+        let name = name.strip_suffix(" run").map_or(name.clone(), |runtime| format!("{runtime} exec"));
         if contender.is_ours() {
             table.time(&name, *spread, EXEC_TARGET_MS);
         } else {

@@ -18,6 +18,7 @@ pub(super) const OURS: &str = "belljar runtime run";
 const OURS_USER: &str = "belljar runtime run, with a user namespace";
 
 /// How something is started.
+#[derive(Clone)]
 enum Kind {
     /// A line that needs no bundle.
     Line(String),
@@ -33,6 +34,16 @@ pub(super) struct Contender {
     bundle: String,
     shell: Shell,
     output: String,
+    staying: Vec<String>,
+}
+
+/// What a failed measurement left.
+impl Drop for Contender {
+    fn drop(&mut self) {
+        for name in std::mem::take(&mut self.staying) {
+            let _told_by_the_measurement = self.delete(&name);
+        }
+    }
 }
 
 /// Everybody who is installed and can run the bundle here; says who is not.
@@ -83,15 +94,14 @@ impl Contender {
         }
         let bundle = word(&bundles.bundle(Program::True, user));
         let output = bundles.folder().join("output").to_string_lossy().into_owned();
-        let mut kind = Some(kind);
         for preparation in [":".to_owned(), format!("umount {UNIFIED}")] {
             let shell = Shell::start(bundles.folder(), &preparation).ok()?;
-            let mut contender = Self { name, kind: kind.take()?, user, bundle: bundle.clone(), shell, output: output.clone() };
+            let mut contender =
+                Self { name, kind: kind.clone(), user, bundle: bundle.clone(), shell, output: output.clone(), staying: Vec::new() };
             match contender.run(u32::MAX) {
                 Ok(_) => return Some(contender),
                 Err(error) => println!("{name} (after {preparation:?}): {error}"),
             }
-            kind = Some(contender.kind);
         }
         println!("not compared: {name}");
         None
@@ -135,6 +145,7 @@ impl Contender {
     /// Starts a container that stays; from the call until the runtime has ended, and the container is there.
     pub(super) fn start(&mut self, bundles: &Bundles, name: &str) -> Result<Duration, Box<dyn Error>> {
         let bundle = word(&bundles.bundle(Program::Stay, self.user));
+        self.staying.push(name.to_owned());
         self.timed(&format!("{} run --detach --bundle {bundle} {}", self.program(), self.id(name)))
     }
 
@@ -142,12 +153,14 @@ impl Contender {
     pub(super) fn start_all(&mut self, bundles: &Bundles, count: u32) -> Result<Duration, Box<dyn Error>> {
         let bundle = word(&bundles.bundle(Program::Stay, self.user));
         let one = format!("{} run --detach --bundle {bundle} {}", self.program(), self.id("many-$i"));
+        self.staying.extend((1..=count).map(|number| format!("many-{number}")));
         self.timed(&format!("i=0; while [ $i -lt {count} ]; do i=$((i + 1)); {one} & done; wait"))
     }
 
     /// Deletes them.
     pub(super) fn delete_all(&mut self, count: u32) -> Result<Duration, Box<dyn Error>> {
         let one = format!("{} delete --force {}", self.program(), self.id("many-$i"));
+        self.staying.retain(|staying| !staying.starts_with("many-"));
         self.timed(&format!("i=0; while [ $i -lt {count} ]; do i=$((i + 1)); {one}; done"))
     }
 
@@ -158,12 +171,14 @@ impl Contender {
 
     /// Deletes a container that stays.
     pub(super) fn delete(&mut self, name: &str) -> Result<Duration, Box<dyn Error>> {
+        self.staying.retain(|staying| staying != name);
         self.timed(&format!("{} delete --force {}", self.program(), self.id(name)))
     }
 
-    /// An identifier that nobody else has.
+    /// An identifier that nobody else has, since it names a cgroup too.
     fn id(&self, name: &str) -> String {
-        format!("belljar-bench-{}-{:?}-{name}", std::process::id(), self.user)
+        let own: String = self.name.split(' ').filter_map(|word| word.chars().next()).collect();
+        format!("belljar-bench-{}-{own}-{name}", std::process::id())
     }
 
     /// How long the shell takes for a line; an error with what was said unless it succeeds.
