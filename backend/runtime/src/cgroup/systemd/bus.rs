@@ -86,12 +86,13 @@ impl Bus {
         Ok(bus)
     }
 
-    /// The greeting: who we are is what the socket says of us, so only the number is named.
+    /// The greeting: who we are is what the socket says of us, so only the number is named. Its end is sent with it: a call
+    /// that systemd reads together with the end stays in its buffer until something else arrives, and has no answer.
     pub(super) fn greet(mut stream: UnixStream, destination: Option<&'static str>) -> std::result::Result<Self, Failure> {
         stream.set_read_timeout(Some(ANSWER_LIMIT)).context("set", || "time limit".into())?;
         stream.set_write_timeout(Some(ANSWER_LIMIT)).context("set", || "time limit".into())?;
         let uid: String = rustix::process::geteuid().as_raw().to_string().bytes().map(|digit| format!("{digit:02x}")).collect();
-        stream.write_all(format!("\0AUTH EXTERNAL {uid}\r\n").as_bytes()).context("greet", || "systemd".into())?;
+        stream.write_all(format!("\0AUTH EXTERNAL {uid}\r\nBEGIN\r\n").as_bytes()).context("greet", || "systemd".into())?;
         let mut line = Vec::new();
         while !line.ends_with(b"\r\n") {
             let mut byte = [0];
@@ -104,7 +105,6 @@ impl Bus {
         if !line.starts_with(b"OK ") {
             return Err(Error::new("greet", "systemd, which does not know us", Errno::ACCESS).into());
         }
-        stream.write_all(b"BEGIN\r\n").context("greet", || "systemd".into())?;
         Ok(Self { stream, received: Vec::new(), serial: 0, signals: Vec::new(), destination })
     }
 
