@@ -236,7 +236,12 @@ macro_rules! completed {
 impl Memory {
     /// This change over what holds now. A new limit without a word about swap keeps the swap that was asked.
     fn over(&self, current: &Self) -> Self {
-        completed!(self, current, limit reservation swap kernel kernel_tcp swappiness disable_oom_killer use_hierarchy check_before_update)
+        let mut all = completed!(self, current, limit reservation swap kernel kernel_tcp swappiness disable_oom_killer use_hierarchy check_before_update);
+        // As runc has it: no limit of memory is none of memory and swap together either, which is counted in it.
+        if self.limit == Some(-1) && self.swap.is_none_or(|swap| swap == 0) && all.swap.is_some() {
+            all.swap = Some(-1);
+        }
+        all
     }
 }
 
@@ -353,6 +358,16 @@ mod tests {
         assert_eq!(after.unified.len(), 2);
         let rates: Vec<u64> = after.block_io.unwrap().throttle_read_bps_device.iter().map(|device| device.rate).collect();
         assert_eq!(rates, [1, 2]);
+    }
+
+    #[test]
+    fn memory_without_a_limit_takes_the_limit_with_swap_along() {
+        let memory = |limit, swap| Memory { limit: Some(limit), swap, ..Memory::default() };
+        let swap_after = |change: Memory, current: Memory| change.over(&current).swap;
+        assert_eq!(swap_after(memory(-1, None), memory(8, Some(16))), Some(-1));
+        assert_eq!(swap_after(memory(-1, Some(0)), memory(8, Some(16))), Some(-1));
+        assert_eq!(swap_after(memory(-1, None), memory(8, None)), None);
+        assert_eq!(swap_after(memory(4, None), memory(8, Some(16))), Some(16));
     }
 
     #[test]

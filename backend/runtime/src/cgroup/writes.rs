@@ -5,9 +5,9 @@
 //! kernel of today has them: `memory.kernel` and `memory.useHierarchy`. 0 means *not asked* where it does for the field's
 //! other runtimes.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use belljar_linux::Result;
+use belljar_linux::{Error, Result};
 use belljar_model::Invalid;
 use belljar_model::cgroup::Version;
 use rustix::io::Errno;
@@ -55,9 +55,22 @@ impl Write {
     pub fn apply(&self) -> Result<()> {
         match (super::write(&self.path, &self.value), &self.absent) {
             (Err(error), Absent::Fine) if is_absent(error.errno) => Ok(()),
-            (Err(error), Absent::Instead { file, value }) if is_absent(error.errno) => super::write(&self.path.with_file_name(file), value),
+            (Err(error), Absent::Instead { file, value }) if is_absent(error.errno) => {
+                let instead = super::write(&self.path.with_file_name(file), value);
+                instead.map_err(|error| if is_absent(error.errno) { self.lacking(&format!(" or {file}"), error) } else { error })
+            }
+            (Err(error), Absent::Refused) if is_absent(error.errno) => Err(self.lacking("", error)),
             (done, _) => done,
         }
+    }
+
+    /// The failure of a file that the kernel does not have, which it calls a lack of rights: swap that it was told not to count, a
+    /// scheduler of disks that does not weigh.
+    fn lacking(&self, or: &str, error: Error) -> Error {
+        if self.path.exists() || !self.path.parent().is_some_and(Path::exists) {
+            return error;
+        }
+        Error::new("write", format!("{} to {}{or}, which this kernel does not have", self.value, self.path.display()), Errno::OPNOTSUPP)
     }
 }
 

@@ -227,3 +227,16 @@ fn on_a_hybrid_host_each_controller_is_written_where_it_lives() {
     let refused = on(&hybrid, &resources(r#"{"unified": {"cpu.weight": "3"}}"#)).unwrap_err();
     assert_eq!(refused, "resources.unified.cpu.weight: cannot be enforced: cgroup v2 has no cpu controller on this host");
 }
+
+#[test]
+fn a_file_that_the_kernel_does_not_have_is_not_a_lack_of_rights() {
+    let Some(living) = crate::cgroup::testing::Living::new("lacking") else { return };
+    let folder = &living.cgroup.parts()[0].path;
+    let write = |absent| Write { file: "memory.memsw.none".into(), path: folder.join("memory.memsw.none"), value: "5".into(), absent };
+    let refused = write(Absent::Refused).apply().unwrap_err();
+    assert_eq!(refused.errno, Errno::OPNOTSUPP);
+    assert!(refused.subject.ends_with("memory.memsw.none, which this kernel does not have"), "{refused}");
+    let refused = write(Absent::Instead { file: "memory.other", value: "6".into() }).apply().unwrap_err();
+    assert!(refused.subject.ends_with("memory.memsw.none or memory.other, which this kernel does not have"), "{refused}");
+    assert!(write(Absent::Fine).apply().is_ok());
+}
