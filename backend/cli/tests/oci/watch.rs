@@ -191,20 +191,20 @@ fn events_tell_that_memory_ran_out(runtime: &Runtime) {
         return;
     }
     bed.configure(|config| config["linux"]["resources"]["memory"] = json!({"limit": 33_554_432}));
-    bed.script("read go < /fifo; head -c 200m /dev/zero | tail > /dev/null; echo status $?; exec sleep 1000");
+    bed.script("read go < /fifo; head -c 200m /dev/zero | tail > /dev/null; exec sleep 1000");
     nix::unistd::mkfifo(&bed.root("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
     bed.create().start();
     let told = fs::File::create(bed.path("events")).unwrap();
     let mut watcher = bed.command(&["events", "--interval", "100ms", bed.id()]).stdout(told).spawn().expect("the runtime starts");
     let lines = || fs::read_to_string(bed.path("events")).unwrap_or_default();
-    belljar_testbed::wait_until("it watches", || lines().contains("\"stats\"").then_some(()));
+    // runc arms its watch beside its first lines, not before them.
+    belljar_testbed::wait_until("it watches", || (lines().matches("\"stats\"").count() > 4).then_some(()));
     fs::write(bed.root("fifo"), "go\n").unwrap();
-    bed.wait_output("status 137");
     let oom = || lines().lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()).find(|line| line["type"] == "oom");
     let told = belljar_testbed::wait_until("it is told", oom);
     assert_eq!(told, json!({"type": "oom", "id": bed.id()}));
-    bed.end();
-    bed.delete().ok();
+    // The shell that waits may be killed as well, while the kernel still gathers what the first victim had.
+    bed.call(&["delete", "--force", bed.id()]).ok();
     belljar_testbed::wait_until("nothing more is to come", || watcher.try_wait().unwrap());
 }
 
