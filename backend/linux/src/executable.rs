@@ -15,6 +15,12 @@ use crate::mount::{self, Attributes, Depth};
 /// This process's executable, also where its file was replaced meanwhile.
 const SELF: &str = "/proc/self/exe";
 
+/// User and group that own this process's executable, and may write to it by that alone.
+pub fn owner() -> Result<(u32, u32)> {
+    let stat = rustix::fs::stat(SELF).context("stat", || SELF.to_owned())?;
+    Ok((stat.st_uid, stat.st_gid))
+}
+
 /// Whether this process's executable lies on a mount through which nobody can write to it.
 pub fn is_protected() -> Result<bool> {
     is_read_only(mount::open_path(Path::new(SELF))?)

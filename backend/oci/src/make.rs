@@ -27,9 +27,9 @@ use belljar_runtime::spec::{Keyring, Start};
 
 use crate::command::Error;
 use crate::console;
-use crate::document::Document;
+use crate::document::{Document, IdMapping, Linux, NamespaceEntry, NamespaceKind};
 use crate::flags::{Flag, Line, switch, valued};
-use crate::journal::Journal;
+use crate::journal::{Journal, sentence};
 use crate::notify::{self, Proxy};
 use crate::relay::{self, Signals};
 use crate::state::{First, Folder, Lock, Record};
@@ -105,14 +105,21 @@ pub(crate) fn bundle(line: &Line) -> Result<Bundle, Error> {
     Ok(Bundle { path, document, text })
 }
 
-/// A container whose root is the host's root could open our executable and write to it (CVE-2019-5736): then this goes on from
-/// a copy of its mount that cannot be written, and does not return here. With a user namespace there is no right to.
+/// A container in which somebody has the ids of our executable's owner could open it and write to it (CVE-2019-5736): then this
+/// goes on from a copy of its mount that cannot be written, and does not return here.
 pub(crate) fn protect(document: &Document) -> Result<(), Error> {
-    let has_own_users = document.linux().namespaces.iter().any(|entry| entry.kind == crate::document::NamespaceKind::User);
-    if !has_own_users {
+    let (uid, gid) = belljar_linux::executable::owner()?;
+    if has_owner(document.linux(), uid, gid) {
         belljar_linux::executable::protect()?;
     }
     Ok(())
+}
+
+/// Whether these ids of the host are somebody's in the container. Who is in a user namespace that is joined is not known.
+fn has_owner(linux: &Linux, uid: u32, gid: u32) -> bool {
+    let has = |maps: &[IdMapping], id: u32| maps.iter().any(|map| id.checked_sub(map.host_id).is_some_and(|above| above < map.size));
+    let is_new = |entry: &NamespaceEntry| entry.kind == NamespaceKind::User && entry.path.is_empty();
+    !linux.namespaces.iter().any(is_new) || has(&linux.uid_mappings, uid) || has(&linux.gid_mappings, gid)
 }
 
 /// What has to be said before anything is made: containers are made by root.
@@ -130,8 +137,13 @@ pub(crate) fn make(wish: &Wish<'_>, bundle: Bundle, journal: &Journal) -> Result
     match fill(wish, bundle, &folder, journal) {
         Ok((record, running)) => Ok(Made { folder, record, running, lock }),
         Err(error) => {
+            // Its making goes over into its end, with the hooks of that (runtime-spec, *Lifecycle*, steps 6 to 13).
+            let spec = folder.spec().ok();
             // The first failure is the one that matters.
             let _ = folder.remove();
+            if let Some(spec) = spec {
+                poststop(&spec, journal);
+            }
             Err(error)
         }
     }
@@ -177,7 +189,10 @@ fn fill(wish: &Wish<'_>, mut bundle: Bundle, folder: &Folder, journal: &Journal)
     folder.write_config(&bundle.text)?;
     folder.write_spec(&translation.spec)?;
     let (told, started) = apply::apply(&plan, Streams::Inherited);
-    folder.write_plan(&told)?;
+    if let Err(error) = folder.write_plan(&told) {
+        // A full disk costs the list of steps, not a container that stands.
+        journal.warning(&sentence(&error));
+    }
     tell_steps(&plan, &told, journal);
     let Some(mut started) = started else { return Err(step_failure(told.failure.as_ref())) };
     let notice = proxy.map(|proxy| (proxy, started.pid));
@@ -185,6 +200,7 @@ fn fill(wish: &Wish<'_>, mut bundle: Bundle, folder: &Folder, journal: &Journal)
     let finished = finish(wish, folder, (&mut record, started.pid), &mut running);
     if let Err(error) = finished {
         end(&record, &running);
+        apply::undo(&plan);
         return Err(error);
     }
     Ok((record, running))
@@ -216,7 +232,6 @@ fn end(record: &Record, running: &Running) {
     let _ = process::signal(&running.pidfd, 9);
     let _ = process::wait(&running.pidfd);
     let _ = record.cgroup.kill_all();
-    let _ = record.cgroup.remove();
 }
 
 /// The failure of a step: its name, its object, the cause. What cannot be executed is said in the words that engines look for.
@@ -242,12 +257,24 @@ fn preserved(line: &Line, document: &mut Document) -> Result<u32, Error> {
     if let Some(process) = &mut document.process {
         process.env.extend(variables);
     }
-    Ok(line.number::<u32>("preserve-fds")?.unwrap_or_default() + count)
+    preserved_with(line, count)
 }
 
-/// The descriptors that the caller listens at, and what a program has to know of them.
+/// Most descriptors that are passed: no process can have more (`sysctl_nr_open_max` of the kernel).
+const PRESERVED_MAX: u32 = 1 << 30;
+
+/// The descriptors of `--preserve-fds`, and `listening` more.
+pub(crate) fn preserved_with(line: &Line, listening: u32) -> Result<u32, Error> {
+    let all = line.number::<u32>("preserve-fds")?.unwrap_or_default().checked_add(listening);
+    all.filter(|all| *all <= PRESERVED_MAX).ok_or_else(|| Error::Refused("--preserve-fds: no process can have so many".into()))
+}
+
+/// The descriptors that the caller listens at, and what a program has to know of them. Variables that were meant for another
+/// process, and only inherited from it, say nothing of ours (`sd_listen_fds(3)`).
 pub(crate) fn listening() -> (u32, Vec<String>) {
-    let count = std::env::var("LISTEN_FDS").ok().and_then(|count| count.parse::<u32>().ok()).unwrap_or_default();
+    let number = |name: &str| std::env::var(name).ok().and_then(|number| number.parse::<u32>().ok());
+    let is_ours = number("LISTEN_PID") == Some(std::process::id());
+    let count = number("LISTEN_FDS").filter(|_| is_ours).unwrap_or_default();
     let variables = if count > 0 { vec![format!("LISTEN_FDS={count}"), "LISTEN_PID=1".to_owned()] } else { Vec::new() };
     (count, variables)
 }
@@ -272,7 +299,11 @@ pub(crate) fn write_pid_file(line: &Line, pid: i32) -> Result<(), Error> {
     let Some(path) = line.value("pid-file").filter(|path| !path.is_empty()).map(PathBuf::from) else { return Ok(()) };
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let beside = path.with_file_name(format!(".{name}"));
-    let written = std::fs::write(&beside, pid.to_string()).and_then(|()| std::fs::rename(&beside, &path));
+    // Made anew: what lies there already may be a link of somebody who knew the name.
+    let _ = std::fs::remove_file(&beside);
+    let made = std::fs::File::create_new(&beside);
+    let written = made.and_then(|mut file| std::io::Write::write_all(&mut file, pid.to_string().as_bytes()));
+    let written = written.and_then(|()| std::fs::rename(&beside, &path));
     written.map_err(|source| Error::File { operation: "write", path, source })
 }
 
@@ -320,4 +351,24 @@ pub(crate) fn stay(running: &mut Running, signals: &Signals) -> Result<u8, Error
         // As a shell tells it.
         Ended::Signaled(number) => (128 + number) as u8,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_executable_is_out_of_reach_where_nobody_has_its_owners_ids() {
+        let linux = |namespaces: &str, host: u32| -> Linux {
+            let maps = format!(r#"[{{"containerID": 5, "hostID": {host}, "size": 10}}]"#);
+            let text = format!(r#"{{"namespaces": {namespaces}, "uidMappings": {maps}, "gidMappings": {maps}}}"#);
+            serde_json::from_str(&text).expect("it is fine")
+        };
+        let own = r#"[{"type": "user"}]"#;
+        assert!(!has_owner(&linux(own, 1000), 0, 0) && !has_owner(&linux(own, 1000), 999, 1010));
+        assert!(has_owner(&linux(own, 0), 0, 0), "the host's root is somebody inside");
+        assert!(has_owner(&linux(own, 1000), 1009, 0) && has_owner(&linux(own, 1000), 0, 1000));
+        assert!(has_owner(&linux("[]", 1000), 0, 0), "no user namespace");
+        assert!(has_owner(&linux(r#"[{"type": "user", "path": "/proc/7/ns/user"}]"#, 1000), 0, 0), "nobody knows who is in it");
+    }
 }

@@ -16,7 +16,7 @@ sentences! {
     detached_exec_returns_at_once_and_writes_a_pid_file, exec_joins_every_namespace, exec_joins_the_cgroup,
     exec_into_a_paused_container_is_refused, exec_into_a_stopped_container_is_refused, exec_into_a_container_that_waits_works,
     exec_of_a_missing_program_is_an_error, exec_passes_standard_streams, exec_passes_extra_descriptors,
-    exec_has_no_new_privileges_when_asked, many_execs_at_once_all_end, exec_into_a_missing_folder_is_an_error,
+    exec_is_under_the_rules_of_landlock, exec_has_no_new_privileges_when_asked, many_execs_at_once_all_end, exec_into_a_missing_folder_is_an_error,
 }
 
 fn exec_runs_beside_the_first_process(runtime: &Runtime) {
@@ -40,6 +40,24 @@ fn exec_returns_128_and_the_signal(runtime: &Runtime) {
     bed.sleeping();
     assert_eq!(bed.exec("kill -KILL $$").code(), 137);
     assert_eq!(bed.exec("kill -TERM $$").code(), 143);
+}
+
+fn exec_is_under_the_rules_of_landlock(runtime: &Runtime) {
+    let bed = Bed::new(runtime);
+    if bed.differs(Difference::NoLandlock) {
+        return;
+    }
+    bed.configure(|config| {
+        config["process"]["noNewPrivileges"] = json!(true);
+        config["annotations"] = json!({"org.belljar.landlock": r#"{"paths": [{"path": "/", "access": ["read", "execute"]}]}"#});
+    });
+    bed.sleeping();
+    assert!(!bed.exec("echo new > /new").status.success());
+    let document = json!({"args": ["sh", "-c", "echo new > /new"], "cwd": "/", "env": ["PATH=/bin"], "user": {"uid": 0, "gid": 0}});
+    fs::write(bed.path("process.json"), document.to_string()).unwrap();
+    let process = bed.path("process.json").display().to_string();
+    assert!(!bed.call(&["exec", "--process", &process, bed.id()]).status.success(), "a document of its own says nothing of the rules");
+    assert!(!bed.root("new").exists());
 }
 
 fn exec_takes_a_user_and_a_group(runtime: &Runtime) {

@@ -15,6 +15,7 @@ sentences! {
     a_failing_start_container_hook_ends_the_start, a_failing_poststart_hook_is_told, a_hook_need_not_read_its_input,
     a_failing_poststop_hook_does_not_stop_the_deletion, a_hook_that_takes_too_long_is_ended, a_missing_hook_is_an_error,
     a_relative_hook_is_refused, hooks_have_their_arguments, hooks_see_the_root_before_the_program_runs, a_hook_can_enter_the_network,
+    a_failed_creation_ends_with_the_hooks_of_the_end,
 }
 
 /// One hook: a shell outside that appends to the bed's file `notes`.
@@ -149,6 +150,17 @@ fn a_failing_hook_before_the_start_ends_the_creation(runtime: &Runtime) {
 
 fn a_failing_create_container_hook_ends_the_creation(runtime: &Runtime) {
     assert_ends_creation(&Bed::new(runtime), "createContainer");
+}
+
+/// A plug-in that was told of the container's beginning has to hear of its end.
+fn a_failed_creation_ends_with_the_hooks_of_the_end(runtime: &Runtime) {
+    let bed = Bed::new(runtime);
+    let failing = json!({"path": "/bin/sh", "args": ["sh", "-c", FAILING]});
+    hooks(&bed, json!({"createRuntime": [noting(&bed, "began"), failing], "poststop": [noting(&bed, "ended")]}));
+    assert!(!bed.run("true").status.success());
+    let end = if bed.differs(Difference::SilentAbandon) { "" } else { "ended\n" };
+    assert_eq!(notes(&bed), format!("began\n{end}"));
+    bed.assert_nothing_left();
 }
 
 fn a_failing_start_container_hook_ends_the_start(runtime: &Runtime) {

@@ -341,6 +341,10 @@ fn socket_activation_passes_listening_sockets(runtime: &Runtime) {
     bed.script("cat <&3; echo \" $LISTEN_FDS $LISTEN_PID\"");
     let expected = if bed.differs(Difference::ListenFds) { "socket  1" } else { "socket 1 1" };
     assert_eq!(behind_a_shell(&bed, &before, &["run", bed.id()]).line(), expected);
+    bed.script("cat <&3");
+    let of_another = before.replace("$$", "1");
+    let said = behind_a_shell(&bed, &of_another, &["run", bed.id()]);
+    assert!(!said.status.success() || bed.differs(Difference::ListenFdsOfAnother), "{said:?}");
 }
 
 /// Prints the open descriptors of the process itself; the highest is that by which it lists them.

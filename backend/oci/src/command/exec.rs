@@ -83,7 +83,7 @@ fn join(call: &Call, line: &Line, (folder, record): (&Folder, &Record), wanted: 
     let (listening, variables) = make::listening();
     let mut wanted = wanted.clone();
     wanted.env.extend(variables);
-    let preserved_descriptors = line.number::<u32>("preserve-fds")?.unwrap_or_default() + listening;
+    let preserved_descriptors = make::preserved_with(line, listening)?;
     let caller = Caller { keyring: Keyring::New, preserved_descriptors };
     let mut process = translate::process(&wanted, "process", &caller, &mut warnings)?;
     warnings.iter().for_each(|warning| call.journal.warning(warning));
@@ -91,6 +91,9 @@ fn join(call: &Call, line: &Line, (folder, record): (&Folder, &Record), wanted: 
     let spec = folder.spec()?;
     process.seccomp = spec.process.seccomp;
     process.personality = spec.process.personality;
+    process.landlock = spec.process.landlock;
+    // Its rules are for good, so no exec may get past them (`plan::process::check_process`).
+    process.no_new_privileges |= process.landlock.is_some();
     let first = record.first.ok_or_else(|| Error::status(&record.id, "cannot exec in a container that is being created"))?;
     let first = ProcessRef { pid: first.pid, start_ticks: first.start_ticks };
     let cgroup = ExecCgroup::Found(cgroup(line, &record.cgroup)?);
