@@ -271,7 +271,7 @@ pub fn kernel_has(kind: &str) -> bool {
     listed.lines().any(|line| line.split_ascii_whitespace().last() == Some(kind))
 }
 
-/// Opens a path of the host without following a last symbolic link (`O_PATH`).
+/// Opens a path of the host (`O_PATH`).
 pub fn open_path(path: &std::path::Path) -> Result<OwnedFd> {
     rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, rustix::fs::Mode::empty()).context("open", || path.display().to_string())
 }

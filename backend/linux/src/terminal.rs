@@ -7,10 +7,7 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 use crate::error::{Context, Error, Result};
-use crate::tree;
-
-/// Magic number of a devpts (`statfs(2)`).
-const DEVPTS: u64 = 0x1cd1;
+use crate::{mount, tree};
 
 /// The two ends of a terminal.
 #[derive(Debug)]
@@ -25,8 +22,7 @@ pub struct Terminal {
 pub fn open(root: impl AsFd) -> Result<Terminal> {
     let path = "/dev/pts/ptmx";
     let opened = tree::open(&root, path, OFlags::PATH | OFlags::NOFOLLOW)?;
-    let kind = rustix::fs::fstatfs(&opened).context("statfs", || path.into())?.f_type as u64;
-    if kind != DEVPTS {
+    if mount::magic_of(&opened)? != mount::magic::DEVPTS {
         return Err(Error::new("open", format!("{path}: it does not lie on a devpts"), Errno::XDEV));
     }
     let master = tree::open(&root, path, OFlags::RDWR | OFlags::NOCTTY | OFlags::NOFOLLOW)?;

@@ -34,12 +34,12 @@ impl Inside {
 
     /// The host's, which is proven to be the device: one that the image holds could be a link to anything (CVE-2025-31133).
     fn null_device(&mut self) -> Result<OwnedFd> {
-        if self.null.is_none() {
-            let opened = mount::open_path(std::path::Path::new("/dev/null"))?;
-            NULL.verify(&opened, "/dev/null")?;
-            self.null = Some(opened);
+        if let Some(proven) = &self.null {
+            return mount::clone_opened(proven);
         }
-        self.null.as_ref().map_or_else(|| mount::clone_tree(std::path::Path::new("/dev/null"), Depth::One), mount::clone_opened)
+        let opened = mount::open_path(std::path::Path::new("/dev/null"))?;
+        NULL.verify(&opened, "/dev/null")?;
+        mount::clone_opened(self.null.insert(opened))
     }
 
     /// Nothing can be written below, whatever is mounted there.
