@@ -9,7 +9,7 @@ use std::io::IoSliceMut;
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::PathBuf;
 
@@ -35,7 +35,9 @@ pub(crate) fn prepare(document: &mut Document, folder: &Folder) -> Result<Option
         return Ok(None);
     }
     let path = path(folder);
-    std::fs::DirBuilder::new().mode(0o755).create(&path).context("make", || path.display().to_string())?;
+    std::fs::create_dir(&path).context("make", || path.display().to_string())?;
+    // Whatever the caller's umask: whoever the program becomes must be able to enter.
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).context("open up", || path.display().to_string())?;
     document.mounts.push(Mount {
         destination: INSIDE.into(),
         kind: "bind".into(),

@@ -38,13 +38,17 @@ fn run(call: &Call, line: &Line) -> Result<u8, Error> {
     Ok(DONE)
 }
 
-/// A folder that says nothing of a container keeps the id from everybody.
+/// A folder that says nothing of a container keeps the id from everybody. Meanwhile it may have come to say something: whoever
+/// makes one reserves the folder a moment before it locks it.
 fn abandoned(call: &Call, id: &str) -> Result<u8, Error> {
     let folder = Folder::of(&call.root, id)?;
-    match folder.lock() {
-        Ok(_lock) => folder.remove()?,
-        Err(state::Error::Missing { .. }) => {}
-        Err(error) => return Err(error.into()),
+    let _lock = match folder.lock() {
+        Err(state::Error::Missing { .. }) => return Ok(DONE),
+        lock => lock?,
+    };
+    match folder.read() {
+        Ok(record) => destroy(&folder, &record, &call.journal)?,
+        Err(_) => folder.remove()?,
     }
     Ok(DONE)
 }

@@ -36,6 +36,8 @@ mod update;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use belljar_linux::process::{self, Children};
+
 use crate::flags::{self, Flag, Line, Order, switch, valued};
 use crate::journal::{Detail, Format, Journal, sentence};
 use crate::state::{DEFAULT_ROOT, Folder, Record, Status};
@@ -182,6 +184,8 @@ const COMMANDS: [Command; 19] = [
 
 /// Does what the words say; `words` begin after the program's name. Returns the exit status.
 pub fn answer(words: impl Iterator<Item = OsString>) -> u8 {
+    // Whoever calls may have children forgotten, which every program that it starts inherits; then none could be waited for.
+    let _ = process::treat_children(Children::Awaited);
     let (words, line) = match flags::texts(words).and_then(|words| Ok((flags::parse(GLOBAL, Order::First, &words)?, words))) {
         Ok((line, words)) => (words, line),
         Err(error) => {

@@ -67,8 +67,10 @@ pub fn apply(plan: &Plan, streams: Streams) -> (PlanRecord, Option<Started>) {
 /// failure of a step is the record's, and the first process has ended then.
 pub fn start(plan: &Plan, state_dir: &Path, pid: i32) -> Result<PlanRecord> {
     let socket = starting::connect(state_dir)?;
-    super::go(&socket)?;
+    // Before the word: were we killed in between, the first process sees our end and goes too, while a socket that nobody
+    // listens at would say forever that it waits.
     starting::take_away(state_dir);
+    super::go(&socket)?;
     let mut outside = Outside::new(plan, None);
     outside.pid = pid;
     outside.socket = Some(socket);
