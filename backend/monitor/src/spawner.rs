@@ -86,7 +86,9 @@ fn written(order: &Exec) -> Result<OwnedFd> {
 fn execute(program: &Path) -> Result<OwnedFd> {
     let (ours, theirs) = fd::message_pair()?;
     let mut command = Command::new(program);
-    command.arg0("belljar").arg("monitor").stdin(Stdio::from(theirs)).stdout(Stdio::null());
+    // Without the server's environment, which may hold secrets: what enters a container can be looked into by whoever there
+    // has the host's user ids and may trace.
+    command.arg0("belljar").arg("monitor").env_clear().stdin(Stdio::from(theirs)).stdout(Stdio::null());
     // Dropped without waiting: the spawner ends when we do, and is nobody's zombie before.
     command.spawn().context("execute", || format!("{} monitor", program.display()))?;
     Ok(ours)

@@ -6,6 +6,7 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on says so and ends")]
 
 mod access;
+mod attacks;
 mod bad_input;
 mod compose;
 mod crash;

@@ -41,7 +41,10 @@ impl Outside<'_> {
             ProcessStep::Schedule(scheduler) => attributes::schedule(pid, schedule_of(scheduler)),
             ProcessStep::PrioritiseIo(priority) => attributes::prioritise_io(pid, priority.class, priority.level),
             ProcessStep::Pin(processors) => attributes::pin(pid, processors),
-            ProcessStep::Limit(limit) => attributes::limit(pid, &limit.resource, limit.soft, limit.hard),
+            ProcessStep::Limit(limit) => {
+                let limited = || attributes::limit(pid, &limit.resource, limit.soft, limit.hard);
+                self.owner().map_or_else(limited, |owner| process::as_owner(owner, limited))
+            }
             ProcessStep::RunHook(run) => self.run_hook(run),
             ProcessStep::HandOverListener(run) => self.hand_over_listener(run),
             _ => Err(super::misplaced(step.verb(), &step.object())),
@@ -93,7 +96,11 @@ impl Outside<'_> {
         let at_once = if entered.is_empty() { new } else { 0 };
         // The copy is seen by whoever is in its pid namespace already: it must not be looked into for one moment.
         process::forbid_inspection()?;
-        match process::clone(at_once as u64, unified.as_ref(), Parent::This)? {
+        let cloned = match birth.owner {
+            Some(owner) => process::clone_owned(owner, at_once as u64, unified.as_ref()),
+            None => process::clone(at_once as u64, unified.as_ref(), Parent::This),
+        };
+        match cloned? {
             Cloned::Child => {
                 drop(ours);
                 if !entered.is_empty() {
@@ -138,6 +145,14 @@ impl Outside<'_> {
         self.pid = process::pid_of(&pidfd)?;
         self.child = Some(Started { pid: self.pid, pidfd, terminal: None, listener: None });
         process::wait(&first.pidfd).map(drop)
+    }
+
+    /// Whom the user namespace that this plan makes belongs to.
+    fn owner(&self) -> Option<u32> {
+        self.plan.steps.iter().find_map(|step| match step {
+            Step::Process(ProcessStep::Clone(birth)) => birth.owner,
+            _ => None,
+        })
     }
 
     fn open_tasks(&self) -> Result<Vec<std::fs::File>> {

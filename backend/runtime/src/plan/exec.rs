@@ -62,7 +62,7 @@ pub fn make_exec(exec: &Exec, facts: &ExecFacts) -> Result<Plan, Invalid> {
     let told = Told { id: &exec.id, state: &exec.state, moment: Moment::Poststart };
     let mut steps = Steps::default();
     steps.add([ProcessStep::FindTarget(exec.first)]);
-    steps.add([ProcessStep::Clone(Birth { namespaces: Vec::new(), entered: Vec::new(), cgroup: joining(&cgroup, facts) })]);
+    steps.add([ProcessStep::Clone(Birth { namespaces: Vec::new(), entered: Vec::new(), owner: None, cgroup: joining(&cgroup, facts) })]);
     steps.add(process::by_pid(&exec.process));
 
     steps.add([CgroupStep::Join { files: super::cgroup::joining_files(&cgroup) }]);

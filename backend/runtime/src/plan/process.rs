@@ -7,7 +7,7 @@ use belljar_model::namespace::Kind;
 
 use super::is_new;
 use crate::seccomp::{self, Listener};
-use crate::spec::{First, HookState, Moment, Namespace, Process, Source, Spec, Start, Terminal};
+use crate::spec::{First, HookState, IdMaps, Moment, Namespace, Process, Source, Spec, Start, Terminal};
 use crate::step::ProcessStep;
 use crate::step::process::{Birth, Console, HookRun, Joining, Label, ListenerRun};
 
@@ -75,9 +75,12 @@ pub(super) fn birth(spec: &Spec, cgroup: Joining) -> Vec<ProcessStep> {
     // namespace is there already.
     let later = [Kind::Cgroup, Kind::Time];
     let new = spec.namespaces.iter().filter(|namespace| namespace.source == Source::New && !later.contains(&namespace.kind));
+    // One that enters other namespaces first makes its own there, as the user that it is by then.
+    let at_once = by_child.is_empty() && is_new(spec, Kind::User);
     steps.push(ProcessStep::Clone(Birth {
         namespaces: new.map(|namespace| namespace.kind).collect(),
         entered: by_child.into_iter().cloned().collect(),
+        owner: spec.ids.as_ref().filter(|_| at_once).and_then(IdMaps::root_uid),
         cgroup,
     }));
     if !left.is_empty() {

@@ -143,6 +143,8 @@ pub struct Birth {
     /// Namespaces that it has to enter itself: a user namespace, and then those that are new belong to that one; a mount
     /// namespace, where the maker would lose its own paths.
     pub entered: Vec<Namespace>,
+    /// Whom a new user namespace belongs to outside: the host's user that its root is.
+    pub owner: Option<u32>,
     /// Whether it begins in the v2 cgroup.
     pub cgroup: Joining,
 }
