@@ -1,8 +1,8 @@
 //! The OCI face as engines see it: one suite of sentences that takes a runtime's path, and runs against ours, runc and
 //! crun. The two peers are the oracles: a sentence is proven on them, and where they or ours differ, [`differences`]
-//! names it and says why. Beside it, bad bundles and attacks.
+//! names it and says why. Beside it, [`bad`] bundles.
 //!
-//! It must never look inside a crate, but for the in-process half of [`fuzz`]. Start reading at [`lifecycle`];
+//! It must never look inside a crate, but for the in-process half of [`bad`]. Start reading at [`lifecycle`];
 //! [`bed`] is what every sentence lies on.
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on says so and ends")]
 
@@ -25,6 +25,7 @@ macro_rules! sentences {
     };
 }
 
+mod bad;
 mod bed;
 mod devices;
 mod differences;

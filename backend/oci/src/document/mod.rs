@@ -209,8 +209,10 @@ pub fn parse<T: DeserializeOwned>(text: &[u8]) -> Result<T, String> {
     let parsed = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let path = error.path().to_string();
         let problem = error.into_inner();
-        // A text that is no JSON at all has no field.
-        if path == "." || problem.is_syntax() || problem.is_eof() { problem.to_string() } else { format!("{path}: {problem}") }
+        // A text that is no JSON at all has no field. The problem's own kind does not tell: `null` for a word of a closed list is
+        // bad syntax to the reader.
+        let is_json = || serde_json::from_slice::<serde::de::IgnoredAny>(text).is_ok();
+        if path == "." || !is_json() { problem.to_string() } else { format!("{path}: {problem}") }
     })?;
     reader.end().map_err(|error| error.to_string())?;
     Ok(parsed)
@@ -252,6 +254,10 @@ mod tests {
         );
         let wrong = problem(&linux(r#""maskedPaths": "x""#));
         assert!(wrong.starts_with("linux.maskedPaths: invalid type: string \"x\", expected a sequence"), "{wrong}");
+        let wrong = problem(&linux(r#""seccomp": {"defaultAction": null}"#));
+        assert!(wrong.starts_with("linux.seccomp.defaultAction: "), "{wrong}");
+        let wrong = problem(&linux(r#""seccomp": {"defaultAction": nul}"#));
+        assert!(!wrong.contains("defaultAction"), "what is no JSON has no field: {wrong}");
         let wrong = problem(r#"{"ociVersion": "1.2.0", "process": {"cwd": "/", "user": {"uid": -1}}}"#);
         assert!(wrong.starts_with("process.user.uid: invalid value: integer `-1`, expected u32"), "{wrong}");
         assert!(problem(r#"{"process": {}}"#).starts_with("process: missing field `cwd`"));

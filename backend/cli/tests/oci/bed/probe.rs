@@ -33,11 +33,10 @@ pub(crate) fn compiled() -> Option<PathBuf> {
         return Some(program);
     }
     // Tests run side by side: each compiles for itself, and the last to finish is the one that stays.
-    let own = folder.join(format!("probe-{}", std::process::id()));
-    let source = own.with_extension("c");
+    let beside = tempfile::tempdir_in(folder).expect("a folder can be made");
+    let (own, source) = (beside.path().join("probe"), beside.path().join("probe.c"));
     fs::write(&source, SOURCE).expect("a file can be written");
     let compiled = Command::new(compiler).args(["-static", "-O1", "-pthread", "-o"]).arg(&own).arg(&source).output().ok()?;
-    fs::remove_file(&source).expect("the source can be removed");
     if !compiled.status.success() {
         println!("{}", String::from_utf8_lossy(&compiled.stderr));
         return None;
