@@ -1,6 +1,6 @@
 //! The OCI face as engines see it: one suite of sentences that takes a runtime's path, and runs against ours, runc and
 //! crun. The two peers are the oracles: a sentence is proven on them, and where they or ours differ, [`differences`]
-//! names it and says why. Beside it, [`bad`] bundles.
+//! names it and says why. Beside it, [`bad`] bundles and [`attacks`].
 //!
 //! It must never look inside a crate, but for the in-process half of [`bad`]. Start reading at [`lifecycle`];
 //! [`bed`] is what every sentence lies on.
@@ -25,6 +25,7 @@ macro_rules! sentences {
     };
 }
 
+mod attacks;
 mod bad;
 mod bed;
 mod devices;

@@ -34,6 +34,11 @@ static double now(void) {
     return t.tv_sec + t.tv_nsec / 1e9;
 }
 
+/* Whether it is time to end: it took as long as it may, or somebody outside made /stop. */
+static int over(double end) {
+    return now() >= end || access("/stop", F_OK) == 0;
+}
+
 /* syscall NUMBER [ARGUMENT...]: numbers, or text with a leading '@'. */
 static int do_syscall(int count, char **words) {
     long a[7] = {0};
@@ -60,7 +65,7 @@ static int do_overwrite(char **words) {
     struct stat own;
     if (stat("/bin/probe", &own) < 0) return say("stat", -1);
     say("overwriting", 1);
-    while (now() < end) {
+    while (!over(end)) {
         DIR *proc = opendir("/proc");
         struct dirent *entry;
         while (proc && (entry = readdir(proc))) {
@@ -91,10 +96,66 @@ static int do_overwrite(char **words) {
     return 0;
 }
 
-/* self: a handle on the program itself. */
-static int do_self(void) {
-    int handle = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
-    return say("self", handle);
+/* later DESCRIPTOR SECONDS: writes over the file that an inherited descriptor is a handle on, as soon as nobody runs it. */
+static int do_later(char **words) {
+    char path[64], name[PATH_MAX] = "";
+    double end = now() + atof(words[1]);
+    int last = 0;
+    snprintf(path, sizeof path, "/proc/self/fd/%s", words[0]);
+    if (readlink(path, name, sizeof name - 1) < 0) return say("later", -1);
+    printf("later: holds %s\n", name);
+    fflush(stdout);
+    while (now() < end) {
+        int out = open(path, O_WRONLY);
+        if (out >= 0) return say("later wrote", pwrite(out, "overwritten", 11, 0));
+        if (errno != last) say("later", -1);
+        last = errno;
+    }
+    printf("later: gave up\n");
+    return 0;
+}
+
+static long put(const char *path, const char *text) {
+    int file = open(path, O_WRONLY);
+    long wrote = file < 0 ? -1 : write(file, text, strlen(text));
+    int error = errno;
+    if (file >= 0) close(file);
+    errno = error;
+    return wrote;
+}
+
+/* Writes to a file what is in it already: whether that is allowed is what counts. */
+static void rewrite(const char *path) {
+    char text[4097];
+    int file = open(path, O_RDONLY);
+    long length = file < 0 ? -1 : read(file, text, sizeof text - 1);
+    if (file >= 0) close(file);
+    if (file < 0 && errno == ENOENT) { say(path, -1); return; }
+    text[length > 0 ? length : 0] = 0;
+    say(path, put(path, length > 0 ? text : "\n"));
+}
+
+/* nest: a user namespace within, with everything that it may try to reach the host's kernel. */
+static int do_nest(void) {
+    say("unshare", unshare(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWCGROUP));
+    put("/proc/self/setgroups", "deny");
+    say("root", put("/proc/self/uid_map", "0 0 1") | put("/proc/self/gid_map", "0 0 1"));
+    say("private", mount("none", "/", 0, MS_REC | MS_PRIVATE, 0));
+    const char *folders[] = {"/tmp/cgroup", "/tmp/cgroup2", "/tmp/proc", "/tmp/sys"};
+    for (unsigned i = 0; i < sizeof folders / sizeof *folders; i++) mkdir(folders[i], 0755);
+    say("cgroup", mount("cgroup", "/tmp/cgroup", "cgroup", 0, "memory"));
+    say("cgroup2", mount("cgroup2", "/tmp/cgroup2", "cgroup2", 0, 0));
+    say("proc", mount("proc", "/tmp/proc", "proc", 0, 0));
+    say("sysfs", mount("sysfs", "/tmp/sys", "sysfs", 0, 0));
+    const char *files[] = {"/proc/sys/kernel/core_pattern", "/sys/kernel/uevent_helper", "/proc/sys/kernel/modprobe",
+        "/proc/sys/kernel/hostname", "/sys/fs/cgroup/release_agent", "/sys/fs/cgroup/memory/release_agent",
+        "/sys/fs/cgroup/memory/notify_on_release", "/tmp/cgroup/release_agent", "/tmp/proc/sys/kernel/core_pattern",
+        "/tmp/proc/sys/kernel/modprobe", "/tmp/sys/kernel/uevent_helper"};
+    for (unsigned i = 0; i < sizeof files / sizeof *files; i++) rewrite(files[i]);
+    /* Only opened: what is written there is done at once. */
+    const char *triggers[] = {"/proc/sysrq-trigger", "/tmp/proc/sysrq-trigger", "/proc/sys/fs/binfmt_misc/register"};
+    for (unsigned i = 0; i < sizeof triggers / sizeof *triggers; i++) say(triggers[i], open(triggers[i], O_WRONLY));
+    return 0;
 }
 
 /* hunt SECONDS: looks at every process but its own that comes: attach, open descriptors, working folder, memory. */
@@ -105,7 +166,7 @@ static int do_hunt(char **words) {
     struct stat root, there;
     stat("/", &root);
     say("hunting", 1);
-    while (now() < end) {
+    while (!over(end)) {
         DIR *proc = opendir("/proc");
         struct dirent *entry;
         while (proc && (entry = readdir(proc))) {
@@ -180,7 +241,8 @@ int main(int count, char **words) {
     if (!strcmp(deed, "syscall")) return do_syscall(count - 2, rest);
     if (!strcmp(deed, "exchange")) return do_exchange(rest);
     if (!strcmp(deed, "overwrite")) return do_overwrite(rest);
-    if (!strcmp(deed, "self")) return do_self();
+    if (!strcmp(deed, "later")) return do_later(rest);
+    if (!strcmp(deed, "nest")) return do_nest();
     if (!strcmp(deed, "hunt")) return do_hunt(rest);
     if (!strcmp(deed, "notify")) return do_notify(rest);
     if (!strcmp(deed, "handle")) return do_handle(rest);

@@ -1,0 +1,150 @@
+//! Races for real, some seconds each: somebody who shares a folder with the container exchanges a folder or a file for a
+//! link to the host as quickly as the kernel allows, while the runtime mounts, masks or makes something there
+//! (CVE-2021-30465, CVE-2024-45310, CVE-2025-31133, CVE-2025-52565).
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::{Canary, on_ours};
+use crate::bed::{Bed, Said, probe};
+
+/// How long each race goes on.
+const RACE: Duration = Duration::from_secs(3);
+
+/// How often the runtime goes through the race, on the slowest machine.
+const RUNS_AT_LEAST: u32 = 5;
+
+/// Exchanges two names until it is dropped.
+struct Exchange(Child);
+
+impl Exchange {
+    fn begin(one: &Path, other: &Path) -> Self {
+        let program = probe::compiled().expect("the bed has the probe, so it is compiled");
+        let mut command = Command::new(program);
+        command.arg("exchange").arg(one).arg(other).arg("60").stdout(Stdio::piped());
+        let mut child = command.spawn().expect("the probe runs");
+        let mut said = String::new();
+        let mut lines = BufReader::new(child.stdout.take().expect("its output is a pipe"));
+        lines.read_line(&mut said).expect("it says something");
+        assert_eq!(said, "exchanging: 1\n", "the kernel exchanges the two");
+        Self(child)
+    }
+
+    /// Whether it still does.
+    fn goes_on(&mut self) -> bool {
+        self.0.try_wait().expect("a child can be waited for").is_none()
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        let _gone = self.0.kill();
+        let _reaped = self.0.wait();
+    }
+}
+
+/// Runs the container again and again while `one` and `other` are exchanged; `judge` looks at each end.
+fn race(bed: &Bed, (one, other): (&Path, &Path), judge: impl Fn(&Said)) {
+    let mut exchange = Exchange::begin(one, other);
+    let (begun, mut runs, mut made) = (Instant::now(), 0, 0);
+    while begun.elapsed() < RACE {
+        let said = bed.run_as_is();
+        assert!(said.code() <= 1 && !said.err.contains("panicked"), "{said:?}");
+        made += u32::from(said.status.success());
+        runs += 1;
+        judge(&said);
+    }
+    println!("{runs} runs, {made} of them made the container");
+    assert!(exchange.goes_on() && runs >= RUNS_AT_LEAST, "it was a race: {runs} runs");
+}
+
+/// A volume that the attacker shares, mounted at `/volume`.
+fn volume(bed: &Bed) -> std::path::PathBuf {
+    let volume = bed.path("volume");
+    fs::create_dir_all(volume.join("dir")).expect("a folder can be made");
+    fs::write(volume.join("file"), "secret").expect("a file can be written");
+    bed.mount(json!({"destination": "/volume", "type": "bind", "source": volume, "options": ["rbind", "rw"]}));
+    volume
+}
+
+#[test]
+fn a_mount_in_a_shared_volume_never_lands_outside() {
+    on_ours(|bed, _| {
+        let canary = Canary::new(bed);
+        let volume = volume(bed);
+        symlink(&canary.path, volume.join("link")).expect("a link can be made");
+        bed.mount(json!({"destination": "/volume/dir/made/deep", "type": "tmpfs", "source": "tmpfs"}));
+        bed.script("true");
+        race(bed, (&volume.join("dir"), &volume.join("link")), |_| canary.assert_alive());
+        bed.assert_nothing_left();
+    });
+}
+
+#[test]
+fn a_mount_over_a_link_to_the_hosts_root_never_lands_there() {
+    on_ours(|bed, _| {
+        let canary = Canary::new(bed);
+        let volume = volume(bed);
+        let up = format!("{}{}", "../".repeat(30), canary.path.display());
+        symlink(up, volume.join("link")).expect("a link can be made");
+        bed.mount(json!({"destination": "/volume/dir", "type": "bind", "source": "/etc", "options": ["rbind", "ro"]}));
+        // What is mounted has to be seen at its place, or the container is not made.
+        bed.script(&format!("test -e {}/file && echo escaped; test -e /volume/dir && echo there; true", canary.path.display()));
+        race(bed, (&volume.join("dir"), &volume.join("link")), |said| {
+            canary.assert_alive();
+            assert!(!said.out.contains("escaped"), "{said:?}");
+        });
+    });
+}
+
+#[test]
+fn a_masked_file_is_masked_or_the_container_is_not_made() {
+    on_ours(|bed, _| {
+        let canary = Canary::new(bed);
+        let volume = volume(bed);
+        symlink(canary.path.join("file"), volume.join("link")).expect("a link can be made");
+        bed.configure(|config| config["linux"]["maskedPaths"] = json!(["/volume/file", "/proc/keys"]));
+        bed.script("stat -c %t:%T /proc/keys; cat /proc/keys | wc -c");
+        race(bed, (&volume.join("file"), &volume.join("link")), |said| {
+            canary.assert_alive();
+            assert!(!said.status.success() || said.out == "1:3\n0\n", "{said:?}");
+        });
+    });
+}
+
+#[test]
+fn masks_are_made_of_the_hosts_null_and_not_of_the_containers() {
+    on_ours(|bed, _| {
+        // The root has a /dev of its own, in which null is exchanged for what an attacker wants to be mounted writable.
+        bed.configure(|config| {
+            let is_below_dev = |mount: &serde_json::Value| mount["destination"].as_str().is_some_and(|target| target.starts_with("/dev"));
+            config["mounts"].as_array_mut().expect("mounts are a list").retain(|mount| !is_below_dev(mount));
+            config["linux"]["maskedPaths"] = json!(["/etc/secret", "/proc/keys"]);
+        });
+        fs::write(bed.root("etc/secret"), "secret").expect("a file can be written");
+        fs::write(bed.root("dev/null"), "").expect("a file can be written");
+        symlink("/proc/sys/kernel/hostname", bed.root("dev/bait")).expect("a link can be made");
+        bed.script("stat -c %t:%T /etc/secret /proc/keys; cat /etc/secret");
+        race(bed, (&bed.root("dev/null"), &bed.root("dev/bait")), |said| {
+            assert!(!said.status.success() || said.out == "1:3\n1:3\n", "{said:?}");
+        });
+    });
+}
+
+#[test]
+fn a_working_folder_is_never_made_outside() {
+    on_ours(|bed, _| {
+        let canary = Canary::new(bed);
+        let volume = volume(bed);
+        symlink(&canary.path, volume.join("link")).expect("a link can be made");
+        bed.configure(|config| config["process"]["cwd"] = json!("/volume/dir/made/here"));
+        bed.script("pwd");
+        race(bed, (&volume.join("dir"), &volume.join("link")), |_| canary.assert_alive());
+    });
+}
