@@ -68,6 +68,9 @@ pub(crate) enum Difference {
     NoIoPriority,
     HalfUpdates,
     NoDeviceUpdates,
+    OpenStart,
+    OpenDelete,
+    OpenCreate,
 }
 
 impl Difference {
@@ -134,6 +137,9 @@ impl Difference {
             Self::LeftCgroups => (&[Kind::Crun], "it leaves the cgroups of a creation that failed"),
             Self::HalfUpdates => (PEERS, "what came before the value that was refused stays"),
             Self::NoDeviceUpdates => (PEERS, "their update drops devices"),
+            Self::OpenStart => (&[Kind::Runc], "one of two starts may wait forever"),
+            Self::OpenDelete => (PEERS, "their start and delete do not keep each other out"),
+            Self::OpenCreate => (&[Kind::Runc], "two creations of one id may undo each other's"),
             Self::RecursiveShared => (&[Kind::Crun], "it makes no mount shared"),
         }
     }

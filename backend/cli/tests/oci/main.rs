@@ -28,6 +28,7 @@ macro_rules! sentences {
 mod attacks;
 mod bad;
 mod bed;
+mod cuts;
 mod devices;
 mod differences;
 mod exec;

@@ -1,0 +1,199 @@
+//! Commands that are cut off, and commands that meet: a maker killed at any moment leaves nothing that a deletion does not
+//! find, and of two commands that exclude each other exactly one wins.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use belljar_testbed::process::kill_hard;
+use serde_json::json;
+
+use crate::bed::said::{LIMIT, wait_or_kill};
+use crate::bed::{Bed, Kind, Runtime, traces};
+use crate::differences::Difference;
+
+sentences! {
+    of_two_starts_at_once_one_wins, of_a_start_and_a_deletion_at_once_one_wins, of_two_creations_of_an_id_one_wins,
+    a_deletion_by_force_during_a_start_leaves_nothing,
+}
+
+/// How often a maker is killed at a moment of chance.
+const CUTS: u32 = 50;
+/// How often two commands meet.
+const MEETINGS: u32 = 8;
+
+fn spawn(bed: &Bed, arguments: &[&str]) -> Child {
+    let log = || File::options().create(true).append(true).open(bed.path("met")).expect("a file can be made");
+    let mut command = bed.command(arguments);
+    command.stdin(Stdio::null()).stdout(log()).stderr(log()).spawn().expect("the runtime runs")
+}
+
+/// Runs both commands at once, and says which of them succeeded.
+fn meet(bed: &Bed, one: &[&str], other: &[&str]) -> (bool, bool) {
+    let (one, other) = (spawn(bed, one), spawn(bed, other));
+    let succeeded = |child: Child| wait_or_kill(child, LIMIT).expect("neither waits for the other forever").success();
+    (succeeded(one), succeeded(other))
+}
+
+fn of_two_starts_at_once_one_wins(runtime: &Runtime) {
+    for _ in 0..MEETINGS {
+        let bed = Bed::new(runtime);
+        bed.script("echo began >> /began; exec sleep 1000").create();
+        if bed.differs(Difference::OpenStart) {
+            continue;
+        }
+        let met = meet(&bed, &["start", bed.id()], &["start", bed.id()]);
+        assert!(met.0 != met.1, "{met:?}");
+        assert_eq!(bed.status(), "running");
+        bed.end();
+        assert_eq!(std::fs::read_to_string(bed.root("began")).expect("it ran"), "began\n");
+        bed.delete().ok();
+        bed.assert_nothing_left();
+    }
+}
+
+fn of_a_start_and_a_deletion_at_once_one_wins(runtime: &Runtime) {
+    for _ in 0..MEETINGS {
+        let bed = Bed::new(runtime);
+        bed.arguments(&["sleep", "1000"]).create();
+        let (started, deleted) = meet(&bed, &["start", bed.id()], &["delete", bed.id()]);
+        if bed.differs(Difference::OpenDelete) {
+            continue;
+        }
+        assert!(started != deleted, "started {started}, deleted {deleted}");
+        if started {
+            assert_eq!(bed.status(), "running");
+            bed.end();
+            bed.delete().ok();
+        }
+        bed.assert_nothing_left();
+    }
+}
+
+fn a_deletion_by_force_during_a_start_leaves_nothing(runtime: &Runtime) {
+    for _ in 0..MEETINGS {
+        let bed = Bed::new(runtime);
+        bed.arguments(&["sleep", "1000"]).create();
+        let (_started, deleted) = meet(&bed, &["start", bed.id()], &["delete", "--force", bed.id()]);
+        if bed.differs(Difference::OpenDelete) {
+            continue;
+        }
+        assert!(deleted);
+        bed.assert_nothing_left();
+    }
+}
+
+fn of_two_creations_of_an_id_one_wins(runtime: &Runtime) {
+    for _ in 0..MEETINGS {
+        let bed = Bed::new(runtime);
+        bed.arguments(&["sleep", "1000"]);
+        let met = meet(&bed, &["create", bed.id()], &["create", bed.id()]);
+        if bed.differs(Difference::OpenCreate) {
+            continue;
+        }
+        assert!(met.0 != met.1, "{met:?}");
+        assert_eq!(bed.status(), "created", "the one that lost took nothing from it");
+        bed.start().end();
+        bed.delete().ok();
+        bed.assert_nothing_left();
+    }
+}
+
+/// When a maker is killed.
+enum Moment {
+    /// After this time.
+    After(Duration),
+    /// As soon as this path is there.
+    Once(PathBuf),
+}
+
+impl Moment {
+    fn wait(&self, child: &mut Child) {
+        let begun = Instant::now();
+        let is_now = || match self {
+            Self::After(time) => begun.elapsed() >= *time,
+            Self::Once(path) => path.exists(),
+        };
+        // Not in pauses: the moments are shorter than any.
+        while !is_now() && begun.elapsed() < LIMIT && child.try_wait().expect("a child can be waited for").is_none() {
+            std::thread::yield_now();
+        }
+    }
+}
+
+/// Kills the maker of a container at a moment, and says how far it had come.
+fn cut(bed: &Bed, moment: &Moment) -> &'static str {
+    let mut child = spawn(bed, &["create", bed.id()]);
+    moment.wait(&mut child);
+    let pid = i32::try_from(child.id()).expect("a pid fits i32");
+    kill_hard(pid);
+    let status = child.wait().expect("a child can be waited for");
+    let folder = bed.states().join(bed.id());
+    match () {
+        () if status.success() => "had ended",
+        () if folder.join("start.sock").exists() => "had its first process wait",
+        () if !traces::cgroups(bed.id()).is_empty() => "had its cgroup",
+        () if folder.join("state.json").exists() => "had its state",
+        () if folder.exists() => "had its folder",
+        () => "had nothing",
+    }
+}
+
+/// What is left of a container whose maker was killed goes with a deletion, within the time that a person waits.
+#[track_caller]
+fn assert_deletable(bed: &Bed, reached: &str) {
+    let begun = Instant::now();
+    let _of_what_is_listed_by_halves = bed.call(&["list"]).ok();
+    bed.call(&["delete", "--force", bed.id()]).ok();
+    assert!(begun.elapsed() < LIMIT / 3, "its maker {reached}: deleting took {:?}", begun.elapsed());
+    assert_eq!(bed.call(&["list", "--quiet"]).ok(), "", "its maker {reached}");
+    let left = traces::of(bed);
+    assert!(left.is_empty(), "its maker {reached}; left behind:\n{}", left.join("\n"));
+}
+
+fn with_hooks_and_limits(bed: &Bed) {
+    bed.arguments(&["sleep", "1000"]).configure(|config| {
+        config["linux"]["resources"]["pids"] = json!({"limit": 20});
+        config["hooks"] = json!({"createRuntime": [{"path": "/bin/true"}], "createContainer": [{"path": "/bin/true"}]});
+    });
+}
+
+#[test]
+fn a_maker_killed_at_any_moment_leaves_what_a_deletion_finds() {
+    crate::bed::with(Kind::Ours, |runtime| {
+        let bed = Bed::new(runtime);
+        with_hooks_and_limits(&bed);
+        let begun = Instant::now();
+        bed.create();
+        // With what a loaded machine adds.
+        let whole = begun.elapsed() * 5 / 4;
+        bed.call(&["delete", "--force", bed.id()]).ok();
+        for number in 0..CUTS {
+            // In another order than that of time, so that one slow phase of the machine does not fall on one phase of the making.
+            let reached = cut(&bed, &Moment::After(whole * (number * 7 % CUTS) / CUTS));
+            println!("its maker {reached}");
+            assert_deletable(&bed, reached);
+        }
+    });
+}
+
+#[test]
+fn a_maker_killed_as_soon_as_something_is_there_leaves_what_a_deletion_finds() {
+    crate::bed::with(Kind::Ours, |runtime| {
+        let bed = Bed::new(runtime);
+        with_hooks_and_limits(&bed);
+        bed.create();
+        let cgroups = traces::cgroups(bed.id());
+        bed.call(&["delete", "--force", bed.id()]).ok();
+        let folder = bed.states().join(bed.id());
+        let files = ["", "state.json", "config.json", "spec.json", "start.sock", "plan.json"].map(|name| folder.join(name));
+        for path in files.iter().chain([cgroups.first(), cgroups.last()].into_iter().flatten()) {
+            for _ in 0..3 {
+                let reached = cut(&bed, &Moment::Once(path.clone()));
+                println!("at {}: its maker {reached}", Path::new(path).display());
+                assert_deletable(&bed, reached);
+            }
+        }
+    });
+}
