@@ -43,6 +43,30 @@ pub fn limit(pid: i32, name: &str, soft: u64, hard: u64) -> Result<()> {
     rustix::process::prlimit(Pid::from_raw(pid), resource, limit).context("limit", || format!("{name} to {soft}:{hard}")).map(drop)
 }
 
+/// A raised limit of open files of this process; dropped, it is again what it was, which is what programs expect to inherit.
+#[derive(Debug)]
+pub struct MoreFiles {
+    before: Rlimit,
+}
+
+/// Lets this process open so many files, as far as its hard limit allows; `None` where nothing was changed.
+pub fn allow_files(needed: u64) -> Option<MoreFiles> {
+    let before = rustix::process::getrlimit(Resource::Nofile);
+    let needed = before.maximum.map_or(needed, |maximum| needed.min(maximum));
+    if before.current.is_none_or(|current| current >= needed) {
+        return None;
+    }
+    let raised = Rlimit { current: Some(needed), ..before.clone() };
+    rustix::process::setrlimit(Resource::Nofile, raised).ok().map(|()| MoreFiles { before })
+}
+
+impl Drop for MoreFiles {
+    fn drop(&mut self) {
+        // The hard limit never changed, so the kernel has no reason to refuse.
+        let _ = rustix::process::setrlimit(Resource::Nofile, self.before.clone());
+    }
+}
+
 /// `struct sched_attr` of `sched_setattr(2)`, in its first size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[repr(C)]

@@ -90,28 +90,6 @@ pub fn set_clocks(offsets: &[(&str, i64, u32)]) -> Result<()> {
     std::fs::write(path, lines).context("write", || path.to_owned())
 }
 
-/// A user namespace with nobody in it, which lives as long as the descriptor. Made by a child that ends at once; only a
-/// process with one thread can make it.
-pub fn new_user_namespace() -> Result<OwnedFd> {
-    use crate::process::{self, Cloned};
-    let (ours, theirs) = crate::fd::message_pair()?;
-    match process::clone(CLONE_NEWUSER as u64, None, process::Parent::This)? {
-        Cloned::Child => {
-            drop(ours);
-            // Until the other end is gone: the namespace must be there while it is opened.
-            let _ = crate::fd::receive(&theirs, &mut [0]);
-            process::exit_now(0)
-        }
-        Cloned::Parent { pid, pidfd } => {
-            drop(theirs);
-            let made = map_ids(pid, &[(0, 0, 1)], &[(0, 0, 1)]).and_then(|()| open(pid, "user"));
-            drop(ours);
-            process::wait(&pidfd)?;
-            made
-        }
-    }
-}
-
 /// Writes a child's `uid_map` and `gid_map`: ranges of its ids, each with the first one inside, the first one outside and
 /// how many. Where the caller may not map groups at will, the child gives up `setgroups(2)` first, as the kernel demands
 /// (`user_namespaces(7)`).

@@ -319,6 +319,33 @@ pub fn signal(pidfd: impl AsFd, number: i32) -> Result<()> {
     if done == 0 { Ok(()) } else { Err(Error::last("signal", format!("process with {number}"))) }
 }
 
+/// Waits for any signal, all of which must be blocked, and takes it. A number, since half of them (`SIGRTMIN` and above, by which
+/// systemd is told to shut down) have no names.
+pub fn wait_signal() -> Result<i32> {
+    // All ones, in the size of the kernel's own set: the C library's calls leave out two.
+    let all = u64::MAX;
+    let null = std::ptr::null::<libc::c_void>();
+    loop {
+        // SAFETY: rt_sigtimedwait(2) demands a readable set of the size that is named, which `all` is and outlives the call;
+        // null for the details and for the time limit is allowed.
+        let number = unsafe { libc::syscall(libc::SYS_rt_sigtimedwait, &raw const all, null, null, size_of::<u64>()) };
+        if number > 0 {
+            return Ok(number as i32);
+        }
+        match Error::last("wait for", "signal") {
+            error if error.errno == Errno::INTR || error.errno == Errno::AGAIN => {}
+            error => return Err(error),
+        }
+    }
+}
+
+/// Sends a signal (1 to 64) to a child that was not waited for yet, so that its pid is its own.
+pub fn signal_child(pid: i32, number: i32) -> Result<()> {
+    // SAFETY: kill(2) takes two integers.
+    let done = unsafe { libc::kill(pid, number) };
+    if done == 0 { Ok(()) } else { Err(Error::last("signal", format!("child {pid} with {number}"))) }
+}
+
 /// How a child ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {

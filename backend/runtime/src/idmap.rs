@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use belljar_linux::mount::{self, Depth};
-use belljar_linux::{Error, Result, namespace};
+use belljar_linux::{Error, Result};
 use rustix::io::Errno;
 
 /// The user namespace of nobody, which mounts can be mapped into to see whether they can.
@@ -17,7 +17,8 @@ pub struct Mapper {
 impl Mapper {
     /// Makes the namespace. Only a process with one thread may do so; what it answers later may be asked by any thread.
     pub fn new() -> Result<Self> {
-        Ok(Self { user_namespace: namespace::new_user_namespace()? })
+        let only_root = [(0, 0, 1)];
+        Ok(Self { user_namespace: belljar_linux::idmap::user_namespace(&only_root, &only_root)? })
     }
 
     /// Why the owners of what lies at `path` cannot be mapped, as a clause; `None` where they can, or where it cannot be told:

@@ -19,6 +19,9 @@ use crate::spec::{Clock, IdMap, IdMaps, Namespace, Source, TimeOffset};
 use crate::step::process::{Birth, Joining};
 use crate::step::{CgroupStep, ProcessStep, Step};
 
+/// Files that either side may have open beside the mounts that are handed over.
+const FILES_BESIDE: u64 = 256;
+
 impl Outside<'_> {
     /// Takes an outer step of the process.
     pub(super) fn take_of_process(&mut self, index: usize, step: &ProcessStep) -> Result<()> {
@@ -94,6 +97,7 @@ impl Outside<'_> {
         let new = birth.namespaces.iter().fold(0, |all, kind| all | flag_of(*kind));
         // What is new is to belong to the user namespace that is entered first.
         let at_once = if entered.is_empty() { new } else { 0 };
+        self.more_files = attributes::allow_files(self.plan.mounts_handed_over() as u64 + FILES_BESIDE);
         // The copy is seen by whoever is in its pid namespace already: it must not be looked into for one moment.
         process::forbid_inspection()?;
         let cloned = match birth.owner {
@@ -106,8 +110,8 @@ impl Outside<'_> {
                 if !entered.is_empty() {
                     enter_in_child(index, &theirs, &entered, new);
                 }
-                let (listener, target) = (self.listener.take(), self.target.take());
-                inside::run(self.plan, index, Inherited { socket: theirs, tasks, streams, listener, target })
+                let (listener, target, more_files) = (self.listener.take(), self.target.take(), self.more_files.take());
+                inside::run(self.plan, index, Inherited { socket: theirs, tasks, streams, listener, target, more_files })
             }
             Cloned::Parent { pid, pidfd } => {
                 // Dropped here: the other end of the outputs must end when the container's processes do.

@@ -16,7 +16,7 @@ pub(super) fn split() -> Result<()> {
         None => process::reset_signals(),
         Some(pid) => {
             close_all();
-            serve(pid, &all)
+            serve(pid)
         }
     }
 }
@@ -28,13 +28,12 @@ fn close_all() {
     let _ = belljar_linux::fd::close_all();
 }
 
-fn serve(program: i32, signals: &SigSet) -> ! {
+fn serve(program: i32) -> ! {
     loop {
-        match signals.wait() {
-            Ok(Signal::SIGCHLD) => reap(program),
-            Ok(signal) => {
-                let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(program), signal);
-            }
+        match process::wait_signal() {
+            Ok(number) if number == Signal::SIGCHLD as i32 => reap(program),
+            // It may have ended just now.
+            Ok(number) => drop(process::signal_child(program, number)),
             Err(_) => {}
         }
     }

@@ -7,6 +7,7 @@ use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
 
+use belljar_linux::attributes::MoreFiles;
 use belljar_linux::error::Context;
 use belljar_linux::landlock::Ruleset;
 use belljar_linux::{Error, Result, attributes, fd, namespace, net, process, procfs::Procfs, seccomp, terminal, tree as paths};
@@ -19,7 +20,7 @@ use super::{Report, Streams, Word, birth, cgroup, hooks, identity, tree};
 use crate::plan::Plan;
 use crate::seccomp::{Listener, Prepared};
 use crate::spec::Keyring;
-use crate::step::{CgroupStep, ProcessStep, Step};
+use crate::step::{CgroupStep, ProcessStep, Step, TreeStep};
 use crate::user::Identity;
 
 /// What it has from its maker.
@@ -34,6 +35,8 @@ pub(super) struct Inherited {
     pub(super) listener: Option<OwnedFd>,
     /// The first process of the container that it enters.
     pub(super) target: Option<OwnedFd>,
+    /// Room for what is handed over.
+    pub(super) more_files: Option<MoreFiles>,
 }
 
 impl Inherited {
@@ -68,6 +71,7 @@ pub(super) fn run(plan: &Plan, born: usize, inherited: Inherited) -> ! {
         listener: inherited.listener,
         target: inherited.target,
         tasks: inherited.tasks,
+        more_files: inherited.more_files,
         streams: Some(inherited.streams),
         tree: tree::Inside::default(),
         identity: None,
@@ -90,6 +94,8 @@ pub(super) struct Inside<'a> {
     listener: Option<OwnedFd>,
     target: Option<OwnedFd>,
     tasks: Vec<File>,
+    /// Until every mount has its place.
+    more_files: Option<MoreFiles>,
     pub(super) streams: Option<Streams>,
     pub(super) tree: tree::Inside,
     pub(super) identity: Option<Identity>,
@@ -141,6 +147,10 @@ impl Inside<'_> {
         let begun = Instant::now();
         let outcome = match step {
             Step::Cgroup(step) => self.take_of_cgroup(step),
+            Step::Tree(TreeStep::Pivot) => {
+                self.more_files = None;
+                self.tree.take(&TreeStep::Pivot)
+            }
             Step::Tree(step) => self.tree.take(step),
             Step::Process(ProcessStep::AwaitStart) => self.await_start(index),
             Step::Process(ProcessStep::Appear) => self.appear(index),

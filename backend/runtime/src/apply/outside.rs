@@ -4,6 +4,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::Instant;
 
+use belljar_linux::attributes::MoreFiles;
 use belljar_linux::error::Context;
 use belljar_linux::process;
 use belljar_linux::{Error, Result, fd};
@@ -132,6 +133,8 @@ pub(super) struct Outside<'a> {
     filter_listener: Option<OwnedFd>,
     /// The maker's own namespaces, of the kinds that it is not in now.
     pub(super) left: Vec<(Kind, OwnedFd)>,
+    /// Room for what is handed over, until it is.
+    pub(super) more_files: Option<MoreFiles>,
     /// The last step inside is on its way: the socket's end means that it succeeded.
     exec_begun: bool,
 }
@@ -151,6 +154,7 @@ impl<'a> Outside<'a> {
             terminal: None,
             filter_listener: None,
             left: Vec::new(),
+            more_files: None,
             exec_begun: false,
         }
     }
@@ -183,7 +187,9 @@ impl<'a> Outside<'a> {
             Step::Cgroup(step) => cgroup::take(step, self.child.as_ref()),
             Step::Tree(TreeStep::HandOver { .. }) => {
                 let socket = self.socket.as_ref().ok_or_else(no_child)?;
-                super::hand_over(socket, &std::mem::take(&mut self.tree.mounts))
+                super::hand_over(socket, &std::mem::take(&mut self.tree.mounts))?;
+                self.more_files = None;
+                Ok(())
             }
             Step::Tree(step) => self.tree.take(step),
             Step::Process(step) => self.take_of_process(index, step),

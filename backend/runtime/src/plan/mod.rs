@@ -40,7 +40,7 @@ use crate::cgroup::Hierarchies;
 use crate::seccomp::Prepared;
 use crate::spec::{Moment, Source, Spec};
 use crate::step::process::Console;
-use crate::step::{CgroupStep, ProcessStep, Step};
+use crate::step::{CgroupStep, ProcessStep, Step, TreeStep};
 
 /// What of the host decides about the steps.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -156,6 +156,12 @@ impl Plan {
         self.steps.get(index + 1).is_some_and(|next| next.place() == Place::Inside)
     }
 
+    /// How many mounts are made outside and go inside.
+    pub(crate) fn mounts_handed_over(&self) -> usize {
+        let count = |step: &Step| if let Step::Tree(TreeStep::HandOver { mounts }) = step { *mounts } else { 0 };
+        self.steps.iter().map(count).sum()
+    }
+
     /// The plan before anything was done.
     pub fn records(&self) -> Vec<StepRecord> {
         let record = |step: &Step| StepRecord { text: step.to_string(), place: step.place(), outcome: Outcome::Pending, took_usec: None };
@@ -180,7 +186,6 @@ pub(crate) mod tests {
     use super::*;
     use crate::cgroup::Hierarchy;
     use crate::spec::{Folders, Instance};
-    use crate::step::TreeStep;
 
     fn facts(version: Version) -> Facts {
         let hierarchy = |controllers: &[&str], point: &str| Hierarchy {

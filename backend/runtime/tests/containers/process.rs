@@ -99,6 +99,10 @@ pub(crate) fn a_minimal_init_reaps_and_ends_as_the_program_does() {
     bed.spec.first = First::Init;
     assert_eq!(bed.run().status(), 7);
     assert_eq!(bed.written(), "2\n");
+    // A signal without a name: one of the realtime ones.
+    let Some(mut bed) = Bed::of("trap 'exit 9' 36; kill -36 1; while :; do :; done") else { return };
+    bed.spec.first = First::Init;
+    assert_eq!(bed.run().status(), 9);
 }
 
 pub(crate) fn a_program_that_is_not_there_is_told_with_its_step() {
