@@ -68,6 +68,8 @@ fn counted(server: &Server, name: &str, record: &str) -> Value {
     spec["attempt"] = attempt.into();
     spec["process"]["seccomp"]["record"] = record.into();
     fs::write(&path, spec.to_string()).unwrap();
+    // An end is on disk before its monitor has cleared up, and a folder has one monitor at a time.
+    wait_until("the earlier monitor is gone", || fs::File::open(&folder).ok()?.try_lock().ok());
     let spawner = Spawner::launch(Path::new(crate::EXECUTABLE)).unwrap();
     drop(spawner.start(&path).unwrap());
     let read = |file: &str| serde_json::from_slice::<Value>(&fs::read(folder.join(file)).ok()?).ok();
