@@ -2,24 +2,30 @@
 
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use belljar_linux::error::Context;
 use belljar_linux::process::{self, Ended as ProcessEnded};
 use belljar_linux::{Error, Result, kmsg};
-use belljar_model::Signal;
 use belljar_model::container::ProcessRef;
 use belljar_model::exit::{Cause, Exit, Failure, OutOfMemory, Victim};
 use belljar_model::plan::PlanRecord;
+use belljar_model::{Invalid, Signal};
 use belljar_runtime::apply::{self, Started, Streams};
 use belljar_runtime::cgroup::{Cgroup, Hierarchies};
 use belljar_runtime::plan::{self, Facts, Plan};
 use belljar_runtime::seccomp::record::Recorder;
+use belljar_runtime::seccomp::{self, Prepared};
+use belljar_runtime::spec::Process;
 use belljar_runtime::{Bundle, Spec};
 
 use crate::denied::Denied;
 use crate::record::{self, Alive, Ended};
 use crate::{collect, log};
+
+/// Folder of compiled filters, in the run folder: a boot may bring another kernel.
+const FILTERS: &str = "filters";
 
 /// Makes the container of the spec at `path`, stays until it has ended, and notes how. `poke` is dropped as soon as there is
 /// something to look at: that is how the server, if it is there, learns of it.
@@ -59,6 +65,12 @@ fn note_never_started(spec: &Spec, bundle: &Bundle, failure: Failure) {
     let _ = record::write_ended(bundle, &Ended { attempt: spec.attempt, exit });
 }
 
+/// The filter of one of its processes. One that is not the default is compiled once for all that have it.
+fn filter(spec: &Spec, process: &Process) -> std::result::Result<Option<Arc<Prepared>>, Invalid> {
+    let folder = spec.folders.as_ref().map(|folders| folders.run_dir.join(FILTERS));
+    seccomp::of_process(process, folder.as_deref())
+}
+
 struct Monitor<'a> {
     spec: &'a Spec,
     bundle: &'a Bundle,
@@ -75,8 +87,11 @@ impl<'a> Monitor<'a> {
     }
 
     fn run(mut self, poke: OwnedFd) {
-        let facts = Facts { hierarchies: self.hierarchies.clone() };
-        match plan::make(self.spec, &facts) {
+        let plan = filter(self.spec, &self.spec.process).and_then(|filter| {
+            let facts = Facts { hierarchies: self.hierarchies.clone(), filter };
+            plan::make(self.spec, &facts)
+        });
+        match plan {
             Err(invalid) => {
                 let failure = Failure { step: "plan".to_owned(), object: invalid.field, cause: invalid.problem };
                 note_never_started(self.spec, self.bundle, failure);

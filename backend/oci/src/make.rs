@@ -19,15 +19,15 @@ use std::path::{Path, PathBuf};
 
 use belljar_linux::process::{self, Ended};
 use belljar_model::plan::PlanRecord;
-use belljar_runtime::Spec;
 use belljar_runtime::apply::{self, Streams};
 use belljar_runtime::cgroup::{Cgroup, Hierarchies};
 use belljar_runtime::plan::{self, Facts, Plan};
 use belljar_runtime::spec::{Keyring, Start};
+use belljar_runtime::{Spec, seccomp};
 
 use crate::command::Error;
 use crate::console;
-use crate::document::{Document, IdMapping, Linux, NamespaceEntry, NamespaceKind};
+use crate::document::{self, Document, IdMapping, Identities, NamespaceEntry, NamespaceKind};
 use crate::flags::{Flag, Line, switch, valued};
 use crate::journal::{Journal, sentence};
 use crate::notify::{self, Proxy};
@@ -97,26 +97,38 @@ pub(crate) struct Running {
     pub(crate) notice: Option<(Proxy, i32)>,
 }
 
-/// Reads the bundle that a command line names.
+/// Reads the bundle that a command line names, for a look at it.
 pub(crate) fn bundle(line: &Line) -> Result<Bundle, Error> {
+    read_bundle(line, |_| Ok(()))
+}
+
+/// Reads the bundle that a command line names, for a container that is to be made from it. Protects us before it goes on, and then
+/// does not return here: nothing that was read is lost but a few lines.
+pub(crate) fn bundle_to_make(line: &Line) -> Result<Bundle, Error> {
+    read_bundle(line, |text| protect(&document::identities_of(text)))
+}
+
+fn read_bundle(line: &Line, before: impl FnOnce(&[u8]) -> Result<(), Error>) -> Result<Bundle, Error> {
     let named = line.value("bundle").filter(|bundle| !bundle.is_empty()).unwrap_or(".");
     let path = std::fs::canonicalize(named).map_err(|source| Error::File { operation: "enter bundle", path: named.into(), source })?;
-    let (document, text) = Document::of_bundle(&path)?;
+    let text = document::text_of_bundle(&path)?;
+    before(&text)?;
+    let document = Document::of_text(&path, &text)?;
     Ok(Bundle { path, document, text })
 }
 
 /// A container in which somebody has the ids of our executable's owner could open it and write to it (CVE-2019-5736): then this
 /// goes on from a copy of its mount that cannot be written, and does not return here.
-pub(crate) fn protect(document: &Document) -> Result<(), Error> {
+pub(crate) fn protect(identities: &Identities) -> Result<(), Error> {
     let (uid, gid) = belljar_linux::executable::owner()?;
-    if has_owner(document.linux(), uid, gid) {
+    if has_owner(identities, uid, gid) {
         belljar_linux::executable::protect()?;
     }
     Ok(())
 }
 
 /// Whether these ids of the host are somebody's in the container. Who is in a user namespace that is joined is not known.
-fn has_owner(linux: &Linux, uid: u32, gid: u32) -> bool {
+fn has_owner(linux: &Identities, uid: u32, gid: u32) -> bool {
     let has = |maps: &[IdMapping], id: u32| maps.iter().any(|map| id.checked_sub(map.host_id).is_some_and(|above| above < map.size));
     let is_new = |entry: &NamespaceEntry| entry.kind == NamespaceKind::User && entry.path.is_empty();
     !linux.namespaces.iter().any(is_new) || has(&linux.uid_mappings, uid) || has(&linux.gid_mappings, gid)
@@ -180,9 +192,10 @@ fn fill(wish: &Wish<'_>, mut bundle: Bundle, folder: &Folder, journal: &Journal)
     };
     let translation = translate::translate(&bundle.document, &request)?;
     translation.warnings.iter().for_each(|warning| journal.warning(warning));
-    translation.notes.iter().for_each(|note| journal.debug(|| note.clone()));
-    let facts = Facts { hierarchies: Hierarchies::probe()? };
+    let filter = seccomp::of_process(&translation.spec.process, Some(&folder.filters()))?;
+    let facts = Facts { hierarchies: Hierarchies::probe()?, filter };
     let plan = plan::make(&translation.spec, &facts)?;
+    tell_filter(&plan, journal);
     let cgroup = translation.spec.cgroup.cgroup(&facts.hierarchies);
     let mut record = record(wish, &bundle, (&translation.spec, cgroup))?;
     folder.write(&record)?;
@@ -309,7 +322,9 @@ pub(crate) fn write_pid_file(line: &Line, pid: i32) -> Result<(), Error> {
 
 /// Lets the first process of a created container go on, and waits until its program runs.
 pub(crate) fn start(folder: &Folder, first: First, journal: &Journal) -> Result<(), Error> {
-    let plan = plan::make_start(&folder.spec()?)?;
+    let spec = folder.spec()?;
+    let filter = seccomp::of_process(&spec.process, Some(&folder.filters()))?;
+    let plan = plan::make_start(&spec, filter.as_ref())?;
     let told = apply::start(&plan, folder.path(), first.pid).map_err(|error| match error.errno {
         errno if apply::nobody_waits(errno) => Error::status(folder.id(), "cannot start an already running container"),
         _ => Error::Kernel(error),
@@ -342,6 +357,12 @@ pub(crate) fn tell_steps(plan: &Plan, told: &PlanRecord, journal: &Journal) {
     }
 }
 
+/// What of a filter's profile nobody here knows. It is so in every profile that was written for other architectures and kernels
+/// too: nobody needs to act, and under an engine standard error is the container's.
+pub(crate) fn tell_filter(plan: &Plan, journal: &Journal) {
+    plan.filter().into_iter().flat_map(|filter| &filter.warnings).for_each(|warning| journal.debug(|| warning.clone()));
+}
+
 /// Stays with the program of a foreground command until it has ended.
 pub(crate) fn stay(running: &mut Running, signals: &Signals) -> Result<u8, Error> {
     let master = running.terminal.take();
@@ -359,7 +380,7 @@ mod tests {
 
     #[test]
     fn an_executable_is_out_of_reach_where_nobody_has_its_owners_ids() {
-        let linux = |namespaces: &str, host: u32| -> Linux {
+        let linux = |namespaces: &str, host: u32| -> Identities {
             let maps = format!(r#"[{{"containerID": 5, "hostID": {host}, "size": 10}}]"#);
             let text = format!(r#"{{"namespaces": {namespaces}, "uidMappings": {maps}, "gidMappings": {maps}}}"#);
             serde_json::from_str(&text).expect("it is fine")

@@ -7,6 +7,7 @@
 //!            spec.json    what it was translated into
 //!            plan.json    the steps that made it, with their times
 //!            start.sock   what its first process waits at; gone once it was told to start
+//! <root>/@filters/        compiled filters of system calls, of any container
 //! ```
 //!
 //! What the file says is where to look; the *status* is decided by looking: whether the process of that pid and start time
@@ -36,6 +37,8 @@ const STATE: &str = "state.json";
 const PLAN: &str = "plan.json";
 const SPEC: &str = "spec.json";
 const SOCKET: &str = "start.sock";
+/// Folder of compiled filters in a root. No container has such an id.
+const FILTERS: &str = "@filters";
 
 /// What a state could not do.
 #[derive(Debug, thiserror::Error)]
@@ -225,6 +228,11 @@ impl Folder {
         &self.path
     }
 
+    /// Where compiled filters of all containers of the root are kept.
+    pub fn filters(&self) -> PathBuf {
+        self.path.with_file_name(FILTERS)
+    }
+
     /// Where its first process waits.
     pub fn socket(&self) -> PathBuf {
         self.path.join(SOCKET)
@@ -307,10 +315,15 @@ impl Folder {
         }
     }
 
-    /// The document that it was made from.
-    pub fn config(&self) -> Result<Document, Error> {
+    /// The program of that document.
+    pub fn program_of(&self, text: &[u8]) -> Result<document::Process, Error> {
         let damaged = |source| Error::Damaged { id: self.id.clone(), source };
-        document::read(&self.path.join(document::CONFIG)).map_err(damaged)
+        Document::of_text(&self.path, text).map(|config| config.process.unwrap_or_default()).map_err(damaged)
+    }
+
+    /// The text of the document that it was made from.
+    pub fn config_text(&self) -> Result<Vec<u8>, Error> {
+        document::text_of_bundle(&self.path).map_err(|source| Error::Damaged { id: self.id.clone(), source })
     }
 
     /// What that was translated into.
@@ -406,6 +419,7 @@ mod tests {
         let deep = root.path().join("not/there/yet");
         let (folder, _lock) = Folder::reserve(&deep, "one").expect("it is free");
         assert!(matches!(Folder::reserve(&deep, "one"), Err(Error::Exists { .. })));
+        std::fs::create_dir(folder.filters()).expect("a folder");
         assert_eq!(ids(&deep).expect("a folder"), ["one"]);
         folder.remove().expect("it goes");
         assert!(Folder::reserve(&deep, "one").is_ok());

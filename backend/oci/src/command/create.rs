@@ -17,8 +17,7 @@ fn run(call: &Call, line: &Line) -> Result<u8, Error> {
 fn created(call: &Call, line: &Line, id: &str) -> Result<u8, Error> {
     make::require_root()?;
     crate::state::check_id(id)?;
-    let bundle = make::bundle(line)?;
-    make::protect(&bundle.document)?;
+    let bundle = make::bundle_to_make(line)?;
     let wish = Wish { id, line, root: &call.root, driver: call.driver, start: Start::WhenTold, stay: Stay::Detached };
     make::make(&wish, bundle, &call.journal)?;
     Ok(DONE)

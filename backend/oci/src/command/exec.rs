@@ -7,6 +7,7 @@ use belljar_model::container::ProcessRef;
 use belljar_runtime::apply::{self, Streams};
 use belljar_runtime::cgroup::{Cgroup, Hierarchies};
 use belljar_runtime::plan::{self, ExecFacts};
+use belljar_runtime::seccomp;
 use belljar_runtime::spec::{Exec, ExecCgroup, Keyring};
 
 use super::{Call, Command, DONE, Error};
@@ -58,15 +59,15 @@ fn executed(call: &Call, line: &Line) -> Result<u8, Error> {
     make::require_root()?;
     let id = line.first_word("exec")?;
     let (folder, record) = call.container(id)?;
+    let config = folder.config_text()?;
+    make::protect(&document::identities_of(&config))?;
     match folder.look(&record) {
         Status::Created | Status::Running => {}
         Status::Paused if line.has("ignore-paused") => {}
         Status::Paused => return Err(Error::status(id, "cannot exec in a paused container (use --ignore-paused to override)")),
         status => return Err(Error::status(id, format!("cannot exec in a {} container", status.as_str()))),
     }
-    let config = folder.config()?;
-    make::protect(&config)?;
-    let wanted = wanted(line, config.process.clone().unwrap_or_default())?;
+    let wanted = wanted(line, || folder.program_of(&config))?;
     let stay = if line.has("detach") { Stay::Detached } else { Stay::Attached };
     check_terminal(line, &wanted, stay)?;
     let signals = (stay == Stay::Attached).then(Signals::hold).transpose()?;
@@ -98,7 +99,9 @@ fn join(call: &Call, line: &Line, (folder, record): (&Folder, &Record), wanted: 
     let first = ProcessRef { pid: first.pid, start_ticks: first.start_ticks };
     let cgroup = ExecCgroup::Found(cgroup(line, &record.cgroup)?);
     let exec = Exec { id: record.id.clone(), first, cgroup, process, state: spec.hooks.state };
-    let plan = plan::make_exec(&exec, &ExecFacts::of(first, Hierarchies::probe()?)?)?;
+    let filter = seccomp::of_process(&exec.process, Some(&folder.filters()))?;
+    let facts = ExecFacts { filter, ..ExecFacts::of(first, Hierarchies::probe()?)? };
+    let plan = plan::make_exec(&exec, &facts)?;
     let (told, started) = apply::apply(&plan, Streams::Inherited);
     make::tell_steps(&plan, &told, &call.journal);
     let Some(started) = started else { return Err(make::step_failure(told.failure.as_ref())) };
@@ -139,11 +142,11 @@ fn check_terminal(line: &Line, wanted: &Process, stay: Stay) -> Result<(), Error
 }
 
 /// The program: a document of its own, or the container's with what the flags say.
-fn wanted(line: &Line, config: Process) -> Result<Process, Error> {
+fn wanted(line: &Line, own: impl FnOnce() -> Result<Process, crate::state::Error>) -> Result<Process, Error> {
     if let Some(file) = line.value("process").filter(|file| !file.is_empty()) {
         return Ok(document::read(Path::new(file))?);
     }
-    let mut process = config;
+    let mut process = own()?;
     process.args = line.words[1..].to_vec();
     process.terminal = line.has("tty");
     process.console_size = None;
@@ -210,7 +213,7 @@ mod tests {
         let config = Process { cwd: "/".into(), env: vec!["A=1".into()], terminal: true, ..Process::default() };
         let words: Vec<String> = "-e B=2 -u 5:6 -g 7 -c CAP_KILL --cwd /tmp id ls -l".split(' ').map(str::to_owned).collect();
         let line = crate::flags::parse(FLAGS, Order::First, &words).expect("it is fine");
-        let process = wanted(&line, config).expect("it is fine");
+        let process = wanted(&line, || Ok(config)).expect("it is fine");
         assert_eq!(
             (process.args.as_slice(), process.env.as_slice()),
             (&["ls".to_owned(), "-l".into()][..], &["A=1".to_owned(), "B=2".into()][..])

@@ -45,7 +45,8 @@ fn run(call: &Call, line: &Line) -> Result<u8, Error> {
     };
     let translation = translate::translate(&bundle.document, &request)?;
     translation.warnings.iter().for_each(|warning| call.journal.warning(warning));
-    let plan = plan::make(&translation.spec, &Facts { hierarchies: Hierarchies::probe()? })?;
+    let plan = plan::make(&translation.spec, &Facts { hierarchies: Hierarchies::probe()?, filter: None })?;
+    make::tell_filter(&plan, &call.journal);
     let steps = plan.records();
     let text = match line.value("format").unwrap_or("text") {
         "json" => {

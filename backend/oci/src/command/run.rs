@@ -31,8 +31,7 @@ fn run(call: &Call, line: &Line) -> Result<u8, Error> {
 fn ran(call: &Call, line: &Line, id: &str) -> Result<u8, Error> {
     make::require_root()?;
     crate::state::check_id(id)?;
-    let bundle = make::bundle(line)?;
-    make::protect(&bundle.document)?;
+    let bundle = make::bundle_to_make(line)?;
     let stay = if line.has("detach") { Stay::Detached } else { Stay::Attached };
     // Before there is a program: a signal that comes in between would leave it alone.
     let signals = (stay == Stay::Attached).then(Signals::hold).transpose()?;

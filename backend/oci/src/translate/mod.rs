@@ -53,9 +53,6 @@ pub struct Translation {
     pub spec: Spec,
     /// Sentences.
     pub warnings: Vec<String>,
-    /// What is so in every profile that was written for other architectures and kernels too: nobody needs to act, and under an
-    /// engine standard error is the container's.
-    pub notes: Vec<String>,
 }
 
 /// Turns a document into a spec. The error is the first field that makes no sense.
@@ -72,7 +69,6 @@ pub fn translate(document: &Document, request: &Request<'_>) -> Result<Translati
     process.personality = process::personality(linux)?;
     process.seccomp = linux.seccomp.clone().map(seccomp::Choice::of);
     process.landlock = landlock(&document.annotations)?;
-    let notes = filter_notes(linux, &process.capabilities.bounding)?;
     let spec = Spec {
         id: request.id.to_owned(),
         attempt: 0,
@@ -98,7 +94,7 @@ pub fn translate(document: &Document, request: &Request<'_>) -> Result<Translati
         folders: None,
     };
     refuse_what_is_missing(document, &own)?;
-    Ok(Translation { spec, warnings, notes })
+    Ok(Translation { spec, warnings })
 }
 
 /// The annotation that asks for Landlock's rules, for which the specification has no field: JSON, as
@@ -112,13 +108,6 @@ pub fn landlock(annotations: &std::collections::BTreeMap<String, String>) -> Res
     let rules: Landlock = serde_json::from_str(text).map_err(|error| Invalid::new(field(), error.to_string()))?;
     rules.check().map_err(|invalid| Invalid::new(field(), format!("{}: {}", invalid.field, invalid.problem)))?;
     Ok(Some(rules))
-}
-
-/// What of the filter's profile nobody here knows. A profile that makes no sense is refused here, before anything is made.
-fn filter_notes(linux: &Linux, bounding: &[String]) -> Result<Vec<String>, Invalid> {
-    let Some(profile) = &linux.seccomp else { return Ok(Vec::new()) };
-    profile.load_flags()?;
-    Ok(profile.rules(&seccomp::Context::here(bounding.iter().map(String::as_str)))?.warnings)
 }
 
 /// Where its cgroup is.

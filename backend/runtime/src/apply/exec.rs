@@ -41,15 +41,32 @@ impl Inside<'_> {
         let text = |text: &String| CString::new(text.as_str()).map_err(|_| Error::new("exec", text.clone(), Errno::INVAL));
         let arguments = program.arguments.iter().map(text).collect::<Result<Vec<_>>>()?;
         let mut environment = program.environment.iter().map(text).collect::<Result<Vec<_>>>()?;
-        let variable = |key: &str| program.environment.iter().find_map(|pair| pair.strip_prefix(key)?.strip_prefix('='));
-        if variable("HOME").is_none() {
+        if variable(program.environment, "HOME").is_none() {
             let home = self.identity.as_ref().map_or("/", |identity| &identity.home);
             environment.push(text(&format!("HOME={home}"))?);
         }
         let name = program.arguments.first().cloned().unwrap_or_default();
-        let candidates = candidates(&name, variable("PATH").unwrap_or(crate::spec::DEFAULT_PATH));
+        let candidates = candidates(&name, search_path(program.environment));
         Ok((candidates.iter().map(text).collect::<Result<Vec<_>>>()?, arguments, environment))
     }
+}
+
+fn variable<'a>(environment: &'a [String], key: &str) -> Option<&'a str> {
+    environment.iter().find_map(|pair| pair.strip_prefix(key)?.strip_prefix('='))
+}
+
+fn search_path(environment: &[String]) -> &str {
+    variable(environment, "PATH").unwrap_or(crate::spec::DEFAULT_PATH)
+}
+
+fn executable(path: &str) -> std::result::Result<(), Errno> {
+    use rustix::fs::{Access, AtFlags, CWD, FileType, accessat, stat};
+    let kind = FileType::from_raw_mode(stat(path)?.st_mode);
+    if kind != FileType::RegularFile {
+        return Err(Errno::ACCESS);
+    }
+    // By the ids and capabilities that the exec will have.
+    accessat(CWD, path, Access::EXEC_OK, AtFlags::EACCESS)
 }
 
 /// Where a program may be: as it is where it has a slash, else below each folder of `PATH` (`execvp(3)`).
@@ -66,7 +83,7 @@ fn candidates(program: &str, path: &str) -> Vec<String> {
 pub(super) fn find(program: &str, path: &str) -> Result<()> {
     let mut worst = Errno::NOENT;
     for candidate in candidates(program, path) {
-        match rustix::fs::access(&candidate, rustix::fs::Access::EXEC_OK) {
+        match executable(&candidate) {
             Err(Errno::NOENT | Errno::NOTDIR) => {}
             Err(Errno::ACCESS) => worst = Errno::ACCESS,
             _ => return Ok(()),
@@ -107,6 +124,8 @@ mod tests {
     fn a_program_is_found_before_it_is_executed() {
         assert!(find("sh", "/no/such/folder:/bin").is_ok() && find("/bin/sh", "").is_ok());
         assert_eq!(find("no-such-program", "/bin").map_err(|error| error.errno), Err(Errno::NOENT));
-        assert_eq!(find("/etc/passwd", "/bin").map_err(|error| error.errno), Err(Errno::ACCESS));
+        assert_eq!(find("/etc/passwd", "/bin").map_err(|error| error.errno), Err(Errno::ACCESS), "also root may not");
+        assert_eq!(find("group", "/no/such/folder:/etc").map_err(|error| error.errno), Err(Errno::ACCESS));
+        assert_eq!(find("/etc", "/bin").map_err(|error| error.errno), Err(Errno::ACCESS), "a folder is no program");
     }
 }

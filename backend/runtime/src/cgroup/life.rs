@@ -89,7 +89,7 @@ impl Cgroup {
                 let _ = write(file, "1");
                 // What somebody froze in a v1 freezer beside it does not die before it is thawed.
                 if let Some(part) = self.part("freezer").filter(|part| part.version == Version::V1) {
-                    thaw_all(&part.path);
+                    each_folder(&part.path, &mut |folder| drop(write(&folder.join("freezer.state"), "THAWED")));
                 }
             } else {
                 self.kill_frozen();
@@ -110,10 +110,6 @@ impl Cgroup {
             });
         }
         let _ = self.thaw();
-        // A container that can write its own freezer may have frozen a folder further down.
-        if let Some(part) = self.part("freezer").filter(|part| part.version == Version::V1) {
-            thaw_all(&part.path);
-        }
     }
 
     /// Removes its folders, and those below that the container may have made; ends its unit, where systemd has one.
@@ -130,12 +126,6 @@ impl Cgroup {
     pub fn exists(&self) -> bool {
         self.parts.iter().any(|part| part.path.exists())
     }
-}
-
-/// Thaws a v1 freezer and all below it.
-fn thaw_all(folder: &Path) {
-    // One that is gone, or was not frozen, is as it should be.
-    each_folder(folder, &mut |folder| drop(write(&folder.join("freezer.state"), "THAWED")));
 }
 
 fn state(file: &Path) -> Option<String> {

@@ -54,13 +54,12 @@ impl Write {
     /// Writes it.
     pub fn apply(&self) -> Result<()> {
         match (super::write(&self.path, &self.value), &self.absent) {
-            (Err(error), Absent::Fine) if is_absent(&self.path, &error) => Ok(()),
-            (Err(error), Absent::Instead { file, value }) if is_absent(&self.path, &error) => {
-                let beside = self.path.with_file_name(file);
-                let instead = super::write(&beside, value);
-                instead.map_err(|error| if is_absent(&beside, &error) { self.lacking(&format!(" or {file}"), error) } else { error })
+            (Err(error), Absent::Fine) if is_absent(error.errno) => Ok(()),
+            (Err(error), Absent::Instead { file, value }) if is_absent(error.errno) => {
+                let instead = super::write(&self.path.with_file_name(file), value);
+                instead.map_err(|error| if is_absent(error.errno) { self.lacking(&format!(" or {file}"), error) } else { error })
             }
-            (Err(error), Absent::Refused) if is_absent(&self.path, &error) => Err(self.lacking("", error)),
+            (Err(error), Absent::Refused) if is_absent(error.errno) => Err(self.lacking("", error)),
             (done, _) => done,
         }
     }
@@ -75,10 +74,9 @@ impl Write {
     }
 }
 
-/// A file cannot be made in a cgroup folder: opening a missing one to write says `EACCES` or `EPERM`, or `ENOENT` without a
-/// folder. One that is there and says the same refuses the value.
-fn is_absent(path: &Path, error: &Error) -> bool {
-    matches!(error.errno, Errno::NOENT | Errno::ACCESS | Errno::PERM) && !path.exists()
+/// A file cannot be made in a cgroup folder: opening a missing one to write says `EACCES` or `EPERM`, or `ENOENT` without a folder.
+fn is_absent(errno: Errno) -> bool {
+    matches!(errno, Errno::NOENT | Errno::ACCESS | Errno::PERM)
 }
 
 /// The writes that limit a cgroup, in the order in which the kernel takes them for one that has no limits yet. Devices are

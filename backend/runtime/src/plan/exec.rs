@@ -5,13 +5,15 @@
 //!                     joins cgroup and namespaces, drops rights, becomes the user
 //!                     clones ──▶ process of the container's pid namespace, and ends
 //!                                  has what the program will have, and nothing else of ours
-//!                                  loads the filter, becomes the program
+//!                                  becomes the program
 //! ```
 //! What is in the container already can see the second one from its first moment on, and where it may trace, could make it do
 //! things (CVE-2016-9962): there is nothing left then that it could not do itself. The second clone is the price, a tenth of a
-//! millisecond.
+//! millisecond. Even the filter stands before, unless it forbids what is still to be done, or somebody is to answer for it who
+//! has to be told of the process that the program will be: then it is loaded right after.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use belljar_linux::{Result as KernelResult, namespace};
 use belljar_model::Invalid;
@@ -22,9 +24,18 @@ use belljar_model::namespace::Kind;
 use super::process::{self, Told};
 use super::{Plan, Steps};
 use crate::cgroup::{Cgroup, Hierarchies};
+use crate::seccomp::arch::Arch;
+use crate::seccomp::machine::{Call, run};
+use crate::seccomp::rules::Verdict;
+use crate::seccomp::{Listener, Prepared};
 use crate::spec::{Exec, First, Moment};
 use crate::step::process::{Birth, Console, Joining};
 use crate::step::{CgroupStep, ProcessStep};
+
+/// With which flags [`belljar_linux::process::clone`] makes a sibling.
+const SIBLING: u64 = (libc::CLONE_PIDFD | libc::CLONE_PARENT | libc::SIGCHLD) as u64;
+/// What is called beside that from the second clone to the program.
+const TO_BE_DONE: [&str; 7] = ["setsid", "ioctl", "prctl", "sendmsg", "close", "execve", "exit_group"];
 
 /// What of the host and of the container decides about the steps.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +46,8 @@ pub struct ExecFacts {
     pub entered: Vec<Kind>,
     /// Where in the v2 hierarchy it is, from the root of that: `/belljar/<id>`, or deeper.
     pub unified: Option<PathBuf>,
+    /// The filter of system calls, where it was prepared before; otherwise it is compiled now.
+    pub filter: Option<Arc<Prepared>>,
 }
 
 impl ExecFacts {
@@ -51,7 +64,7 @@ impl ExecFacts {
         }
         let text = std::fs::read_to_string(format!("/proc/{}/cgroup", first.pid)).unwrap_or_default();
         let unified = text.lines().find_map(|line| line.strip_prefix("0::")).map(PathBuf::from);
-        Ok(Self { hierarchies, entered, unified })
+        Ok(Self { hierarchies, entered, unified, filter: None })
     }
 }
 
@@ -59,7 +72,7 @@ impl ExecFacts {
 pub fn make_exec(exec: &Exec, facts: &ExecFacts) -> Result<Plan, Invalid> {
     process::check_process(&exec.process)?;
     let cgroup = exec.cgroup.cgroup(&facts.hierarchies);
-    let told = Told { id: &exec.id, state: &exec.state, moment: Moment::Poststart };
+    let told = Told { id: &exec.id, state: &exec.state, moment: Moment::Poststart, filter: facts.filter.as_ref() };
     let mut steps = Steps::default();
     steps.add([ProcessStep::FindTarget(exec.first)]);
     steps.add([ProcessStep::Clone(Birth { namespaces: Vec::new(), entered: Vec::new(), owner: None, cgroup: joining(&cgroup, facts) })]);
@@ -73,11 +86,31 @@ pub fn make_exec(exec: &Exec, facts: &ExecFacts) -> Result<Plan, Invalid> {
     steps.add(process::session(&exec.process));
     steps.add([process::streams(&exec.process, Console::None)]);
     steps.add(process::privileges(&exec.process, &told)?);
+    let mut program = process::program(&exec.process, First::Program, &told)?;
     if facts.entered.contains(&Kind::Pid) {
-        steps.add([ProcessStep::Appear]);
+        let is_late = |step: &ProcessStep| match step {
+            ProcessStep::LoadSeccomp(filter) => !lets_appear(filter),
+            step => matches!(step, ProcessStep::Exec { .. }),
+        };
+        let place = program.iter().position(is_late).unwrap_or(program.len());
+        program.insert(place, ProcessStep::Appear);
     }
-    steps.add(process::program(&exec.process, First::Program, &told)?);
+    steps.add(program);
     Ok(Plan { steps: steps.list })
+}
+
+/// Whether a process that has this filter can still do what is to be done before it is the program, by asking the filter itself.
+fn lets_appear(filter: &Prepared) -> bool {
+    let answer = |name: &str, first: u64| {
+        let call = |number| Call { audit: Arch::NATIVE.audit(), number, arguments: [first, 0, 0, 0, 0, 0] };
+        Arch::NATIVE.number(name).map_or(Verdict::KillThread, |number| run(&filter.program, &call(number)).0)
+    };
+    let allows = |name: &str, first: u64| matches!(answer(name, first), Verdict::Allow | Verdict::Log);
+    // Where the newer call is said not to exist, the older one is taken.
+    let clones = matches!(answer("clone3", 0), Verdict::Allow | Verdict::Log)
+        || (answer("clone3", 0) == Verdict::Errno(libc::ENOSYS as u16) && allows("clone", SIBLING));
+    let told = matches!(filter.listener, Listener::Agent { .. });
+    !told && clones && TO_BE_DONE.iter().all(|name| allows(name, 0))
 }
 
 /// Where the first process is, which may be below the container's own folder: one with controllers handed down further takes
@@ -87,4 +120,42 @@ fn joining(cgroup: &Cgroup, facts: &ExecFacts) -> Joining {
     let own = Path::new("/").join(part.path.strip_prefix(&part.point).unwrap_or(Path::new("")));
     let below = facts.unified.as_ref().and_then(|path| path.strip_prefix(&own).ok());
     Joining::AtBirth(below.map_or_else(|| part.path.clone(), |below| part.path.join(below)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seccomp::Choice;
+    use crate::spec::{ExecCgroup, HookState, Process};
+
+    fn steps(seccomp: &str) -> Vec<&'static str> {
+        let mut process = Process::of(&["true"]);
+        process.seccomp = Some(match seccomp {
+            "" => Choice::default(),
+            text => Choice::of(serde_json::from_str(text).unwrap()),
+        });
+        let cgroup = ExecCgroup::Found(Cgroup::at(&Hierarchies::of_list(Vec::new()), "x"));
+        let first = ProcessRef { pid: 1, start_ticks: 1 };
+        let exec = Exec { id: "x".into(), first, cgroup, process, state: HookState::default() };
+        let facts = ExecFacts { hierarchies: Hierarchies::of_list(Vec::new()), entered: vec![Kind::Pid], unified: None, filter: None };
+        let plan = make_exec(&exec, &facts).unwrap();
+        plan.steps.iter().map(crate::step::Step::verb).filter(|verb| ["appear", "load", "hand over", "exec"].contains(verb)).collect()
+    }
+
+    #[test]
+    fn the_filter_stands_before_anybody_inside_can_see_the_process() {
+        assert_eq!(steps(""), ["load", "appear", "exec"]);
+    }
+
+    #[test]
+    fn a_filter_that_forbids_what_is_still_to_be_done_comes_right_after() {
+        let only = |call: &str, action: &str| {
+            let rule = format!(r#"{{"names":["{call}"],"action":"{action}"}}"#);
+            format!(r#"{{"defaultAction":"SCMP_ACT_ALLOW","listenerPath":"/x","syscalls":[{rule}]}}"#)
+        };
+        assert_eq!(steps(&only("setsid", "SCMP_ACT_ERRNO")), ["appear", "load", "exec"]);
+        assert_eq!(steps(&only("clone3", "SCMP_ACT_ERRNO")), ["appear", "load", "exec"], "it is refused by another word than absent");
+        assert_eq!(steps(&only("mount", "SCMP_ACT_NOTIFY")), ["appear", "load", "hand over", "exec"], "whoever answers is told its pid");
+        assert_eq!(steps(&only("mount", "SCMP_ACT_ERRNO")), ["load", "appear", "exec"]);
+    }
 }

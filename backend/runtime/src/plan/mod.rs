@@ -32,6 +32,8 @@ mod tree;
 pub use exec::{ExecFacts, make_exec};
 pub(crate) use tree::COVERABLE;
 
+use std::sync::Arc;
+
 use belljar_model::namespace::Kind;
 use belljar_model::plan::{Outcome, Place, StepRecord};
 use belljar_model::{Failure, Invalid};
@@ -47,6 +49,8 @@ use crate::step::{CgroupStep, ProcessStep, Step, TreeStep};
 pub struct Facts {
     /// Its cgroup hierarchies, as they are now.
     pub hierarchies: Hierarchies,
+    /// The filter of system calls, where it was prepared before ([`crate::seccomp::of_process`]); otherwise it is compiled now.
+    pub filter: Option<Arc<Prepared>>,
 }
 
 /// Steps in the order of time.
@@ -104,9 +108,10 @@ pub fn make(spec: &Spec, facts: &Facts) -> Result<Plan, Invalid> {
     steps.add(process::hooks(spec, Moment::CreateRuntime));
     steps.add(process::hooks(spec, Moment::CreateContainer));
     steps.add(tree.pivot);
-    steps.add(process::privileges(&spec.process, &process::Told::of(spec))?);
+    let told = process::Told::of(spec, facts.filter.as_ref());
+    steps.add(process::privileges(&spec.process, &told)?);
     steps.add(process::lookup(spec));
-    steps.add(process::beginning(spec)?);
+    steps.add(process::beginning(spec, &told)?);
     Ok(Plan { steps: steps.list })
 }
 
@@ -120,10 +125,11 @@ impl Plan {
     }
 }
 
-/// The steps that are left of a container that waits for its start: the end of what [`make`] made, from the wait on.
-pub fn make_start(spec: &Spec) -> Result<Plan, Invalid> {
+/// The steps that are left of a container that waits for its start: the end of what [`make`] made, from the wait on. `filter` is
+/// as in [`Facts`].
+pub fn make_start(spec: &Spec, filter: Option<&Arc<Prepared>>) -> Result<Plan, Invalid> {
     let mut steps = Steps::default();
-    steps.add(process::beginning(spec)?);
+    steps.add(process::beginning(spec, &process::Told::of(spec, filter))?);
     Ok(Plan { steps: steps.list })
 }
 
@@ -202,7 +208,7 @@ pub(crate) mod tests {
             ],
             Version::V2 => vec![hierarchy(&["cpu", "memory", "pids"], "/cg")],
         };
-        Facts { hierarchies: Hierarchies::of_list(list) }
+        Facts { hierarchies: Hierarchies::of_list(list), filter: None }
     }
 
     pub(crate) fn spec(config: &str, uid_base: Option<u32>) -> Spec {

@@ -1,12 +1,14 @@
 //! The order of the steps of the process: how it is born, what surrounds it, and how its privileges go, each when it was last
 //! needed.
 
+use std::sync::Arc;
+
 use belljar_linux::attributes;
 use belljar_model::Invalid;
 use belljar_model::namespace::Kind;
 
 use super::is_new;
-use crate::seccomp::{self, Listener};
+use crate::seccomp::{self, Listener, Prepared};
 use crate::spec::{First, HookState, IdMaps, Moment, Namespace, Process, Source, Spec, Start, Terminal};
 use crate::step::ProcessStep;
 use crate::step::process::{Birth, Console, HookRun, Joining, Label, ListenerRun};
@@ -182,13 +184,13 @@ pub(super) fn lookup(spec: &Spec) -> Option<ProcessStep> {
 }
 
 /// From the start on: what is told to a container that waits, or follows at once.
-pub(super) fn beginning(spec: &Spec) -> Result<Vec<ProcessStep>, Invalid> {
+pub(super) fn beginning(spec: &Spec, told: &Told<'_>) -> Result<Vec<ProcessStep>, Invalid> {
     let mut steps = Vec::new();
     if spec.start == Start::WhenTold {
         steps.push(ProcessStep::AwaitStart);
     }
     steps.extend(hooks(spec, Moment::StartContainer));
-    steps.extend(program(&spec.process, spec.first, &Told::of(spec))?);
+    steps.extend(program(&spec.process, spec.first, told)?);
     steps.extend(hooks(spec, Moment::Poststart));
     Ok(steps)
 }
@@ -205,25 +207,32 @@ pub(super) fn program(process: &Process, first: First, told: &Told<'_>) -> Resul
     Ok(steps)
 }
 
-/// What an agent is told of the container whose calls it answers.
+/// What an agent is told of the container whose calls it answers; and the filter, where it was prepared before.
 pub(super) struct Told<'a> {
     pub(super) id: &'a str,
     pub(super) state: &'a HookState,
     pub(super) moment: Moment,
+    pub(super) filter: Option<&'a Arc<Prepared>>,
 }
 
 impl<'a> Told<'a> {
-    pub(super) fn of(spec: &'a Spec) -> Self {
+    pub(super) fn of(spec: &'a Spec, filter: Option<&'a Arc<Prepared>>) -> Self {
         let moment = if spec.start == Start::WhenTold { Moment::StartContainer } else { Moment::CreateContainer };
-        Self { id: &spec.id, state: &spec.hooks.state, moment }
+        Self { id: &spec.id, state: &spec.hooks.state, moment, filter }
     }
 }
 
-/// Compiled here, before anything is made: a profile that cannot be is refused by its field. Whoever is to answer for it is
-/// there before anything is asked.
+/// The filter of a process. Compiled before anything is made: a profile that cannot be is refused by its field.
+pub(super) fn prepared(process: &Process, told: &Told<'_>) -> Result<Option<Arc<Prepared>>, Invalid> {
+    match told.filter {
+        Some(filter) if process.seccomp.is_some() => Ok(Some(filter.clone())),
+        _ => seccomp::of_process(process, None),
+    }
+}
+
+/// Whoever is to answer for it is there before anything is asked.
 fn filter(process: &Process, told: &Told<'_>) -> Result<Vec<ProcessStep>, Invalid> {
-    let Some(choice) = &process.seccomp else { return Ok(Vec::new()) };
-    let filter = seccomp::for_process(choice, &process.capabilities.bounding)?;
+    let Some(filter) = prepared(process, told)? else { return Ok(Vec::new()) };
     let handed = match &filter.listener {
         Listener::Agent { path, metadata } => Some(ProcessStep::HandOverListener(ListenerRun {
             path: path.clone(),

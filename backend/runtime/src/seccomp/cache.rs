@@ -19,11 +19,14 @@ use super::{Choice, Context, INSTRUCTIONS_MAX, Listener, Prepared, Record, Sourc
 pub const PROGRAMS_KEPT: usize = 64;
 
 /// Changes with what the compiler makes of a profile, so that an older release's programs are not taken for ours.
-const COMPILER: &str = concat!("belljar seccomp 1 ", env!("CARGO_PKG_VERSION"));
+const COMPILER: &str = concat!("belljar seccomp 2 ", env!("CARGO_PKG_VERSION"));
 
 const MAGIC: &[u8; 8] = b"bjseccmp";
 const DIGEST: usize = 32;
 const HEAD: usize = MAGIC.len() + DIGEST + 8;
+
+/// Most of what was passed over that is kept with a program, in bytes; a program with more to say is compiled every time.
+const WARNINGS_BYTES_MAX: usize = 16 << 10;
 
 /// [`prepare`], or what an earlier one left in `folder`. A folder that cannot be used costs time only.
 pub fn cached(folder: &Path, choice: &Choice, context: &Context) -> Result<Prepared, Invalid> {
@@ -36,19 +39,31 @@ pub fn cached(folder: &Path, choice: &Choice, context: &Context) -> Result<Prepa
     }
     let key = key(choice, context);
     let path = folder.join(hexadecimal(&key));
-    if let Some((allowed, program)) = read(folder, &path, &key) {
+    if let Some(Kept { allowed, program, warnings }) = read(folder, &path, &key) {
         let flags = match &choice.source {
             Source::Default => belljar_linux::seccomp::Flags::SPEC_ALLOW,
             Source::Profile(profile) => profile.load_flags()?,
         };
-        return Ok(Prepared { program, flags, listener: Listener::None, allowed, warnings: Vec::new() });
+        return Ok(Prepared { program, flags, listener: Listener::None, allowed, warnings });
     }
     let prepared = prepare(choice, context)?;
-    // What was passed over is to be said every time, so it is found out every time.
-    if prepared.warnings.is_empty() {
+    if words(&prepared.warnings).len() <= WARNINGS_BYTES_MAX {
         let _ = write(folder, &path, &key, &prepared);
     }
     Ok(prepared)
+}
+
+/// What a file holds.
+#[derive(Debug, PartialEq)]
+struct Kept {
+    allowed: usize,
+    program: Vec<sock_filter>,
+    warnings: Vec<String>,
+}
+
+fn words(warnings: &[String]) -> Vec<u8> {
+    // Strings only: serde_json refuses nothing of it.
+    serde_json::to_vec(warnings).unwrap_or_default()
 }
 
 fn key(choice: &Choice, context: &Context) -> [u8; DIGEST] {
@@ -68,7 +83,7 @@ fn is_ours(metadata: &fs::Metadata) -> bool {
     metadata.uid() == rustix::process::geteuid().as_raw() && metadata.mode() & 0o022 == 0
 }
 
-fn read(folder: &Path, path: &Path, key: &[u8; DIGEST]) -> Option<(usize, Vec<sock_filter>)> {
+fn read(folder: &Path, path: &Path, key: &[u8; DIGEST]) -> Option<Kept> {
     if !is_ours(&fs::symlink_metadata(folder).ok()?) {
         return None;
     }
@@ -77,7 +92,7 @@ fn read(folder: &Path, path: &Path, key: &[u8; DIGEST]) -> Option<(usize, Vec<so
     if !metadata.is_file() || !is_ours(&metadata) {
         return None;
     }
-    let longest = (HEAD + INSTRUCTIONS_MAX * size_of::<sock_filter>() + DIGEST) as u64;
+    let longest = (HEAD + INSTRUCTIONS_MAX * size_of::<sock_filter>() + WARNINGS_BYTES_MAX + DIGEST) as u64;
     let mut content = Vec::new();
     file.take(longest + 1).read_to_end(&mut content).ok()?;
     decode(&content, key)
@@ -92,21 +107,23 @@ fn encode(key: &[u8; DIGEST], prepared: &Prepared) -> Vec<u8> {
         content.extend([instruction.jt, instruction.jf]);
         content.extend(instruction.k.to_le_bytes());
     }
+    content.extend(words(&prepared.warnings));
     let sum: [u8; DIGEST] = Sha256::digest(&content).into();
     content.extend(sum);
     content
 }
 
-fn decode(content: &[u8], key: &[u8; DIGEST]) -> Option<(usize, Vec<sock_filter>)> {
+fn decode(content: &[u8], key: &[u8; DIGEST]) -> Option<Kept> {
     let (body, sum) = content.split_last_chunk::<DIGEST>()?;
     let expected: [u8; DIGEST] = Sha256::digest(body).into();
-    let (head, instructions) = body.split_at_checked(HEAD)?;
+    let (head, rest) = body.split_at_checked(HEAD)?;
     let number = |at: usize| head.get(at..at + 4)?.try_into().ok().map(u32::from_le_bytes);
     let (allowed, length) = (number(HEAD - 8)?, number(HEAD - 4)? as usize);
     let whole = *sum == expected && head.starts_with(MAGIC) && &head[MAGIC.len()..MAGIC.len() + DIGEST] == key;
-    if !whole || length == 0 || length > INSTRUCTIONS_MAX || instructions.len() != length * 8 {
+    if !whole || length == 0 || length > INSTRUCTIONS_MAX {
         return None;
     }
+    let (instructions, words) = rest.split_at_checked(length * 8)?;
     let (chunks, _) = instructions.as_chunks::<8>();
     let program = chunks.iter().map(|[c0, c1, jt, jf, k @ ..]| sock_filter {
         code: u16::from_le_bytes([*c0, *c1]),
@@ -114,7 +131,7 @@ fn decode(content: &[u8], key: &[u8; DIGEST]) -> Option<(usize, Vec<sock_filter>
         jf: *jf,
         k: u32::from_le_bytes(*k),
     });
-    Some((allowed as usize, program.collect()))
+    Some(Kept { allowed: allowed as usize, program: program.collect(), warnings: serde_json::from_slice(words).ok()? })
 }
 
 fn write(folder: &Path, path: &Path, key: &[u8; DIGEST], prepared: &Prepared) -> std::io::Result<()> {
@@ -157,11 +174,23 @@ mod tests {
         let folder = folder.path().join("cache");
         let first = cached(&folder, &Choice::default(), &context()).unwrap();
         let path = folder.join(hexadecimal(&key(&Choice::default(), &context())));
-        let (allowed, program) = read(&folder, &path, &key(&Choice::default(), &context())).expect("it is there and believed");
-        assert_eq!(allowed, first.allowed);
-        assert!(program == first.program);
+        let kept = read(&folder, &path, &key(&Choice::default(), &context())).expect("it is there and believed");
+        assert_eq!(kept.allowed, first.allowed);
+        assert!(kept.program == first.program);
         let other = Context { capabilities: 0, ..context() };
         assert_ne!(key(&Choice::default(), &context()), key(&Choice::default(), &other));
+    }
+
+    #[test]
+    fn what_was_passed_over_is_said_of_a_kept_program_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path().join("cache");
+        let profile = r#"{"defaultAction":"SCMP_ACT_ERRNO","syscalls":[{"names":["read","no_such_call"],"action":"SCMP_ACT_ALLOW"}]}"#;
+        let choice = Choice::of(serde_json::from_str(profile).unwrap());
+        let first = cached(&folder, &choice, &context()).unwrap();
+        assert!(first.warnings.len() == 1 && first.warnings[0].contains("no_such_call"), "{:?}", first.warnings);
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
+        assert_eq!(cached(&folder, &choice, &context()).unwrap(), first);
     }
 
     #[test]

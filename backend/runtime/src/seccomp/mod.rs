@@ -21,6 +21,7 @@ pub mod record;
 pub mod rules;
 pub mod words;
 
+use std::path::Path;
 use std::sync::Arc;
 
 use belljar_linux::seccomp::Flags;
@@ -28,7 +29,7 @@ use belljar_model::Invalid;
 use libc::sock_filter;
 use serde::{Deserialize, Serialize};
 
-use crate::spec::DEFAULT_CAPABILITIES;
+use crate::spec::{DEFAULT_CAPABILITIES, Process};
 
 pub use cache::cached;
 pub use compile::{INSTRUCTIONS_MAX, TooLong, compile};
@@ -126,14 +127,19 @@ impl std::fmt::Display for Prepared {
     }
 }
 
-/// The filter of a process with this bounding set, on this machine. Nearly always it is the default one, which was compiled
-/// before.
-pub fn for_process(choice: &Choice, bounding: &[String]) -> Result<Arc<Prepared>, Invalid> {
-    let context = Context::here(bounding.iter().map(String::as_str));
+/// The filter of a process, on this machine, if it is to have one. Nearly always it is the default one, which was compiled
+/// before; another is kept in the folder `kept`, where there is one, for the next who asks.
+pub fn of_process(process: &Process, kept: Option<&Path>) -> Result<Option<Arc<Prepared>>, Invalid> {
+    let Some(choice) = &process.seccomp else { return Ok(None) };
+    let context = Context::here(process.capabilities.bounding.iter().map(String::as_str));
     if *choice == Choice::default() && context == Context::here(DEFAULT_CAPABILITIES) {
-        return Ok(default_filter().clone());
+        return Ok(Some(default_filter().clone()));
     }
-    prepare(choice, &context).map(Arc::new)
+    let prepared = match kept {
+        Some(folder) => cached(folder, choice, &context),
+        None => prepare(choice, &context),
+    };
+    prepared.map(Arc::new).map(Some)
 }
 
 /// Makes the filter of a choice. Errors name the field of the profile.

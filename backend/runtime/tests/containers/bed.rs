@@ -250,7 +250,7 @@ fn carry_out(order: Order, folder: &Path) -> Outcome {
             make(&spec, folder)
         }
         Order::Start(spec, pid) => {
-            let record = apply::start(&plan::make_start(&spec).expect("a plan"), &spec.state_dir, pid);
+            let record = apply::start(&plan::make_start(&spec, None).expect("a plan"), &spec.state_dir, pid);
             nothing(record.map_err(|error| error.to_string()))
         }
         Order::Exec(exec) => execute(&exec, folder),
@@ -259,7 +259,7 @@ fn carry_out(order: Order, folder: &Path) -> Outcome {
 }
 
 fn make(spec: &Spec, folder: &Path) -> Outcome {
-    let facts = Facts { hierarchies: Hierarchies::probe().expect("hierarchies") };
+    let facts = Facts { hierarchies: Hierarchies::probe().expect("hierarchies"), filter: None };
     carry_out_plan(plan::make(spec, &facts), folder, spec.start)
 }
 

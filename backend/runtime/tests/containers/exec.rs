@@ -3,6 +3,7 @@
 use belljar_linux::namespace;
 use belljar_model::container::ProcessRef;
 use belljar_model::namespace::Kind;
+use belljar_runtime::seccomp;
 use belljar_runtime::spec::{Capabilities, IdMaps, Rlimit, Source, Terminal, User};
 
 use crate::bed::{Bed, Order, UID_BASE};
@@ -95,6 +96,28 @@ pub(crate) fn nothing_of_the_maker_is_seen_in_a_container_that_looks_all_the_tim
     let known = ["/output", "/work/seen", " socket:[", "/exe "];
     let strange: Vec<&str> = seen.lines().filter(|line| !known.iter().any(|word| line.contains(word))).collect();
     assert!(strange.is_empty(), "{strange:#?}");
+}
+
+/// Whatever the filter forbids, and whatever the container has in the place of `/proc`.
+pub(crate) fn a_program_enters_under_any_filter_and_without_a_proc() {
+    let Some(mut bed) = Bed::of(STAY) else { return };
+    bed.spec.mounts.retain(|mount| mount.target != "/proc");
+    bed.spec.masked_paths.retain(|path| !path.starts_with("/proc"));
+    bed.spec.readonly_paths.retain(|path| !path.starts_with("/proc"));
+    let first = bed.begin();
+    let without = |calls: &str| {
+        let text = format!(r#"{{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{{"names":{calls},"action":"SCMP_ACT_ERRNO"}}]}}"#);
+        Some(seccomp::Choice::of(serde_json::from_str(&text).expect("a profile")))
+    };
+    for no_new_privileges in [true, false] {
+        let mut exec = bed.exec(first, "echo in");
+        exec.process.no_new_privileges = no_new_privileges;
+        exec.process.seccomp = without(r#"["unshare","setns","mount"]"#);
+        assert_eq!(bed.executed(&exec), "in\n");
+    }
+    let mut exec = bed.exec(first, "echo in");
+    exec.process.seccomp = without(r#"["unshare","clone","clone3","fork","vfork","setsid"]"#);
+    assert_eq!(bed.executed(&exec), "in\n", "a filter that forbids what is still to be done is loaded after that");
 }
 
 pub(crate) fn a_container_that_has_ended_takes_no_more_programs() {

@@ -2,7 +2,7 @@
 
 use belljar_model::namespace::Kind;
 use belljar_runtime::cgroup::Hierarchies;
-use belljar_runtime::spec::{IdMaps, Source, Start};
+use belljar_runtime::spec::{Capabilities, IdMaps, Source, Start, User};
 
 use crate::bed::{Bed, Order, UID_BASE};
 
@@ -32,11 +32,38 @@ pub(crate) fn a_container_waits_for_its_start_and_is_started_once() {
 pub(crate) fn an_exec_that_fails_is_told_to_whoever_starts() {
     let Some(mut bed) = Bed::of("true") else { return };
     bed.spec.start = Start::WhenTold;
-    bed.spec.process.arguments = vec!["/etc/passwd".into()];
+    // What cannot be told before: it may be executed, and is no program.
+    let strange = bed.path("rootfs/strange");
+    std::fs::write(&strange, "\x7fno program").unwrap();
+    std::fs::set_permissions(&strange, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    bed.spec.process.arguments = vec!["/strange".into()];
     let pid = bed.run().pid.expect("a first process");
     let failure = bed.order(&Order::Start(Box::new(bed.spec.clone()), pid)).failure();
-    assert_eq!(failure, "exec /etc/passwd: EACCES: permission denied");
+    assert_eq!(failure, "exec /strange: ENOEXEC: exec format error");
     wait_until("it ends", || !belljar_linux::process::is_alive(pid, belljar_linux::process::start_ticks(pid).unwrap_or(0)));
+}
+
+pub(crate) fn a_program_that_cannot_be_executed_is_found_out_by_whoever_makes_the_container() {
+    let Some(mut bed) = Bed::of("true") else { return };
+    bed.spec.start = Start::WhenTold;
+    for (program, cause) in [
+        ("/etc/passwd", "EACCES: permission denied"),
+        ("nowhere", "ENOENT: no such file or directory"),
+        ("/bin", "EACCES: permission denied"),
+    ] {
+        bed.spec.process.arguments = vec![program.into()];
+        let failure = bed.run().failure();
+        assert_eq!(failure, format!("find program {program}: {cause}"));
+        assert!(!bed.path("state/start.sock").exists());
+    }
+    // As the user who executes it, not as who makes it.
+    let closed = bed.path("rootfs/closed");
+    std::fs::copy("/bin/busybox", &closed).unwrap();
+    std::fs::set_permissions(&closed, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    bed.spec.process.arguments = vec!["/closed".into()];
+    bed.spec.process.user = User::Ids { uid: 33, gid: 33, groups: Vec::new() };
+    bed.spec.process.capabilities = Capabilities::only(&[]);
+    assert_eq!(bed.run().failure(), "find program /closed: EACCES: permission denied");
 }
 
 pub(crate) fn nothing_is_left_of_a_container_that_failed_to_be_made() {

@@ -58,7 +58,7 @@ fn swallow(text: &[u8], facts: &Facts) -> Result<(), TestCaseError> {
 
 /// Tries `strategy` as often as wanted.
 fn search<S: Strategy>(strategy: &S, swallow: impl Fn(S::Value, &Facts) -> Result<(), TestCaseError>) {
-    let facts = Facts { hierarchies: Hierarchies::probe().expect("the host's hierarchies can be read") };
+    let facts = Facts { hierarchies: Hierarchies::probe().expect("the host's hierarchies can be read"), filter: None };
     let before = peak();
     let seconds = std::env::var("BELLJAR_FUZZ_SECONDS").ok().and_then(|text| text.parse().ok()).map(Duration::from_secs);
     let begun = Instant::now();
@@ -168,7 +168,7 @@ fn any_json_at_all_ends_in_a_plan_or_an_error() {
 
 #[test]
 fn deep_and_long_documents_are_refused_in_time() {
-    let facts = Facts { hierarchies: Hierarchies::probe().expect("the host's hierarchies can be read") };
+    let facts = Facts { hierarchies: Hierarchies::probe().expect("the host's hierarchies can be read"), filter: None };
     let deep = format!("{{\"ociVersion\": {}", "[".repeat(1_000_000));
     swallow(deep.as_bytes(), &facts).expect("depth");
     let unknown = format!("{{\"ociVersion\": \"1.0.2\", \"x\": {}{}}}", "[".repeat(100_000), "]".repeat(100_000));

@@ -380,7 +380,7 @@ mod tests {
 
     #[test]
     fn a_call_is_the_bytes_that_the_reference_library_sends() {
-        // `org.freedesktop.DBus.Hello` as `busctl` of systemd 252 sends it, with the header's fields in our order.
+        // `org.freedesktop.DBus.Hello` as libdbus 1.14 writes it, with the fields in our order.
         let mut hello = Message::call(Some("org.freedesktop.DBus"), "/org/freedesktop/DBus", "org.freedesktop.DBus", "Hello");
         hello.serial = 1;
         let mut expected = b"l\x01\x00\x01\x00\x00\x00\x00\x01\x00\x00\x00\x6d\x00\x00\x00".to_vec();

@@ -1,5 +1,5 @@
-//! A conversation with systemd, whose other side is played here: what is sent is compared as bytes, what is answered follows
-//! the documentation of `org.freedesktop.systemd1`.
+//! A conversation with systemd, whose other side is played here: each message is compared as bytes, each answer is one of those
+//! that systemd 252 gave.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -77,7 +77,7 @@ fn a_scope_is_asked_for_in_these_bytes() {
     let uid: String = rustix::process::geteuid().as_raw().to_string().bytes().map(|digit| format!("{digit:02x}")).collect();
     assert_eq!(heard[0], format!("\0AUTH EXTERNAL {uid}\r\n").into_bytes());
     assert_eq!(heard[1], b"BEGIN\r\n");
-    // The body is, byte for byte, what `busctl` of systemd 252 sends for the same call.
+    // As busctl prints the same call, checked by hand against the specification.
     let hexadecimal: String = heard[2].iter().map(|byte| format!("{byte:02x}")).collect();
     insta::assert_snapshot!(hexadecimal);
     let (message, _) = Message::decode(&heard[2]).unwrap().unwrap();
