@@ -5,6 +5,7 @@
 
 use std::collections::HashSet;
 
+use belljar_model::mount::PATH_BYTES_MAX;
 use belljar_model::overlay::{Change, FileKind, Stack, Status};
 use rustix::fs::Stat;
 
@@ -29,8 +30,8 @@ struct Ahead {
     pair: Option<(Stat, Option<Stat>)>,
 }
 
-/// Everything that the container added, modified, deleted or replaced, sorted by path. At most [`CHANGES_MAX`], then an
-/// error.
+/// Everything that the container added, modified, deleted or replaced, as deep as paths lead, sorted by path. At most
+/// [`CHANGES_MAX`], then an error.
 pub fn changes(stack: &Stack) -> Result<Vec<Change>, Error> {
     changes_up_to(stack, CHANGES_MAX)
 }
@@ -65,6 +66,11 @@ fn walk(layers: &Layers, folder: &Folder, name: &[u8], changes: &mut Vec<Change>
         Found::Whiteout => {
             let deleted = below.map(|below| Change { path: shown(&path), status: Status::Deleted, kind: kind(&below), size_bytes: 0 });
             changes.extend(deleted);
+        }
+        // What lies in it has no path that could be asked for, and a chain of such folders would fill memory with its names.
+        Found::Entry(stat) if kind(&stat) == FileKind::Directory && path.len() > PATH_BYTES_MAX => {
+            let status = file_status(&stat, below.as_ref());
+            changes.push(Change { path: shown(&path), status, kind: FileKind::Directory, size_bytes: 0 });
         }
         Found::Entry(stat) if kind(&stat) == FileKind::Directory => {
             let pair = (!is_graft).then_some((stat, below));
@@ -106,7 +112,7 @@ fn bytes_on_disk(stat: &Stat) -> u64 {
     stat.st_blocks.cast_unsigned().saturating_mul(BLOCK_BYTES)
 }
 
-/// What the container's own layer takes on disk. At most [`WALKED_MAX`] entries, then an error.
+/// What the container's own layer takes on disk, as deep as paths lead. At most [`WALKED_MAX`] entries, then an error.
 pub fn sizes(stack: &Stack) -> Result<Sizes, Error> {
     let upper = Stack { layers: stack.layers.iter().take(1).cloned().collect(), work: String::new(), merged: None };
     let layers = Layers::open(&upper)?;
@@ -123,9 +129,8 @@ pub fn sizes(stack: &Stack) -> Result<Sizes, Error> {
             }
             if let Found::Entry(stat) = look(&folder, 0, name)? {
                 let is_folder = kind(&stat) == FileKind::Directory;
-                if is_folder {
-                    ahead.push(folder.path_of(name));
-                }
+                let path = is_folder.then(|| folder.path_of(name));
+                ahead.extend(path.filter(|path| path.len() <= PATH_BYTES_MAX));
                 if is_folder || stat.st_nlink <= 1 || seen.insert((stat.st_dev, stat.st_ino)) {
                     sizes.upper_bytes += bytes_on_disk(&stat);
                 }
