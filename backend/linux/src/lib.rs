@@ -24,6 +24,7 @@ pub mod mount;
 pub mod mountinfo;
 pub mod namespace;
 pub mod net;
+pub mod owner;
 pub mod process;
 pub mod procfs;
 pub mod removal;

@@ -8,7 +8,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use belljar_linux::process::{self, Cloned, Parent};
-use belljar_linux::{Error, Result, attributes, fd, namespace, tree as paths};
+use belljar_linux::{Error, Result, attributes, fd, namespace, owner, tree as paths};
 use belljar_model::namespace::Kind;
 use rustix::io::Errno;
 
@@ -46,7 +46,7 @@ impl Outside<'_> {
             ProcessStep::Pin(processors) => attributes::pin(pid, processors),
             ProcessStep::Limit(limit) => {
                 let limited = || attributes::limit(pid, &limit.resource, limit.soft, limit.hard);
-                self.owner().map_or_else(limited, |owner| process::as_owner(owner, limited))
+                self.owner().map_or_else(limited, |owner| owner::acting(owner, limited))
             }
             ProcessStep::RunHook(run) => self.run_hook(run),
             ProcessStep::HandOverListener(run) => self.hand_over_listener(run),
@@ -101,7 +101,7 @@ impl Outside<'_> {
         // The copy is seen by whoever is in its pid namespace already: it must not be looked into for one moment.
         process::forbid_inspection()?;
         let cloned = match birth.owner {
-            Some(owner) => process::clone_owned(owner, at_once as u64, unified.as_ref()),
+            Some(owner) => owner::clone(owner, at_once as u64, unified.as_ref()),
             None => process::clone(at_once as u64, unified.as_ref(), Parent::This),
         };
         match cloned? {
