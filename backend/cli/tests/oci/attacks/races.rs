@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::{Canary, on_ours};
+use super::{Canary, Root, on_ours};
 use crate::bed::{Bed, Said, probe};
 
 /// How long each race goes on.
@@ -62,6 +62,7 @@ fn race(bed: &Bed, (one, other): (&Path, &Path), judge: impl Fn(&Said)) {
     }
     println!("{runs} runs, {made} of them made the container");
     assert!(exchange.goes_on() && runs >= RUNS_AT_LEAST, "it was a race: {runs} runs");
+    assert!(made > 0, "it got as far as the place of the exchange");
 }
 
 /// A volume that the attacker shares, mounted at `/volume`.
@@ -118,9 +119,14 @@ fn a_masked_file_is_masked_or_the_container_is_not_made() {
     });
 }
 
+fn make_null(path: &Path) {
+    use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
+    mknodat(CWD, path, FileType::CharacterDevice, Mode::from_raw_mode(0o666), makedev(1, 3)).expect("a device can be made");
+}
+
 #[test]
 fn masks_are_made_of_the_hosts_null_and_not_of_the_containers() {
-    on_ours(|bed, _| {
+    on_ours(|bed, root| {
         // The root has a /dev of its own, in which null is exchanged for what an attacker wants to be mounted writable.
         bed.configure(|config| {
             let is_below_dev = |mount: &serde_json::Value| mount["destination"].as_str().is_some_and(|target| target.starts_with("/dev"));
@@ -128,7 +134,11 @@ fn masks_are_made_of_the_hosts_null_and_not_of_the_containers() {
             config["linux"]["maskedPaths"] = json!(["/etc/secret", "/proc/keys"]);
         });
         fs::write(bed.root("etc/secret"), "secret").expect("a file can be written");
-        fs::write(bed.root("dev/null"), "").expect("a file can be written");
+        // What the runtime makes where there is nothing: a node, or a file for the host's to be bound over.
+        match root {
+            Root::Host => make_null(&bed.root("dev/null")),
+            Root::Own => fs::write(bed.root("dev/null"), "").expect("a file can be written"),
+        }
         symlink("/proc/sys/kernel/hostname", bed.root("dev/bait")).expect("a link can be made");
         bed.script("stat -c %t:%T /etc/secret /proc/keys; cat /etc/secret");
         race(bed, (&bed.root("dev/null"), &bed.root("dev/bait")), |said| {
