@@ -34,13 +34,17 @@ pub fn process(wanted: &document::Process, field: &str, caller: &Caller, warning
     if let Some(adjustment) = wanted.oom_score_adj.filter(|adjustment| !(-1000..=1000).contains(adjustment)) {
         return Err(Invalid::new(at("oomScoreAdj"), format!("{adjustment} is not from -1000 to 1000")));
     }
+    let user = &wanted.user;
+    let ids = [("user.uid".to_owned(), user.uid), ("user.gid".to_owned(), user.gid)];
+    let groups = user.additional_gids.iter().enumerate().map(|(index, gid)| (format!("user.additionalGids[{index}]"), *gid));
+    ids.into_iter().chain(groups).try_for_each(|(name, id)| check_id(&at(&name), id))?;
     let filled = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
     Ok(Process {
         arguments: wanted.args.clone(),
-        environment: wanted.env.clone(),
+        environment: last_of_each(&wanted.env),
         workdir: wanted.cwd.clone(),
         terminal: terminal(wanted),
-        user: User::Ids { uid: wanted.user.uid, gid: wanted.user.gid, groups: without_duplicates(&wanted.user.additional_gids) },
+        user: User::Ids { uid: user.uid, gid: user.gid, groups: without_duplicates(&user.additional_gids) },
         umask: umask(&at("user.umask"), wanted.user.umask)?,
         capabilities: capabilities(&at("capabilities"), wanted.capabilities.as_ref(), warnings)?,
         no_new_privileges: wanted.no_new_privileges,
@@ -86,6 +90,29 @@ fn check_environment(field: &str, variables: &[String]) -> Result<(), Invalid> {
         return Err(Invalid::new(format!("{field}[{index}]"), format!("{variable:?}: {problem}")));
     }
     Ok(())
+}
+
+/// Each name once, with its last value, where it stood first: `execve` would pass both, and the C library believes the first, so
+/// that what was meant to replace a variable would be without effect.
+fn last_of_each(variables: &[String]) -> Vec<String> {
+    let mut kept: Vec<&String> = Vec::with_capacity(variables.len());
+    let mut places = std::collections::HashMap::with_capacity(variables.len());
+    for variable in variables {
+        let name = variable.split_once('=').map_or(variable.as_str(), |(name, _)| name);
+        match places.get(name) {
+            Some(&place) => kept[place] = variable,
+            None => {
+                places.insert(name, kept.len());
+                kept.push(variable);
+            }
+        }
+    }
+    kept.into_iter().cloned().collect()
+}
+
+/// The last id means "leave it as it is" to the kernel: who asked for it would stay root.
+fn check_id(field: &str, id: u32) -> Result<(), Invalid> {
+    if id == u32::MAX { Err(Invalid::new(field, format!("{id} is not an id: the last one is {}", u32::MAX - 1))) } else { Ok(()) }
 }
 
 fn umask(field: &str, wanted: Option<u32>) -> Result<Option<u32>, Invalid> {

@@ -199,3 +199,19 @@ fn a_mount_is_named_by_its_place() {
     let half = json!([{"destination": "/a", "type": "bind", "source": "/b", "uidMappings": [{"containerID": 0, "hostID": 1, "size": 1}]}]);
     assert_eq!(wrong(|document| document["mounts"] = half), "mounts[0].gidMappings");
 }
+
+#[test]
+fn the_id_that_would_leave_a_program_root_is_refused() {
+    let user = |user: Value| wrong(|document| document["process"]["user"] = user);
+    assert_eq!(user(json!({"uid": u32::MAX})), "process.user.uid");
+    assert_eq!(user(json!({"gid": u32::MAX})), "process.user.gid");
+    assert_eq!(user(json!({"additionalGids": [5, u32::MAX]})), "process.user.additionalGids[1]");
+    assert!(translated(|document| document["process"]["user"] = json!({"uid": u32::MAX - 1})).is_ok());
+}
+
+#[test]
+fn a_variable_given_twice_has_its_last_value() {
+    let variables = json!(["PATH=/nowhere", "A=1", "PATH=/bin", "A=2=3", "B="]);
+    let Translation { spec, .. } = translated(|document| document["process"]["env"] = variables).expect("it is fine");
+    assert_eq!(spec.process.environment, ["PATH=/bin", "A=2=3", "B="]);
+}
