@@ -198,6 +198,10 @@ impl CreateArguments {
         };
         // Docker: 0 is the same as not given, for processors too.
         let cpus = self.cpus.filter(|cpus| *cpus != 0.0);
+        // JSON has no word for these: they would be sent as no limit at all.
+        if cpus.is_some_and(|cpus| !cpus.is_finite()) {
+            return Err(Invalid::new("--cpus", "must be a number of processors, such as 0.5"));
+        }
         Ok(Limits { memory_bytes, memory_swap_bytes: swap_bytes(memory_bytes, self.memory_swap.as_deref())?, cpus, pids })
     }
 }
@@ -400,6 +404,10 @@ mod tests {
         let limits = field(&["--pids-limit", "-1", "--cpus", "0", "host", "true"], "limits");
         assert_eq!((&limits["pids"], &limits["cpus"]), (&Value::Null, &Value::Null));
         assert!(request(&["--pids-limit", "-7", "host", "true"]).is_err());
+        for no_number in ["nan", "inf", "-inf"] {
+            let problem = request(&["--cpus", no_number, "host", "true"]).expect_err(no_number);
+            assert!(problem.starts_with("--cpus: "), "{problem}");
+        }
     }
 
     #[test]
