@@ -1,5 +1,6 @@
 //! From bytes to a document, or to a problem that names the field: the edge where what is hostile gets a type.
 
+use belljar_model::objects::Objects;
 use serde::de::DeserializeOwned;
 
 use crate::problem::{Kind, Problem};
@@ -14,7 +15,7 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
         return Err(Problem::new(Kind::Malformed, "the body is empty: a JSON object is expected"));
     }
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    let document = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+    let document = serde_path_to_error::deserialize(Objects(&mut deserializer)).map_err(|error| {
         let path = error.path().to_string();
         let detail = plain(error.inner());
         refuse(&path, &detail)
@@ -71,6 +72,8 @@ mod tests {
             (r#"{"image":"host","command":["a"],"restart":"sometimes"}"#, Some("restart")),
             (r#"{"command":["a"]}"#, Some("image")),
             ("[]", None),
+            (r#"{"image":"host","command":["a"],"limits":[]}"#, Some("limits")),
+            (r#"{"image":"host","command":["a"],"limits":[1048576]}"#, Some("limits")),
             ("{", None),
             ("", None),
             (r#"{"image":"host","command":["a"]} x"#, None),

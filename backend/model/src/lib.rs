@@ -19,6 +19,7 @@ pub mod log;
 pub mod machine;
 pub mod mount;
 pub mod namespace;
+pub mod objects;
 pub mod overlay;
 pub mod plan;
 pub mod process;

@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+use belljar_model::objects::Objects;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -236,7 +237,7 @@ pub fn parse<T: DeserializeOwned>(text: &[u8]) -> Result<T, String> {
         return Ok(parsed);
     }
     let mut reader = serde_json::Deserializer::from_slice(text);
-    let parsed = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+    let parsed = serde_path_to_error::deserialize(Objects(&mut reader)).map_err(|error| {
         let path = error.path().to_string();
         let problem = error.into_inner();
         // A text that is no JSON at all has no field. The problem's own kind does not tell: `null` for a word of a closed list is
@@ -302,6 +303,12 @@ mod tests {
         assert!(!wrong.contains("defaultAction"), "what is no JSON has no field: {wrong}");
         let wrong = problem(r#"{"ociVersion": "1.2.0", "process": {"cwd": "/", "user": {"uid": -1}}}"#);
         assert!(wrong.starts_with("process.user.uid: invalid value: integer `-1`, expected u32"), "{wrong}");
+        for (field, value) in
+            [("root", r#"["/"]"#), ("hooks", "[]"), ("process", r#"{"cwd": "/", "user": [1000]}"#), ("linux", r#"{"resources": []}"#)]
+        {
+            let wrong = problem(&format!(r#"{{"ociVersion": "1.2.0", "{field}": {value}}}"#));
+            assert!(wrong.starts_with(field) && wrong.contains("invalid type: sequence, expected struct"), "{wrong}");
+        }
         assert!(problem(r#"{"process": {}}"#).starts_with("process: missing field `cwd`"));
         assert!(problem("{}").starts_with("missing field `ociVersion`"));
     }

@@ -6,6 +6,7 @@
 
 use belljar_linux::seccomp::Flags;
 use belljar_model::Invalid;
+use belljar_model::objects::Objects;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::arch::{Arch, Named, is_known};
@@ -207,7 +208,7 @@ impl Profile {
     /// Reads a profile in either format.
     pub fn parse(text: &[u8]) -> Result<Self, Invalid> {
         let mut input = serde_json::Deserializer::from_slice(text);
-        serde_path_to_error::deserialize(&mut input).map_err(|error| {
+        serde_path_to_error::deserialize(Objects(&mut input)).map_err(|error| {
             let path = error.path().to_string();
             let field = if path == "." { FIELD.to_owned() } else { format!("{FIELD}.{path}") };
             invalid(field, error.into_inner().to_string())
