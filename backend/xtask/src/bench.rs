@@ -17,8 +17,8 @@ use std::process::ExitCode;
 use belljar_testbed::Server;
 use serde_json::json;
 
-use crate::command::{self, cargo};
 use crate::repository;
+use crate::{command, dist};
 use table::Table;
 
 /// How much is measured.
@@ -45,12 +45,12 @@ enum Subject {
     Runtime(runtime::Options),
 }
 
-/// Builds the release executable, measures, and prints the table.
+/// Builds the release executable, linked as it is shipped, measures, and prints the table.
 pub(crate) fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
     if !command::is_root() {
         return Err("only root may make containers: run cargo xtask bench as root".into());
     }
-    command::run(&mut cargo(&["build", "--package", "belljar", "--release", "--locked"]))?;
+    dist::build("release")?;
     if let Some(Subject::Runtime(options)) = &options.subject {
         return runtime::run(options);
     }

@@ -19,9 +19,17 @@ pub(crate) enum Error {
     },
 }
 
+/// Builds the executable of a profile as it is shipped: with everything it needs in itself. An engine starts it several times
+/// for each container, and looking libraries up and joining them is most of what that takes. Only the executable itself is told
+/// so, what it is made of is the same as ever.
+pub(crate) fn build(profile: &str) -> Result<(), command::Error> {
+    let package = ["rustc", "--package", "belljar", "--bin", "belljar", "--profile", profile, "--locked"];
+    command::run(&mut cargo(&[&package[..], &["--", "-C", "target-feature=+crt-static"]].concat()))
+}
+
 /// Builds with the profile `dist` and says where the executable is and how large it became.
 pub(crate) fn run() -> Result<ExitCode, Error> {
-    command::run(&mut cargo(&["build", "--package", "belljar", "--profile", "dist", "--locked"]))?;
+    build("dist")?;
     let path = repository::root().join("target/dist/belljar");
     let size_bytes = std::fs::metadata(&path).map_err(|source| Error::Executable { path: path.clone(), source })?.len();
     println!("{} ({:.1} MB)", path.display(), size_bytes as f64 / 1e6);
