@@ -32,15 +32,19 @@ pub(crate) fn a_container_waits_for_its_start_and_is_started_once() {
 pub(crate) fn an_exec_that_fails_is_told_to_whoever_starts() {
     let Some(mut bed) = Bed::of("true") else { return };
     bed.spec.start = Start::WhenTold;
-    // What cannot be told before: it may be executed, and is no program.
-    let strange = bed.path("rootfs/strange");
-    std::fs::write(&strange, "\x7fno program").unwrap();
-    std::fs::set_permissions(&strange, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    bed.spec.process.arguments = vec!["/strange".into()];
-    let pid = bed.run().pid.expect("a first process");
-    let failure = bed.order(&Order::Start(Box::new(bed.spec.clone()), pid)).failure();
-    assert_eq!(failure, "exec /strange: ENOEXEC: exec format error");
-    wait_until("it ends", || !belljar_linux::process::is_alive(pid, belljar_linux::process::start_ticks(pid).unwrap_or(0)));
+    // What cannot be told before: it may be executed, and is no program, or its interpreter is nowhere.
+    for (name, content, failure) in
+        [("strange", "\x7fno program", "ENOEXEC: exec format error"), ("orphan", "#!/nowhere\n", "ENOENT: no such file or directory")]
+    {
+        let path = bed.path(&format!("rootfs/{name}"));
+        std::fs::write(&path, content).unwrap();
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        bed.spec.process.arguments = vec![format!("/{name}")];
+        let pid = bed.run().pid.expect("a first process");
+        let told = bed.order(&Order::Start(Box::new(bed.spec.clone()), pid)).failure();
+        assert_eq!(told, format!("exec /{name}: {failure}"));
+        wait_until("it ends", || !belljar_linux::process::is_alive(pid, belljar_linux::process::start_ticks(pid).unwrap_or(0)));
+    }
 }
 
 pub(crate) fn a_program_that_cannot_be_executed_is_found_out_by_whoever_makes_the_container() {
