@@ -56,14 +56,14 @@ pub fn allow_files(needed: u64) -> Option<MoreFiles> {
     if before.current.is_none_or(|current| current >= needed) {
         return None;
     }
-    let raised = Rlimit { current: Some(needed), ..before.clone() };
+    let raised = Rlimit { current: Some(needed), ..before };
     rustix::process::setrlimit(Resource::Nofile, raised).ok().map(|()| MoreFiles { before })
 }
 
 impl Drop for MoreFiles {
     fn drop(&mut self) {
         // The hard limit never changed, so the kernel has no reason to refuse.
-        let _ = rustix::process::setrlimit(Resource::Nofile, self.before.clone());
+        let _ = rustix::process::setrlimit(Resource::Nofile, self.before);
     }
 }
 
