@@ -2,7 +2,6 @@
 
 use belljar_linux::process;
 use belljar_model::Signal;
-use rustix::process::Pid;
 
 use super::{Call, Command, DONE, Error};
 use crate::flags::{Flag, Line, Order, switch};
@@ -49,39 +48,14 @@ pub(super) fn number(text: &str) -> Result<i32, Error> {
     text.parse().map(Signal::number).map_err(|_| Error::Refused(format!("unknown signal {text:?}")))
 }
 
-/// To every process of its cgroup. Frozen meanwhile: nothing may be made while the list is worked through.
+/// To every process of its cgroup.
 pub(super) fn all(record: &Record, signal: i32) -> Result<(), Error> {
     let cgroup = &record.cgroup;
     if !cgroup.exists() {
         return Ok(());
     }
-    if signal == Signal::KILL.number() {
-        return Ok(cgroup.kill_all()?);
-    }
-    let was_frozen = cgroup.is_frozen();
-    if !was_frozen {
-        cgroup.freeze()?;
-    }
-    let sent = cgroup.processes().into_iter().try_for_each(|pid| send(pid, signal));
-    // Thawed whatever happened: a container left frozen by a signal would be lost.
-    if !was_frozen {
-        cgroup.thaw()?;
-    }
-    sent
-}
-
-fn send(pid: i32, signal: i32) -> Result<(), Error> {
-    let Some(pid) = Pid::from_raw(pid) else { return Ok(()) };
-    // Opened while its cgroup is frozen, so that the pid still means the process that was listed.
-    let pidfd = match rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()) {
-        Ok(pidfd) => pidfd,
-        Err(rustix::io::Errno::SRCH) => return Ok(()),
-        Err(errno) => return Err(belljar_linux::Error::new("open", format!("process {pid:?}"), errno).into()),
-    };
-    match process::signal(&pidfd, signal) {
-        Err(error) if error.errno == rustix::io::Errno::SRCH => Ok(()),
-        sent => Ok(sent?),
-    }
+    let killing = signal == Signal::KILL.number();
+    Ok(if killing { cgroup.kill_all() } else { cgroup.signal_all(signal) }?)
 }
 
 #[cfg(test)]

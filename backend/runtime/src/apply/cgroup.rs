@@ -9,13 +9,13 @@ use belljar_linux::{Error, Result};
 use rustix::io::Errno;
 
 use super::Started;
-use crate::cgroup::systemd;
+use crate::cgroup::{Claim, systemd};
 use crate::step::CgroupStep;
 
-/// Takes an outer step. `child` is the container's first process, where there is one yet.
-pub(super) fn take(step: &CgroupStep, child: Option<&Started>) -> Result<()> {
+/// Takes an outer step. `child` is the container's first process, where there is one yet; `claim` keeps the cgroup for it.
+pub(super) fn take(step: &CgroupStep, child: Option<&Started>, claim: &mut Option<Claim>) -> Result<()> {
     match step {
-        CgroupStep::Make { cgroup, needed } => cgroup.make(needed),
+        CgroupStep::Make { cgroup, needed } => cgroup.make(needed).map(|made| *claim = made),
         CgroupStep::Guard(guard) => guard.begin(),
         CgroupStep::Limit(write) => write.apply(),
         CgroupStep::Scope(scope) => {

@@ -13,6 +13,7 @@ use belljar_model::plan::{Outcome, Place, PlanRecord};
 use rustix::io::Errno;
 
 use super::{Report, Word, cgroup, hooks, starting, told, tree};
+use crate::cgroup::Claim;
 use crate::plan::Plan;
 use crate::seccomp::agent;
 use crate::spec::Moment;
@@ -127,6 +128,8 @@ pub(super) struct Outside<'a> {
     /// The first process of a container that is entered.
     pub(super) target: Option<OwnedFd>,
     pub(super) tree: tree::Outside,
+    /// Keeps the cgroup for the first process.
+    claim: Option<Claim>,
     /// The outer end of the terminal that was made.
     terminal: Option<OwnedFd>,
     /// What receives the calls that the filter does not answer itself.
@@ -151,6 +154,7 @@ impl<'a> Outside<'a> {
             listener: None,
             target: None,
             tree: tree::Outside::default(),
+            claim: None,
             terminal: None,
             filter_listener: None,
             left: Vec::new(),
@@ -184,7 +188,7 @@ impl<'a> Outside<'a> {
 
     fn take(&mut self, index: usize, step: &Step) -> Result<()> {
         match step {
-            Step::Cgroup(step) => cgroup::take(step, self.child.as_ref()),
+            Step::Cgroup(step) => cgroup::take(step, self.child.as_ref(), &mut self.claim),
             Step::Tree(TreeStep::HandOver { .. }) => {
                 let socket = self.socket.as_ref().ok_or_else(no_child)?;
                 super::hand_over(socket, &std::mem::take(&mut self.tree.mounts))?;

@@ -9,7 +9,7 @@ use belljar_model::cgroup::Version;
 use rustix::io::Errno;
 
 /// The controllers that Belljar uses where a v2 hierarchy has them.
-const WANTED_ON_V2: [&str; 5] = ["cpu", "memory", "pids", "io", "cpuset"];
+pub(super) const WANTED_ON_V2: [&str; 5] = ["cpu", "memory", "pids", "io", "cpuset"];
 
 /// Where processes of our own v2 cgroup are moved so that it may have controlled children.
 const LEAF: &str = "belljar-host";

@@ -3,10 +3,11 @@
 //! v2 does each by one file. v1 has only a freezer, whose processes do not die while they are frozen and which can hang
 //! half-way while processes are made. Whatever fails here, nobody is left frozen who was not before.
 
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use belljar_linux::{Error, Result};
+use belljar_linux::{Error, Result, process};
 use belljar_model::cgroup::Version;
 use rustix::io::Errno;
 
@@ -14,6 +15,10 @@ use super::{Cgroup, Part, SETTLE_MS_MAX, key, systemd, write};
 
 /// After so many tries a v1 freezer that hangs half-way lets go for a moment: what was being made can finish then.
 const TRIES_BEFORE_LETTING_GO: u32 = 32;
+
+/// How often the list of processes is looked at again for some that were made before their maker had the signal. Who is there
+/// after that was made by somebody who had it.
+const LOOKS_MAX: u32 = 16;
 
 impl Cgroup {
     /// Freezes all its processes, and returns when the kernel says that they are. A failure leaves none frozen.
@@ -80,6 +85,29 @@ impl Cgroup {
         pids
     }
 
+    /// Sends a signal to all its processes, each once. None is frozen for that: whoever is killed meanwhile would leave them
+    /// so. A cgroup that is gone has none.
+    pub fn signal_all(&self, number: i32) -> Result<()> {
+        let mut told = std::collections::BTreeSet::new();
+        let mut outcome = Ok(());
+        for _ in 0..LOOKS_MAX {
+            let new: Vec<i32> = self.processes().into_iter().filter(|pid| told.insert(*pid)).collect();
+            if new.is_empty() {
+                break;
+            }
+            let opened: Vec<(i32, OwnedFd)> = new.into_iter().filter_map(|pid| Some((pid, open(pid)?))).collect();
+            // A pid that is still in the list means the process that was opened, or that one is gone and gets nothing.
+            let still = self.processes();
+            for (_, pidfd) in opened.iter().filter(|(pid, _)| still.contains(pid)) {
+                match process::signal(pidfd, number) {
+                    Err(error) if error.errno != Errno::SRCH => outcome = outcome.and(Err(error)),
+                    _ => {}
+                }
+            }
+        }
+        outcome
+    }
+
     /// Kills all its processes, frozen or not, and returns when there are none left. A cgroup that is gone has none.
     pub fn kill_all(&self) -> Result<()> {
         let kill_file = self.unified().map(|part| part.path.join("cgroup.kill")).filter(|file| file.exists());
@@ -126,6 +154,11 @@ impl Cgroup {
     pub fn exists(&self) -> bool {
         self.parts.iter().any(|part| part.path.exists())
     }
+}
+
+/// `None` where it is gone.
+fn open(pid: i32) -> Option<OwnedFd> {
+    rustix::process::pidfd_open(rustix::process::Pid::from_raw(pid)?, rustix::process::PidfdFlags::empty()).ok()
 }
 
 fn state(file: &Path) -> Option<String> {
@@ -234,6 +267,28 @@ mod tests {
             living.cgroup.remove().unwrap();
             assert!(!living.cgroup.exists());
         }
+    }
+
+    #[test]
+    fn everybody_gets_a_signal_once_and_nobody_is_frozen_for_it() {
+        let Some(mut living) = Living::new("signal") else { return };
+        let nested: Vec<_> = living.cgroup.parts().iter().map(|part| part.path.join("inner/most")).collect();
+        nested.iter().for_each(|folder| std::fs::create_dir_all(folder).unwrap());
+        living.fill_cpusets();
+        let script = "trap 'echo told' USR1; trap 'exit 0' TERM; echo ready; while :; do read line; done";
+        let all = [living.run(&[], script), living.run(&[], script), living.run(&nested, script)];
+        for number in all {
+            assert_eq!(living.first_line(number), "ready\n");
+        }
+        let other = std::process::Command::new("sleep").arg("60").spawn();
+        living.cgroup.signal_all(rustix::process::Signal::USR1.as_raw()).unwrap();
+        for number in all {
+            assert_eq!(living.first_line(number), "told\n");
+        }
+        assert_eq!(other.and_then(|mut other| other.kill().and(other.wait())).unwrap().code(), None, "it was left alone until now");
+        living.cgroup.signal_all(rustix::process::Signal::TERM.as_raw()).unwrap();
+        living.reap(&all);
+        assert!(!living.cgroup.is_frozen() && living.cgroup.processes().is_empty());
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! Start reading at [`hierarchy`]; [`resources`] is what can be asked, [`writes()`] turns it into files and values,
 //! [`devices`] into rules, [`figures`] turns files into what is shown, each with its source.
 
+mod claim;
 pub mod devices;
 pub mod events;
 pub mod figures;
@@ -26,6 +27,7 @@ use belljar_linux::error::Context;
 use belljar_model::cgroup::Version;
 use serde::{Deserialize, Serialize};
 
+pub use claim::Claim;
 pub use hierarchy::{Hierarchies, Hierarchy};
 pub use place::CgroupPlace;
 pub use resources::Resources;

@@ -13,6 +13,8 @@ use belljar_model::cgroup::Version;
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
+use super::claim::{self, Claim, Found};
+use super::hierarchy::WANTED_ON_V2;
 use super::{Cgroup, Hierarchies, Hierarchy, Part, Write, life, systemd, write};
 
 /// Where a container's cgroup is.
@@ -119,15 +121,15 @@ pub fn needed(writes: &[Write]) -> Vec<String> {
     names
 }
 
-/// What v2 hands down where it can, beside what is needed: so that figures can be read.
-const WANTED_ON_V2: [&str; 5] = ["cpu", "memory", "pids", "io", "cpuset"];
-
 impl Cgroup {
     /// Makes its folders, and those above, ready for a process to join. Refuses a folder that is somebody's: one that has
-    /// processes, or is frozen. `needed` are v2 controllers without which a limit would not hold.
-    /// On failure the folders that were made are taken away again.
-    pub fn make(&self, needed: &[String]) -> Result<()> {
-        let mut made = Vec::new();
+    /// processes, is frozen, or is being made. `needed` are v2 controllers without which a limit would not hold.
+    /// On failure the folders that were made are taken away again. The claim is to be kept until a process has joined; there is
+    /// none where the cgroup has no folder.
+    pub fn make(&self, needed: &[String]) -> Result<Option<Claim>> {
+        let Some(first) = self.unified().or_else(|| self.parts().first()) else { return Ok(None) };
+        let (claim, found) = Claim::begin(first)?;
+        let mut made = Vec::from_iter((found == Found::New).then_some(&first.path));
         for part in self.parts() {
             if !part.path.exists() {
                 made.push(&part.path);
@@ -137,19 +139,15 @@ impl Cgroup {
                 return Err(error);
             }
         }
-        Ok(())
+        Ok(Some(claim))
     }
 }
 
 impl Part {
     /// Makes this folder; see [`Cgroup::make`].
     pub fn make(&self, needed: &[String]) -> Result<()> {
-        match std::fs::create_dir(&self.path) {
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => self.check_free()?,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                std::fs::create_dir_all(&self.path).context("make", || self.path.display().to_string())?;
-            }
-            made => made.context("make", || self.path.display().to_string())?,
+        if claim::make(&self.path)? == Found::There {
+            self.check_free()?;
         }
         match self.version {
             Version::V1 if self.controllers.iter().any(|name| name == "cpuset") => self.fill_cpusets(),
