@@ -58,12 +58,8 @@ impl Procfs {
     /// that somebody tried.
     pub fn open(&self, path: &str, flags: OFlags) -> Result<OwnedFd> {
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-        loop {
-            match rustix::fs::openat2(&self.root, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve) {
-                Err(Errno::AGAIN) => {}
-                other => return other.context("open", || format!("/proc/{path}")),
-            }
-        }
+        let look_up = || rustix::fs::openat2(&self.root, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve);
+        crate::tree::resolved(look_up).context("open", || format!("/proc/{path}"))
     }
 
     /// Writes a file in one piece: the kernel takes each write as a whole value.

@@ -15,6 +15,10 @@ use crate::error::{Context, Error, Result};
 /// Most symbolic links that lead nowhere yet, one to the next, before what is made at their end; as the kernel's own limit.
 const LINKS_MAX: u32 = 40;
 
+/// How often a path is looked up again that the kernel could not be sure of. Whoever renames in a loop, anywhere on the host,
+/// could otherwise keep us at it for as long as they like.
+const LOOK_UPS_MAX: u32 = 128;
+
 /// Opens `path` of the tree.
 pub fn open(root: impl AsFd, path: &str, flags: OFlags) -> Result<OwnedFd> {
     open_resolving(root.as_fd(), path, flags, ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS)
@@ -26,13 +30,20 @@ pub fn open_without_links(root: impl AsFd, path: &str, flags: OFlags) -> Result<
 }
 
 fn open_resolving(root: BorrowedFd<'_>, path: &str, flags: OFlags, resolve: ResolveFlags) -> Result<OwnedFd> {
-    loop {
-        match rustix::fs::openat2(root, relative(path), flags | OFlags::CLOEXEC, Mode::empty(), resolve) {
-            // Something of the tree was renamed meanwhile; the kernel asks to try again.
-            Err(Errno::AGAIN) if !flags.contains(OFlags::NONBLOCK) => {}
-            other => return other.context("open", || path.to_owned()),
+    resolved(|| rustix::fs::openat2(root, relative(path), flags | OFlags::CLOEXEC, Mode::empty(), resolve))
+        .context("open", || path.to_owned())
+}
+
+/// Looks a path up by `openat2(2)`, which answers `EAGAIN` for one with `..` where something was renamed meanwhile.
+pub(crate) fn resolved<T>(mut look_up: impl FnMut() -> rustix::io::Result<T>) -> rustix::io::Result<T> {
+    let mut outcome = look_up();
+    for _ in 1..LOOK_UPS_MAX {
+        match outcome {
+            Err(Errno::AGAIN) => outcome = look_up(),
+            done => return done,
         }
     }
+    outcome
 }
 
 /// A path of the tree as openat2 takes it: never empty.
@@ -189,6 +200,24 @@ mod tests {
         symlink("b", folder.path().join("a")).unwrap();
         symlink("a", folder.path().join("b")).unwrap();
         assert_eq!(make_file(&root, "/a").map(drop).map_err(|error| error.errno), Err(Errno::LOOP));
+    }
+
+    #[test]
+    fn a_path_that_is_renamed_all_the_time_is_given_up() {
+        let mut looked = 0;
+        let mut until = |last: u32| {
+            looked = 0;
+            let outcome = resolved(|| {
+                looked += 1;
+                if looked < last { Err(Errno::AGAIN) } else { Ok(()) }
+            });
+            (outcome, looked)
+        };
+        assert_eq!(until(3), (Ok(()), 3));
+        assert_eq!(until(LOOK_UPS_MAX), (Ok(()), LOOK_UPS_MAX));
+        assert_eq!(until(LOOK_UPS_MAX + 1), (Err(Errno::AGAIN), LOOK_UPS_MAX));
+        let refused = resolved(|| Err::<(), _>(Errno::NOENT));
+        assert_eq!(refused, Err(Errno::NOENT));
     }
 
     #[test]

@@ -14,6 +14,9 @@ use crate::spec::User;
 /// Largest file that is read, in bytes.
 pub const FILE_BYTES_MAX: u64 = 1 << 20;
 
+/// Most groups that a user has by `/etc/group`; as the kernel's own limit (`NGROUPS_MAX`).
+const USER_GROUPS_MAX: usize = 65_536;
+
 /// Who a program runs as.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
@@ -87,8 +90,11 @@ pub fn look_up(root: impl AsFd, user: Option<&UserSpec>) -> Result<Identity, Err
     let own_groups = user.is_none_or(|user| user.group.is_none());
     let member = |group: &Group<'_>| entry.as_ref().is_some_and(|entry| group.members.split(',').any(|member| member == entry.name));
     let groups = group_file.iter().filter_map(|line| Group::parse(line)).filter(|group| own_groups && member(group)).map(|group| group.gid);
-    let mut groups: Vec<u32> = groups.filter(|other| *other != gid).collect();
-    groups.truncate(64);
+    let groups: Vec<u32> = groups.filter(|other| *other != gid).collect();
+    if groups.len() > USER_GROUPS_MAX {
+        let subject = format!("user {wanted}: more than {USER_GROUPS_MAX} groups in /etc/group list it");
+        return Err(Error::new("look up", subject, Errno::TOOBIG));
+    }
     let home = entry.map(|entry| entry.home).filter(|home| home.starts_with('/')).unwrap_or("/");
     Ok(Identity { uid, gid, groups, home: home.to_owned() })
 }
@@ -169,6 +175,17 @@ mod tests {
         for missing in ["nobody", "web:nogroup", "bad"] {
             assert_eq!(look(Some(missing)).map(drop).map_err(|error| error.errno), Err(Errno::NOENT), "{missing}");
         }
+    }
+
+    #[test]
+    fn no_group_that_lists_the_user_is_left_out_unsaid() {
+        let listed = |count: u32| (1..=count).map(|gid| format!("g:x:{}:u\n", gid % 10)).collect::<String>();
+        let look = |count| {
+            let (_folder, root) = tree("u:x:10:10:::\n", &listed(count));
+            look_up(&root, "u".parse().ok().as_ref()).map(|identity| identity.groups.len()).map_err(|error| error.errno)
+        };
+        assert_eq!(look(200), Ok(200));
+        assert_eq!((look(USER_GROUPS_MAX as u32), look(USER_GROUPS_MAX as u32 + 1)), (Ok(USER_GROUPS_MAX), Err(Errno::TOOBIG)));
     }
 
     #[test]
