@@ -184,24 +184,26 @@ fn converse(pidfd: &OwnedFd, signals: &Signals, master: &OwnedFd, mut notice: No
             }
         }
         if ended {
-            flush(&mut outward, master);
+            flush(&mut outward, (master.as_fd(), rustix::stdio::stdout()))?;
             return process::wait(pidfd);
         }
     }
 }
 
 /// What the program had still said when it ended.
-fn flush(outward: &mut Way, master: &OwnedFd) {
+fn flush(outward: &mut Way, (from, to): (BorrowedFd<'_>, BorrowedFd<'_>)) -> Result<()> {
     loop {
         while !outward.bytes.is_empty() {
-            outward.drain(rustix::stdio::stdout());
+            // Where it does not block, a reader who stands still would keep us writing all the time.
+            ready(&[(to, PollFlags::OUT)])?;
+            outward.drain(to);
         }
         if outward.ended {
-            return;
+            return Ok(());
         }
-        outward.fill(master);
+        outward.fill(from);
         if outward.bytes.is_empty() {
-            return;
+            return Ok(());
         }
     }
 }
@@ -245,5 +247,50 @@ fn hand_on(signals: &Signals, pidfd: &OwnedFd, master: Option<&OwnedFd>) {
 fn copy_size(master: &OwnedFd) {
     if let Ok(size) = termios::tcgetwinsize(rustix::stdio::stdin()) {
         let _ = termios::tcsetwinsize(master, size);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+
+    use super::*;
+
+    #[test]
+    fn last_words_wait_for_a_reader_who_stands_still() {
+        let pipe = || rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC | rustix::pipe::PipeFlags::NONBLOCK).expect("a pipe");
+        let ((said, says), (read, written)) = (pipe(), pipe());
+        let said_last = [7; 3 * CHUNK_BYTES];
+        std::fs::File::from(says).write_all(&said_last).expect("it fits");
+        // Full, until somebody reads.
+        let mut filled = 0;
+        while let Ok(length) = rustix::io::write(&written, &[0; CHUNK_BYTES]) {
+            filled += length;
+        }
+        let own = std::fs::read_link("/proc/thread-self").expect("/proc is there");
+        let (begin, begun) = std::sync::mpsc::channel();
+        let reader = std::thread::spawn(move || {
+            begun.recv().expect("it begins");
+            // Sleeping is what a thread that writes again and again never does.
+            let sleeps = || {
+                let stat = std::fs::read_to_string(std::path::Path::new("/proc").join(&own).join("stat")).expect("a thread");
+                process::parse_stat(&stat).expect("its line").state == 'S'
+            };
+            let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+            while !sleeps() {
+                assert!(std::time::Instant::now() < deadline, "it never waits");
+                std::thread::yield_now();
+            }
+            let flags = rustix::fs::fcntl_getfl(&read).expect("flags");
+            rustix::fs::fcntl_setfl(&read, flags - rustix::fs::OFlags::NONBLOCK).expect("it blocks now");
+            let mut all = Vec::new();
+            std::fs::File::from(read).read_to_end(&mut all).expect("it is read");
+            all
+        });
+        begin.send(()).expect("it listens");
+        flush(&mut Way::default(), (said.as_fd(), written.as_fd())).expect("it is written");
+        drop(written);
+        let all = reader.join().expect("it reads");
+        assert_eq!((all.len(), &all[filled..]), (filled + said_last.len(), &said_last[..]));
     }
 }

@@ -46,7 +46,9 @@ pub(super) fn run(run: &HookRun, pid: i32) -> Result<()> {
     command.stdin(state_file(run, pid)?).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut child = command.spawn().context("execute", || hook.path.display().to_string())?;
     let limit = hook.timeout_seconds.map(|seconds| Duration::from_secs(u64::from(seconds)));
-    let (words, in_time) = listen(&mut child, limit);
+    // Inside, a filter of the container's may forbid this one.
+    let pidfd = Pid::from_raw(child.id() as i32).and_then(|pid| rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok());
+    let (words, in_time) = listen(&mut child, pidfd.as_ref(), limit);
     if in_time == InTime::No {
         if let Some(group) = Pid::from_raw(child.id() as i32) {
             let _ = rustix::process::kill_process_group(group, Signal::KILL);
@@ -92,29 +94,31 @@ enum InTime {
     No,
 }
 
+/// How often it is asked whether a hook has ended that no descriptor tells of.
+const ASKED_EVERY: Duration = Duration::from_millis(5);
+
 /// Reads what a hook says until it has ended or its time is over; keeps the beginning.
-fn listen(child: &mut Child, limit: Option<Duration>) -> (String, InTime) {
+fn listen(child: &mut Child, pidfd: Option<&OwnedFd>, limit: Option<Duration>) -> (String, InTime) {
     let deadline = limit.map(|limit| Instant::now() + limit);
     let stderr: Option<OwnedFd> = child.stderr.take().map(Into::into);
-    let pidfd = Pid::from_raw(child.id() as i32).and_then(|pid| rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok());
-    let (Some(pipe), Some(pidfd)) = (stderr, pidfd) else { return (String::new(), InTime::Yes) };
+    let Some(pipe) = stderr else { return (String::new(), InTime::Yes) };
     let mut words = Vec::new();
     let mut open = true;
     loop {
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        let timeout = left.map(|left| rustix::event::Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) });
-        let mut polled = vec![PollFd::new(&pidfd, PollFlags::IN)];
-        if open {
-            polled.push(PollFd::new(&pipe, PollFlags::IN));
-        }
+        let pause = if pidfd.is_some() { left } else { Some(left.map_or(ASKED_EVERY, |left| left.min(ASKED_EVERY))) };
+        let timeout = pause.map(|pause| rustix::event::Timespec { tv_sec: pause.as_secs() as i64, tv_nsec: pause.subsec_nanos().into() });
+        let mut polled: Vec<PollFd<'_>> = open.then(|| PollFd::new(&pipe, PollFlags::IN)).into_iter().collect();
+        polled.extend(pidfd.map(|pidfd| PollFd::new(pidfd, PollFlags::IN)));
         match rustix::event::poll(&mut polled, timeout.as_ref()) {
-            Ok(0) => return (quoted(&words), InTime::No),
+            Ok(0) if left.is_some_and(|left| left.is_zero() || pidfd.is_some()) => return (quoted(&words), InTime::No),
+            Ok(_) => {}
             Err(Errno::INTR) => continue,
             Err(_) => return (quoted(&words), InTime::Yes),
-            Ok(_) => {}
         }
-        let ended = !polled[0].revents().is_empty();
-        let readable = polled.get(1).is_some_and(|pipe| !pipe.revents().is_empty());
+        let ready = |at: usize| polled.get(at).is_some_and(|polled| !polled.revents().is_empty());
+        let (readable, ends) = (open && ready(0), ready(usize::from(open)));
+        let ended = if pidfd.is_some() { ends } else { !matches!(child.try_wait(), Ok(None)) };
         if readable {
             open = read_some(pipe.as_fd(), &mut words);
         }
@@ -174,6 +178,21 @@ mod tests {
         let error = run(&of("echo no such thing >&2; exit 3", None), 1).unwrap_err();
         assert!(error.to_string().contains("it exited with 3: no such thing"), "{error}");
         assert_eq!(run(&of("exit 0", Some(5)), 1), Ok(()));
+    }
+
+    #[test]
+    fn a_hook_that_cannot_be_told_by_a_descriptor_is_read_and_ended_all_the_same() {
+        let spawn = |script: &str| Command::new("sh").args(["-c", script]).process_group(0).stderr(Stdio::piped()).spawn().unwrap();
+        // More than a pipe holds.
+        let mut talker = spawn("head -c 200000 /dev/zero | tr '\\0' x >&2; exit 3");
+        let (words, in_time) = listen(&mut talker, None, None);
+        assert_eq!((words.len(), in_time), (": ".len() + WORDS_BYTES_MAX, InTime::Yes));
+        assert_eq!(talker.wait().unwrap().code(), Some(3));
+        for script in ["exec sleep 60", "exec 2>&-; exec sleep 60"] {
+            let mut sleeper = spawn(script);
+            assert_eq!(listen(&mut sleeper, None, Some(Duration::from_millis(50))), (String::new(), InTime::No), "{script}");
+            sleeper.kill().and_then(|()| sleeper.wait()).unwrap();
+        }
     }
 
     #[test]
