@@ -21,7 +21,7 @@ use belljar_runtime::cgroup::CgroupPlace;
 pub use belljar_runtime::cgroup::place::Driver;
 use belljar_runtime::spec::landlock::Landlock;
 use belljar_runtime::spec::{First, Keyring, Source, Start};
-use belljar_runtime::{Spec, seccomp};
+use belljar_runtime::{Spec, plan, seccomp};
 
 use crate::document::{Document, Linux};
 
@@ -77,7 +77,7 @@ pub fn translate(document: &Document, request: &Request<'_>) -> Result<Translati
         process,
         time_offsets: namespaces::time_offsets(linux, &own)?,
         ids: namespaces::ids(linux, &own)?,
-        sysctls: namespaces::sysctls(document, &own)?,
+        sysctls: linux.sysctl.clone(),
         root: tree::root(document, rootfs),
         mounts: tree::mounts(document, request.bundle, &mut warnings)?,
         devices: tree::devices(linux)?,
@@ -93,6 +93,7 @@ pub fn translate(document: &Document, request: &Request<'_>) -> Result<Translati
         state_dir: request.state_dir.to_owned(),
         folders: None,
     };
+    plan::check_sysctls(&spec).map_err(|foreign| Invalid::new(format!("linux.sysctl[{}]", foreign.name), foreign.problem))?;
     refuse_what_is_missing(document, &own)?;
     Ok(Translation { spec, warnings })
 }

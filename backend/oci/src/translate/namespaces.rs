@@ -1,7 +1,5 @@
 //! Namespaces, and what makes sense only in one of the container's own.
 
-use std::collections::BTreeMap;
-
 use belljar_model::Invalid;
 use belljar_model::namespace::Kind;
 use belljar_runtime::spec::{Clock, IdMap, IdMaps, Namespace, Source, TimeOffset};
@@ -13,18 +11,6 @@ use crate::document::{self, Document, IdMapping, Linux, NamespaceEntry, Namespac
 const MAP_LINES: usize = 340;
 /// Nanoseconds of a second.
 const NSEC_OF_SEC: u32 = 1_000_000_000;
-
-/// What an IPC namespace has of its own below `kernel.`.
-const IPC_SYSCTLS: [&str; 8] = [
-    "kernel.msgmax",
-    "kernel.msgmnb",
-    "kernel.msgmni",
-    "kernel.sem",
-    "kernel.shmall",
-    "kernel.shmmax",
-    "kernel.shmmni",
-    "kernel.shm_rmid_forced",
-];
 
 /// The namespaces, each kind at most once.
 pub(super) fn namespaces(wanted: &[NamespaceEntry]) -> Result<Vec<Namespace>, Invalid> {
@@ -139,63 +125,9 @@ pub(super) fn time_offsets(linux: &Linux, own: &Own) -> Result<Vec<TimeOffset>, 
     linux.time_offsets.iter().map(offset).collect()
 }
 
-/// Settings of the kernel, with dots. Whatever has no namespace of the container's would be set for the whole host.
-pub(super) fn sysctls(document: &Document, own: &Own) -> Result<BTreeMap<String, String>, Invalid> {
-    let mut all = BTreeMap::new();
-    for (key, value) in &document.linux().sysctl {
-        let field = || format!("linux.sysctl[{key}]");
-        let name = with_dots(key);
-        let needed = match name.as_str() {
-            "kernel.domainname" => Kind::Uts,
-            "kernel.hostname" => {
-                return Err(Invalid::new(field(), "it conflicts with the field hostname: use that"));
-            }
-            name if IPC_SYSCTLS.contains(&name) || name.starts_with("fs.mqueue.") => Kind::Ipc,
-            name if name.starts_with("net.") => Kind::Net,
-            name if name.starts_with("user.") => Kind::User,
-            _ => return Err(Invalid::new(field(), "it is not in a separate kernel namespace")),
-        };
-        if !own.has(needed) {
-            let problem = format!("it is not allowed in the host's {} namespace", needed.as_str());
-            return Err(Invalid::new(field(), problem));
-        }
-        if name.split('.').any(str::is_empty) || name.contains("..") {
-            return Err(Invalid::new(field(), "it is not a name such as net.ipv4.ip_forward"));
-        }
-        all.insert(key.clone(), value.clone());
-    }
-    Ok(all)
-}
-
-/// `net/ipv4/conf/eth0.100/forwarding` and `net.ipv4.conf.eth0/100.forwarding` mean the same: whichever separator comes first
-/// separates (`sysctl(8)`).
-fn with_dots(key: &str) -> String {
-    match key.find(['.', '/']).and_then(|index| key.as_bytes().get(index)) {
-        Some(b'/') => key
-            .chars()
-            .map(|letter| {
-                if letter == '/' {
-                    '.'
-                } else if letter == '.' {
-                    '/'
-                } else {
-                    letter
-                }
-            })
-            .collect(),
-        _ => key.to_owned(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn whichever_separator_comes_first_separates() {
-        assert_eq!(with_dots("net/ipv4/conf/eth0.100/forwarding"), "net.ipv4.conf.eth0/100.forwarding");
-        assert_eq!(with_dots("net.ipv4.conf.eth0/100.forwarding"), "net.ipv4.conf.eth0/100.forwarding");
-    }
 
     #[test]
     fn ranges_that_the_kernel_would_refuse_are_named() {

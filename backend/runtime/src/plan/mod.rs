@@ -30,6 +30,7 @@ mod sysctl;
 mod tree;
 
 pub use exec::{ExecFacts, make_exec};
+pub use sysctl::{Foreign, check_sysctls};
 pub(crate) use tree::COVERABLE;
 
 use std::sync::Arc;

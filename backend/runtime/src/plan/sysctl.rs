@@ -17,11 +17,24 @@ const OF_IPC: [&str; 8] = [
     "kernel.shm_rmid_forced",
 ];
 
-/// Refuses, by name, a parameter that is not the container's own.
+/// A parameter that is not the container's own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Foreign {
+    /// Its name, as it was asked for.
+    pub name: String,
+    /// Why not.
+    pub problem: &'static str,
+}
+
+/// Refuses the first parameter that is not the container's own. Every plan is checked for that; whoever has another name for the
+/// field asks before.
+pub fn check_sysctls(spec: &Spec) -> Result<(), Foreign> {
+    spec.sysctls.keys().try_for_each(|name| check_one(spec, &path(name)).map_err(|problem| Foreign { name: name.clone(), problem }))
+}
+
+/// The same, by the field of the spec.
 pub(super) fn check(spec: &Spec) -> Result<(), Invalid> {
-    spec.sysctls
-        .keys()
-        .try_for_each(|name| check_one(spec, &path(name)).map_err(|problem| Invalid::new("sysctls", format!("{name}: {problem}"))))
+    check_sysctls(spec).map_err(|Foreign { name, problem }| Invalid::new("sysctls", format!("{name}: {problem}")))
 }
 
 /// The file of a parameter, below `/proc/sys`. Names are written with dots or with slashes; whichever comes first parts the
