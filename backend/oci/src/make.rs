@@ -146,6 +146,7 @@ pub(crate) fn require_root() -> Result<(), Error> {
 pub(crate) fn make(wish: &Wish<'_>, bundle: Bundle, journal: &Journal) -> Result<Made, Error> {
     check_terminal(wish, &bundle.document)?;
     let (folder, lock) = Folder::reserve(wish.root, wish.id)?;
+    let _reserved = Reserved(folder.path().to_owned());
     match fill(wish, bundle, &folder, journal) {
         Ok((record, running)) => Ok(Made { folder, record, running, lock }),
         Err(error) => {
@@ -157,6 +158,17 @@ pub(crate) fn make(wish: &Wish<'_>, bundle: Bundle, journal: &Journal) -> Result
                 poststop(&spec, journal);
             }
             Err(error)
+        }
+    }
+}
+
+/// A mistake of ours must not keep the id from everybody: where it ends this process, the folder goes.
+struct Reserved(PathBuf);
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let _ = belljar_linux::removal::remove(&self.0);
         }
     }
 }
@@ -377,6 +389,19 @@ pub(crate) fn stay(running: &mut Running, signals: &Signals) -> Result<u8, Error
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_mistake_of_ours_gives_the_id_back() {
+        let root = tempfile::tempdir().expect("a folder");
+        let (folder, _lock) = Folder::reserve(root.path(), "one").expect("it is free");
+        drop(Reserved(folder.path().to_owned()));
+        assert!(folder.path().exists());
+        let mistake = std::panic::catch_unwind(|| {
+            let _reserved = Reserved(folder.path().to_owned());
+            panic!("a mistake");
+        });
+        assert!(mistake.is_err() && !folder.path().exists());
+    }
 
     #[test]
     fn an_executable_is_out_of_reach_where_nobody_has_its_owners_ids() {

@@ -197,3 +197,60 @@ fn a_maker_killed_as_soon_as_something_is_there_leaves_what_a_deletion_finds() {
         }
     });
 }
+
+#[test]
+fn of_two_creations_in_one_cgroup_one_wins_and_lives() {
+    crate::bed::with(Kind::Ours, |runtime| {
+        for _ in 0..MEETINGS {
+            let (one, other) = (Bed::new(runtime), Bed::new(runtime));
+            one.arguments(&["sleep", "1000"]);
+            let place = one.config()["linux"]["cgroupsPath"].clone();
+            other.arguments(&["sleep", "1000"]).configure(|config| config["linux"]["cgroupsPath"] = place);
+            let made = [spawn(&one, &["create", one.id()]), spawn(&other, &["create", other.id()])]
+                .map(|child| wait_or_kill(child, LIMIT).expect("neither waits for the other").success());
+            assert!(made[0] != made[1], "{made:?}");
+            let (winner, loser) = if made[0] { (&one, &other) } else { (&other, &one) };
+            assert_eq!(loser.call(&["list", "--quiet"]).ok().matches(loser.id()).count(), 0);
+            loser.call(&["delete", "--force", loser.id()]).ok();
+            assert_eq!(winner.start().status(), "running");
+            winner.call(&["delete", "--force", winner.id()]).ok();
+            one.assert_nothing_left();
+            other.assert_nothing_left();
+        }
+    });
+}
+
+#[test]
+fn a_container_whose_state_is_damaged_is_deleted_with_its_processes() {
+    crate::bed::with(Kind::Ours, |runtime| {
+        let bed = Bed::new(runtime);
+        bed.sleeping();
+        let pid = bed.pid();
+        std::fs::write(bed.states().join(bed.id()).join("state.json"), "{").expect("it is written");
+        bed.delete().refused();
+        bed.call(&["delete", "--force", bed.id()]).ok();
+        bed.wait_end(pid);
+        bed.assert_nothing_left();
+    });
+}
+
+#[test]
+fn a_signal_to_all_freezes_nobody() {
+    crate::bed::with(Kind::Ours, |runtime| {
+        let bed = Bed::new(runtime);
+        let script = "trap 'echo told' USR1; echo ready; while :; do sleep 1000 & wait $!; done";
+        bed.script(script).create().start();
+        bed.wait_output("ready");
+        for number in 1..=CUTS {
+            let mut child = spawn(&bed, &["kill", "--all", bed.id(), "USR1"]);
+            Moment::After(Duration::from_micros(u64::from(number) * 200)).wait(&mut child);
+            kill_hard(i32::try_from(child.id()).expect("a pid fits i32"));
+            child.wait().expect("a child can be waited for");
+            assert_eq!(bed.status(), "running", "cut off after {number} times 200 µs");
+        }
+        bed.call(&["kill", "--all", bed.id(), "USR1"]).ok();
+        bed.wait_output("told");
+        bed.end();
+        bed.delete().ok();
+    });
+}

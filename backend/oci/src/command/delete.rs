@@ -2,6 +2,7 @@
 
 use belljar_linux::process;
 use belljar_model::Signal;
+use belljar_runtime::cgroup::{CgroupPlace, Hierarchies};
 
 use super::{Call, Command, DONE, Error};
 use crate::flags::{Flag, Line, Order, switch};
@@ -48,9 +49,29 @@ fn abandoned(call: &Call, id: &str) -> Result<u8, Error> {
     };
     match folder.read() {
         Ok(record) => destroy(&folder, &record, &call.journal)?,
-        Err(_) => folder.remove()?,
+        Err(_) => destroy_unknown(&folder, &call.journal)?,
     }
     Ok(DONE)
+}
+
+/// What the state does not tell any more, the spec beside it may: which cgroup was the container's. Where a relative one was
+/// depends on who had it made, which nobody knows now, and another's must not be killed for it.
+fn destroy_unknown(folder: &Folder, journal: &Journal) -> Result<(), Error> {
+    let spec = folder.spec().ok();
+    match spec.as_ref().map(|spec| &spec.cgroup) {
+        Some(CgroupPlace::Below(name)) => journal.warning(&format!("{name}: where this cgroup was is not known: what runs in it goes on")),
+        Some(place) => {
+            let cgroup = place.cgroup(&Hierarchies::probe()?);
+            cgroup.kill_all()?;
+            cgroup.remove()?;
+        }
+        None => {}
+    }
+    folder.remove()?;
+    if let Some(spec) = spec {
+        crate::make::poststop(&spec, journal);
+    }
+    Ok(())
 }
 
 /// Ends what still runs, removes cgroup and folder, and runs the hooks that follow.
