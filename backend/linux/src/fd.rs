@@ -19,37 +19,6 @@ pub fn message_pair() -> Result<(OwnedFd, OwnedFd)> {
     rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).context("make", || "socket pair".into())
 }
 
-/// Listens at a socket named `name` in a folder: one that keeps message boundaries, and at which one connection may wait. The
-/// folder's own path may be longer than the name of a socket can be (107 bytes).
-pub fn listen(folder: impl AsFd, name: &str) -> Result<OwnedFd> {
-    let socket = message_socket()?;
-    rustix::net::bind(&socket, &address(&folder, name)?).context("listen at", || name.to_owned())?;
-    rustix::net::listen(&socket, 1).context("listen at", || name.to_owned())?;
-    Ok(socket)
-}
-
-/// Connects to the socket named `name` in a folder. `ECONNREFUSED`: nobody listens there any more.
-pub fn connect(folder: impl AsFd, name: &str) -> Result<OwnedFd> {
-    let socket = message_socket()?;
-    rustix::net::connect(&socket, &address(&folder, name)?).context("connect to", || name.to_owned())?;
-    Ok(socket)
-}
-
-/// Waits for a connection.
-pub fn accept(listener: impl AsFd) -> Result<OwnedFd> {
-    let accepted = || rustix::net::accept_with(&listener, SocketFlags::CLOEXEC);
-    rustix::io::retry_on_intr(accepted).context("accept", || "connection".into())
-}
-
-fn message_socket() -> Result<OwnedFd> {
-    rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).context("make", || "socket".into())
-}
-
-fn address(folder: impl AsFd, name: &str) -> Result<rustix::net::SocketAddrUnix> {
-    let path = format!("/proc/self/fd/{}/{name}", folder.as_fd().as_raw_fd());
-    rustix::net::SocketAddrUnix::new(path).context("name", || format!("socket {name}"))
-}
-
 /// Sends one message with descriptors (at most [`PASSED_MAX`]). `SIGPIPE` is never raised.
 pub fn send(socket: impl AsFd, message: &[u8], passed: &[BorrowedFd<'_>]) -> Result<()> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(PASSED_MAX))];

@@ -251,6 +251,18 @@ pub fn open(pid: i32, ticks: u64) -> Result<OwnedFd> {
     if start_ticks(pid)? == ticks { Ok(pidfd) } else { Err(gone(pid)) }
 }
 
+/// A pidfd of a process that cannot have been reaped by anybody else, so that its pid is its own.
+pub fn open_child(pid: i32) -> Result<OwnedFd> {
+    let named = Pid::from_raw(pid).ok_or_else(|| gone(pid))?;
+    rustix::process::pidfd_open(named, PidfdFlags::empty()).context("open", || format!("process {pid}"))
+}
+
+/// A copy of a descriptor of another process, closed on exec (Linux 5.6). Needs the right to trace it.
+pub fn take_descriptor(pidfd: impl AsFd, number: i32) -> Result<OwnedFd> {
+    rustix::process::pidfd_getfd(pidfd, number, rustix::process::PidfdGetfdFlags::empty())
+        .context("take", || format!("descriptor {number}"))
+}
+
 /// Sends a signal (1 to 64) to the process of a pidfd.
 pub fn signal(pidfd: impl AsFd, number: i32) -> Result<()> {
     // SAFETY: pidfd_send_signal(2) takes a descriptor, which is borrowed for the call, a number that it checks itself, and a

@@ -7,9 +7,9 @@
 //!  reserves the id, locks it
 //!  document -> spec -> plan
 //!  takes steps ───────────────────────▶  takes steps
-//!  writes state.json, pid file     ◀───  waits at start.sock
-//!  ends                                    ·  (belongs to whoever called)     opens start.sock
-//!                                        startContainer hooks, exec  ◀──────  removes it: running
+//!  writes state.json, pid file     ◀───  waits at start.fifo
+//!  ends                                    ·  (belongs to whoever called)     writes to it
+//!                                        startContainer hooks, exec  ◀──────  and removes it: running
 //! ```
 //!
 //! `run` is both in one plan without the wait. Whatever fails, nothing is left: no process, no cgroup, no folder.

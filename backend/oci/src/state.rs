@@ -6,7 +6,8 @@
 //!            config.json  the document as it was when the container was created, whatever the bundle holds now
 //!            spec.json    what it was translated into
 //!            plan.json    the steps that made it, with their times
-//!            start.sock   what its first process waits at; gone once it was told to start
+//!            start.fifo   what its first process waits at; gone once it was told to start
+//!            told.fifo    what it says then to whoever starts it
 //! <root>/@filters/        compiled filters of system calls, of any container
 //! ```
 //!
@@ -36,7 +37,6 @@ const LOCK_LIMIT: Duration = Duration::from_secs(30);
 const STATE: &str = "state.json";
 const PLAN: &str = "plan.json";
 const SPEC: &str = "spec.json";
-const SOCKET: &str = "start.sock";
 /// Folder of compiled filters in a root. No container has such an id.
 const FILTERS: &str = "@filters";
 
@@ -233,11 +233,6 @@ impl Folder {
         self.path.with_file_name(FILTERS)
     }
 
-    /// Where its first process waits.
-    pub fn socket(&self) -> PathBuf {
-        self.path.join(SOCKET)
-    }
-
     /// Waits for whoever is changing the container, and keeps others from it.
     pub fn lock(&self) -> Result<Lock, Error> {
         let deadline = Instant::now() + LOCK_LIMIT;
@@ -350,7 +345,7 @@ impl Folder {
         if record.cgroup.is_frozen() {
             return Status::Paused;
         }
-        if self.socket().exists() { Status::Created } else { Status::Running }
+        if belljar_runtime::apply::waits(&self.path) { Status::Created } else { Status::Running }
     }
 
     /// Removes it, which gives the id back. Gone already is fine.
@@ -449,7 +444,7 @@ mod tests {
         let start_ticks = process::start_ticks(pid).expect("this process");
         assert_eq!(folder.look(&record(Some(First { pid, start_ticks }))), Status::Running);
         assert_eq!(folder.look(&record(Some(First { pid, start_ticks: start_ticks + 1 }))), Status::Stopped, "another one of that pid");
-        std::fs::write(folder.socket(), "").expect("a file");
+        std::fs::write(folder.path().join("start.fifo"), "").expect("a file");
         assert_eq!(folder.look(&record(Some(First { pid, start_ticks }))), Status::Created);
     }
 

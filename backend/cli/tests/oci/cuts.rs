@@ -132,7 +132,7 @@ fn cut(bed: &Bed, moment: &Moment) -> &'static str {
     let folder = bed.states().join(bed.id());
     match () {
         () if status.success() => "had ended",
-        () if folder.join("start.sock").exists() => "had its first process wait",
+        () if folder.join("start.fifo").exists() => "had its first process wait",
         () if !traces::cgroups(bed.id()).is_empty() => "had its cgroup",
         () if folder.join("state.json").exists() => "had its state",
         () if folder.exists() => "had its folder",
@@ -187,7 +187,7 @@ fn a_maker_killed_as_soon_as_something_is_there_leaves_what_a_deletion_finds() {
         let cgroups = traces::cgroups(bed.id());
         bed.call(&["delete", "--force", bed.id()]).ok();
         let folder = bed.states().join(bed.id());
-        let files = ["", "state.json", "config.json", "spec.json", "start.sock", "plan.json"].map(|name| folder.join(name));
+        let files = ["", "state.json", "config.json", "spec.json", "start.fifo", "plan.json"].map(|name| folder.join(name));
         for path in files.iter().chain([cgroups.first(), cgroups.last()].into_iter().flatten()) {
             for _ in 0..3 {
                 let reached = cut(&bed, &Moment::Once(path.clone()));

@@ -8,7 +8,7 @@ use crate::differences::Difference;
 sentences! {
     a_refused_call_has_the_error_that_was_asked_for, calls_are_refused_by_their_arguments, all_comparisons_work, an_allow_list_refuses_the_rest,
     a_killed_call_ends_the_process, exec_is_bound_by_the_filter, a_logged_call_is_allowed, unknown_names_are_skipped, an_unknown_action_is_refused,
-    a_filter_works_without_no_new_privileges, the_last_architecture_counts, newer_calls_than_the_profile_are_unknown, trap_raises_a_signal,
+    a_filter_works_without_no_new_privileges, a_filter_without_no_new_privileges_may_know_nothing_of_sockets, the_last_architecture_counts, newer_calls_than_the_profile_are_unknown, trap_raises_a_signal,
 }
 
 /// Everything is allowed but these rules.
@@ -141,7 +141,6 @@ const CALLS: &[&str] = &[
     "read",
     "readlink",
     "readlinkat",
-    "recvmsg",
     "restart_syscall",
     "rseq",
     "rt_sigaction",
@@ -151,7 +150,6 @@ const CALLS: &[&str] = &[
     "sched_getaffinity",
     "sched_yield",
     "seccomp",
-    "sendmsg",
     "set_robust_list",
     "set_tid_address",
     "setgid",
@@ -262,6 +260,42 @@ fn a_filter_works_without_no_new_privileges(runtime: &Runtime) {
     bed.configure(|config| config["process"]["noNewPrivileges"] = json!(false));
     deny(&bed, json!([{"names": ["mkdir"], "action": "SCMP_ACT_ERRNO", "errnoRet": 38}]));
     assert_eq!(bed.run("probe syscall 83 @/made 0755; grep NoNewPrivs /proc/self/status").ok(), "syscall: ENOSYS\nNoNewPrivs:\t0\n");
+}
+
+/// It stands before the container waits for its start: what the runtime still does there needs no calls but those of every program.
+fn a_filter_without_no_new_privileges_may_know_nothing_of_sockets(runtime: &Runtime) {
+    let bed = Bed::new(runtime);
+    bed.configure(|config| config["process"]["noNewPrivileges"] = json!(false));
+    let sockets = [
+        "socket",
+        "socketpair",
+        "bind",
+        "listen",
+        "connect",
+        "accept",
+        "accept4",
+        "sendto",
+        "sendmsg",
+        "sendmmsg",
+        "recvfrom",
+        "recvmsg",
+        "recvmmsg",
+        "getsockopt",
+        "setsockopt",
+        "getsockname",
+        "getpeername",
+        "shutdown",
+    ];
+    deny(&bed, json!([{"names": sockets, "action": "SCMP_ACT_ERRNO"}]));
+    assert_eq!(bed.run("echo begun").ok(), "begun\n");
+    bed.sleeping();
+    assert_eq!(bed.exec("echo entered").ok(), "entered\n");
+    bed.call(&["delete", "--force", bed.id()]).ok();
+    // Killed, and not only refused: nothing of it is tried first.
+    deny(&bed, json!([{"names": sockets, "action": "SCMP_ACT_KILL_PROCESS"}]));
+    assert_eq!(bed.run("echo begun").ok(), "begun\n");
+    bed.sleeping();
+    assert_eq!(bed.exec("echo entered").ok(), "entered\n");
 }
 
 fn the_last_architecture_counts(runtime: &Runtime) {

@@ -13,6 +13,7 @@ use belljar_model::namespace::Kind;
 use rustix::io::Errno;
 
 use super::inside::{self, Inherited};
+use super::line::Line;
 use super::outside::{Outside, Started, no_child};
 use super::{Report, Word, cgroup, told};
 use crate::spec::{Clock, IdMap, IdMaps, Namespace, Source, TimeOffset};
@@ -34,7 +35,7 @@ impl Outside<'_> {
                 Ok(())
             }
             ProcessStep::PrepareStart { folder } => {
-                self.listener = Some(super::starting::prepare(folder)?);
+                self.wait = Some(super::starting::prepare(folder)?);
                 Ok(())
             }
             ProcessStep::Clone(birth) => self.clone(index, birth),
@@ -110,16 +111,16 @@ impl Outside<'_> {
                 if !entered.is_empty() {
                     enter_in_child(index, &theirs, &entered, new);
                 }
-                let (listener, target, more_files) = (self.listener.take(), self.target.take(), self.more_files.take());
-                inside::run(self.plan, index, Inherited { socket: theirs, tasks, streams, listener, target, more_files })
+                let (wait, target, more_files) = (self.wait.take(), self.target.take(), self.more_files.take());
+                inside::run(self.plan, index, Inherited { socket: theirs, tasks, streams, wait, target, more_files })
             }
             Cloned::Parent { pid, pidfd } => {
                 // Dropped here: the other end of the outputs must end when the container's processes do.
                 drop((streams, theirs));
-                (self.listener, self.target) = (None, None);
+                (self.wait, self.target) = (None, None);
                 self.pid = pid;
                 self.child = Some(Started { pid, pidfd, terminal: None, listener: None });
-                self.socket = Some(ours);
+                self.line = Some(Line::Socket(ours));
                 if entered.is_empty() { Ok(()) } else { self.await_entry() }
             }
         }
@@ -128,10 +129,8 @@ impl Outside<'_> {
     /// Waits until the child is in the namespaces that it enters itself. Where it had to make another process, that one is
     /// the container's first.
     fn await_entry(&mut self) -> Result<()> {
-        let mut message = [0; super::CAUSE_BYTES_MAX + 64];
-        let socket = self.socket.as_ref().ok_or_else(no_child)?;
-        let (length, mut passed) = fd::receive(socket, &mut message)?;
-        match Report::decode(&message[..length]) {
+        let (report, mut passed) = self.line.as_ref().ok_or_else(no_child)?.hear()?;
+        match report {
             Some(Report { outcome: Word::Done(_), .. }) => {}
             Some(Report { outcome: Word::Failed(cause), .. }) => return Err(Error::new("enter", cause, Errno::PERM)),
             _ => return Err(no_child()),

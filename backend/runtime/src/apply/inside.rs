@@ -4,7 +4,7 @@
 //! or an exit.
 
 use std::fs::File;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::Instant;
 
 use belljar_linux::attributes::MoreFiles;
@@ -16,6 +16,8 @@ use belljar_model::plan::Place;
 use rustix::io::Errno;
 
 use super::exec::Program;
+use super::line::Line;
+use super::starting::{self, Wait};
 use super::{Report, Streams, Word, birth, cgroup, hooks, identity, tree};
 use crate::plan::Plan;
 use crate::seccomp::{Listener, Prepared};
@@ -32,7 +34,7 @@ pub(super) struct Inherited {
     /// Where output goes.
     pub(super) streams: Streams,
     /// Where it is told to start.
-    pub(super) listener: Option<OwnedFd>,
+    pub(super) wait: Option<Wait>,
     /// The first process of the container that it enters.
     pub(super) target: Option<OwnedFd>,
     /// Room for what is handed over.
@@ -45,7 +47,8 @@ impl Inherited {
     fn keep_only(&self, preserved: u32) -> Result<()> {
         let mut kept = vec![self.socket.as_fd()];
         kept.extend(self.tasks.iter().map(AsFd::as_fd));
-        kept.extend(self.listener.iter().chain(&self.target).map(AsFd::as_fd));
+        kept.extend(self.target.iter().map(AsFd::as_fd));
+        kept.extend(self.wait.iter().flat_map(|wait| [&wait.words, &wait.held, &wait.reports]).map(AsFd::as_fd));
         if let Streams::Pipes { stdout, stderr } = &self.streams {
             kept.extend([stdout.as_fd(), stderr.as_fd()]);
         }
@@ -67,8 +70,8 @@ pub(super) fn run(plan: &Plan, born: usize, inherited: Inherited) -> ! {
     let mut inside = Inside {
         plan,
         first: 0,
-        socket: inherited.socket,
-        listener: inherited.listener,
+        line: Line::Socket(inherited.socket),
+        wait: inherited.wait,
         target: inherited.target,
         tasks: inherited.tasks,
         more_files: inherited.more_files,
@@ -80,7 +83,8 @@ pub(super) fn run(plan: &Plan, born: usize, inherited: Inherited) -> ! {
         threads: None,
         outside_workdir: false,
         rules: None,
-        passing: Vec::new(),
+        passing: None,
+        holding: None,
     };
     inside.walk(born);
     process::exit_now(1)
@@ -90,8 +94,8 @@ pub(super) struct Inside<'a> {
     plan: &'a Plan,
     /// Number of the step that whoever listens calls 0.
     first: usize,
-    socket: OwnedFd,
-    listener: Option<OwnedFd>,
+    line: Line,
+    wait: Option<Wait>,
     target: Option<OwnedFd>,
     tasks: Vec<File>,
     /// Until every mount has its place.
@@ -109,36 +113,52 @@ pub(super) struct Inside<'a> {
     pub(super) outside_workdir: bool,
     /// Landlock's rules, until they are in force.
     pub(super) rules: Option<Ruleset>,
-    /// Descriptors that go outside with the report of the step that is being taken.
-    pub(super) passing: Vec<OwnedFd>,
+    /// What goes outside with the report of the step that is being taken.
+    pub(super) passing: Option<OwnedFd>,
+    /// What is taken from here by whoever hears the report of the step that is being taken.
+    holding: Option<OwnedFd>,
 }
 
 impl Inside<'_> {
     fn walk(&mut self, born: usize) {
         let mut turn = Place::Outside;
+        let mut mounts_come = false;
         for (index, step) in self.plan.steps.iter().enumerate().skip(born + 1) {
+            match (step.place(), turn) {
+                (Place::Inside, Place::Outside) if mounts_come => self.await_mounts(),
+                (Place::Inside, Place::Outside) => self.await_turn(),
+                _ => {}
+            }
             if step.place() == Place::Inside {
-                if turn == Place::Outside {
-                    self.await_turn();
-                }
+                mounts_come = false;
                 self.take_and_report(index, step);
             }
+            mounts_come |= matches!(step, Step::Tree(TreeStep::HandOver { .. }));
             turn = step.place();
         }
     }
 
     fn await_turn(&mut self) {
-        match super::await_turn(&self.socket) {
+        // The outside gave up, or is gone: nobody would know of the container that this would become.
+        if !matches!(self.line.await_go(), Ok(true)) {
+            process::exit_now(1);
+        }
+    }
+
+    fn await_mounts(&mut self) {
+        match self.line.await_go_with_descriptors() {
             Ok(Some(taken)) => self.tree.mounts.extend(taken.into_iter().map(Some)),
-            // The outside gave up, or is gone: nobody would know of the container that this would become.
             Ok(None) | Err(_) => process::exit_now(1),
         }
     }
 
     pub(super) fn report(&self, report: &Report) {
         let report = Report { index: report.index - self.first, ..report.clone() };
-        let passing: Vec<BorrowedFd<'_>> = self.passing.iter().map(AsFd::as_fd).collect();
-        if fd::send(&self.socket, &report.encode(), &passing).is_err() {
+        let told = match &self.passing {
+            Some(passing) => self.line.pass(&report, passing),
+            None => self.line.say(&report),
+        };
+        if told.is_err() {
             process::exit_now(1);
         }
     }
@@ -165,8 +185,13 @@ impl Inside<'_> {
             Ok(()) if matches!(step, Step::Process(ProcessStep::Appear)) => {}
             Ok(()) => {
                 let note = self.tree.note.take().unwrap_or_default();
-                self.report(&Report { index, took_nsec, outcome: Word::Done(note) });
-                self.passing.clear();
+                let holding = self.holding.take();
+                let outcome = holding.as_ref().map_or(Word::Done(note), |holding| Word::Holds(holding.as_raw_fd()));
+                self.report(&Report { index, took_nsec, outcome });
+                if holding.is_some() {
+                    self.await_turn();
+                }
+                self.passing = None;
             }
             Err(error) => {
                 let cause = super::told(&error);
@@ -176,15 +201,14 @@ impl Inside<'_> {
         }
     }
 
-    /// From here on nobody needs to live for it: the maker may end. Whoever connects is listened to from now on, and counts
-    /// the steps from this one.
+    /// From here on nobody needs to live for it: the maker may end. Whoever tells it to start is listened to from then on, and
+    /// counts the steps from this one.
     fn await_start(&mut self, index: usize) -> Result<()> {
-        let listener = self.listener.take().ok_or_else(|| Error::new("find", "socket for the start", Errno::BADF))?;
+        let wait = self.wait.take().ok_or_else(|| Error::new("find", "way for the start", Errno::BADF))?;
         rustix::process::set_parent_process_death_signal(None).context("outlive", || "maker".into())?;
         self.report(&Report { index, took_nsec: 0, outcome: Word::Waits });
-        self.socket = fd::accept(&listener)?;
+        self.line = starting::await_word(wait)?.unwrap_or_else(|| process::exit_now(1));
         self.first = index;
-        self.await_turn();
         Ok(())
     }
 
@@ -236,10 +260,9 @@ impl Inside<'_> {
         let begun = Instant::now();
         let threads = self.threads.take().ok_or_else(|| Error::new("find", "threads of this process", Errno::BADF))?;
         match process::clone_counted(threads, process::Parent::Its)? {
-            process::Cloned::Parent { pidfd, .. } => {
-                self.passing.push(pidfd);
+            process::Cloned::Parent { pid, .. } => {
                 let took_nsec = begun.elapsed().as_nanos() as u64;
-                self.report(&Report { index, took_nsec, outcome: Word::Done(String::new()) });
+                self.report(&Report { index, took_nsec, outcome: Word::GoesOnAs(pid) });
                 process::exit_now(0)
             }
             process::Cloned::Child => {
@@ -282,7 +305,7 @@ impl Inside<'_> {
         Ok(())
     }
 
-    /// A listener goes outside with the report. Where somebody further out listens to us already, or the kernel is too old for
+    /// A listener is taken from here by whoever hears the report. Where somebody further out listens to us already, or the kernel is too old for
     /// a flag, the container gets its filter all the same, and nothing is recorded.
     fn load_filter(&mut self, filter: &Prepared) -> Result<()> {
         let strict = match &filter.listener {
@@ -292,7 +315,7 @@ impl Inside<'_> {
         };
         match (seccomp::load_with_listener(&filter.program, filter.flags), strict) {
             (Ok(listener), _) => {
-                self.passing.push(listener);
+                self.holding = Some(listener);
                 Ok(())
             }
             (Err(Error { errno: Errno::BUSY | Errno::INVAL, .. }), Some(strict)) => seccomp::load(strict, filter.flags),

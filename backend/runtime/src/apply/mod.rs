@@ -1,11 +1,12 @@
 //! Carries a plan out: two loops walk the same list of steps, one outside ([`outside`]), one inside ([`inside`]), with a
-//! socket between them. Each takes the steps of its own place, and waits where the list changes to the other's.
+//! line between them ([`line`]). Each takes the steps of its own place, and waits where the list changes to the other's.
 //!
 //! ```text
 //! outside ──▶ inside   descriptors, at most 60 a message
 //!                      `go` where steps of the outside are followed by steps of the inside
-//! inside ──▶ outside   one report a step: number, time, and where it failed the cause; descriptors that the step made
-//!                      one report `begun` right before the exec; then the socket's end says that it succeeded
+//! inside ──▶ outside   one report a step: number, time, and where it failed the cause; the terminal that it made, or the
+//!                      number of a listener, which the outside takes by itself before it says `go`
+//!                      one report `begun` right before the exec; then the line's end says that it succeeded
 //! ```
 
 mod birth;
@@ -16,20 +17,19 @@ mod identity;
 mod init;
 mod inside;
 mod landlock;
+mod line;
 mod outside;
 mod starting;
 mod streams;
 mod tree;
 
 pub use outside::{Started, Streams, apply, finish, start, undo};
-pub use starting::nobody_waits;
+pub use starting::{nobody_waits, waits};
 
-use belljar_linux::Result;
-use belljar_linux::{Error, fd};
+use belljar_linux::Error;
 use rustix::io::Errno;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-/// Most descriptors in one message, below the limit of [`fd::PASSED_MAX`].
+/// Most descriptors in one message, below the limit of [`belljar_linux::fd::PASSED_MAX`].
 const BATCH: usize = 60;
 /// Longest cause that is reported, in bytes.
 const CAUSE_BYTES_MAX: usize = 1024;
@@ -56,21 +56,30 @@ enum Word {
     Begun,
     /// It waits for its start; whoever listens now need not any more.
     Waits,
+    /// Done, and the process has a descriptor of this number, which it keeps until its next turn.
+    Holds(i32),
+    /// Done, and the process goes on as the one of this pid, a child of the maker's too.
+    GoesOnAs(i32),
 }
 
 impl Report {
     fn encode(&self) -> Vec<u8> {
+        let number;
         let (word, cause) = match &self.outcome {
-            Word::Done(note) => (0u8, note.as_str()),
-            Word::Failed(cause) => (1, cause.as_str()),
-            Word::Begun => (2, ""),
-            Word::Waits => (3, ""),
+            Word::Done(note) => (0u8, note.as_bytes()),
+            Word::Failed(cause) => (1, cause.as_bytes()),
+            Word::Begun => (2, &[][..]),
+            Word::Waits => (3, &[][..]),
+            Word::Holds(it) | Word::GoesOnAs(it) => {
+                number = it.to_le_bytes();
+                (if matches!(self.outcome, Word::Holds(_)) { 4 } else { 5 }, &number[..])
+            }
         };
         let mut message = Vec::with_capacity(13 + cause.len());
         message.extend((self.index as u32).to_le_bytes());
         message.extend(self.took_nsec.to_le_bytes());
         message.push(word);
-        message.extend(cause.bytes().take(CAUSE_BYTES_MAX));
+        message.extend(cause.iter().take(CAUSE_BYTES_MAX));
         message
     }
 
@@ -83,6 +92,8 @@ impl Report {
             1 => Word::Failed(String::from_utf8_lossy(cause).into_owned()),
             2 => Word::Begun,
             3 => Word::Waits,
+            4 => Word::Holds(i32::from_le_bytes(cause.try_into().ok()?)),
+            5 => Word::GoesOnAs(i32::from_le_bytes(cause.try_into().ok()?)),
             _ => return None,
         };
         Some(Self { index: u32::from_le_bytes(*index) as usize, took_nsec: u64::from_le_bytes(*took), outcome })
@@ -99,35 +110,6 @@ fn told(error: &Error) -> String {
     if error.subject.is_empty() { error.cause() } else { format!("{} ({} {})", error.cause(), error.operation, error.subject) }
 }
 
-/// Hands descriptors to the inside.
-fn hand_over(socket: impl AsFd, passed: &[OwnedFd]) -> Result<()> {
-    for batch in passed.chunks(BATCH) {
-        let borrowed: Vec<BorrowedFd<'_>> = batch.iter().map(AsFd::as_fd).collect();
-        fd::send(&socket, b"more", &borrowed)?;
-    }
-    Ok(())
-}
-
-/// It is the inside's turn.
-fn go(socket: impl AsFd) -> Result<()> {
-    fd::send(&socket, b"go", &[])
-}
-
-/// Waits for its turn, and takes what is handed over meanwhile; `None` where the outside gave up.
-fn await_turn(socket: impl AsFd) -> Result<Option<Vec<OwnedFd>>> {
-    let mut taken = Vec::new();
-    let mut word = [0; 8];
-    loop {
-        let (length, passed) = fd::receive(&socket, &mut word)?;
-        taken.extend(passed);
-        match &word[..length] {
-            b"more" => {}
-            b"go" => return Ok(Some(taken)),
-            _ => return Ok(None),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -139,25 +121,13 @@ mod tests {
             Word::Done(": bound".into()),
             Word::Begun,
             Word::Waits,
+            Word::Holds(17),
+            Word::GoesOnAs(4_000_000),
             Word::Failed("EPERM: operation not permitted".into()),
         ] {
             let report = Report { index: 7, took_nsec: 1_234_567, outcome };
             assert_eq!(Report::decode(&report.encode()), Some(report));
         }
         assert_eq!(Report::decode(b"short"), None);
-    }
-
-    #[test]
-    fn more_mounts_than_fit_a_message_arrive_in_order() {
-        let (left, right) = fd::message_pair().unwrap();
-        let files: Vec<OwnedFd> = (0..130).map(|_| tempfile::tempfile().unwrap().into()).collect();
-        let inode = |file: &OwnedFd| rustix::fs::fstat(file).unwrap().st_ino;
-        let expected: Vec<u64> = files.iter().map(inode).collect();
-        hand_over(&left, &files).unwrap();
-        go(&left).unwrap();
-        let taken = await_turn(&right).unwrap().unwrap();
-        assert_eq!(taken.iter().map(inode).collect::<Vec<_>>(), expected);
-        drop(left);
-        assert!(await_turn(&right).unwrap().is_none(), "an outside that gave up is the end");
     }
 }

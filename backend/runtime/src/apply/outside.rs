@@ -7,11 +7,13 @@ use std::time::Instant;
 use belljar_linux::attributes::MoreFiles;
 use belljar_linux::error::Context;
 use belljar_linux::process;
-use belljar_linux::{Error, Result, fd};
+use belljar_linux::{Error, Result};
 use belljar_model::namespace::Kind;
 use belljar_model::plan::{Outcome, Place, PlanRecord};
 use rustix::io::Errno;
 
+use super::line::Line;
+use super::starting::Wait;
 use super::{Report, Word, cgroup, hooks, starting, told, tree};
 use crate::cgroup::Claim;
 use crate::plan::Plan;
@@ -68,14 +70,9 @@ pub fn apply(plan: &Plan, streams: Streams) -> (PlanRecord, Option<Started>) {
 /// the first process's. An error means that nobody waits there ([`super::nobody_waits`]) or that it cannot be asked; a
 /// failure of a step is the record's, and the first process has ended then.
 pub fn start(plan: &Plan, state_dir: &Path, pid: i32) -> Result<PlanRecord> {
-    let socket = starting::connect(state_dir)?;
-    // Before the word: were we killed in between, the first process sees our end and goes too, while a socket that nobody
-    // listens at would say forever that it waits.
-    starting::take_away(state_dir);
-    super::go(&socket)?;
     let mut outside = Outside::new(plan, None);
     outside.pid = pid;
-    outside.socket = Some(socket);
+    outside.line = Some(starting::tell(state_dir)?);
     if let Err((index, cause)) = outside.run() {
         outside.fail(index, cause);
     }
@@ -123,8 +120,8 @@ pub(super) struct Outside<'a> {
     pub(super) child: Option<Started>,
     /// The first process; 0 before there is one.
     pub(super) pid: i32,
-    pub(super) socket: Option<OwnedFd>,
-    pub(super) listener: Option<OwnedFd>,
+    pub(super) line: Option<Line>,
+    pub(super) wait: Option<Wait>,
     /// The first process of a container that is entered.
     pub(super) target: Option<OwnedFd>,
     pub(super) tree: tree::Outside,
@@ -150,8 +147,8 @@ impl<'a> Outside<'a> {
             record: PlanRecord { steps: plan.records(), failure: None },
             child: None,
             pid: 0,
-            socket: None,
-            listener: None,
+            line: None,
+            wait: None,
             target: None,
             tree: tree::Outside::default(),
             claim: None,
@@ -173,7 +170,7 @@ impl<'a> Outside<'a> {
                     self.take(index, step).map_err(failed)?;
                     self.done(index, begun.elapsed().as_nanos() as u64);
                     if plan.turns_inside_after(index) {
-                        self.socket.as_ref().ok_or_else(no_child).and_then(super::go).map_err(failed)?;
+                        self.line.as_ref().ok_or_else(no_child).and_then(Line::go).map_err(failed)?;
                     }
                 }
                 Place::Inside => {
@@ -190,8 +187,8 @@ impl<'a> Outside<'a> {
         match step {
             Step::Cgroup(step) => cgroup::take(step, self.child.as_ref(), &mut self.claim),
             Step::Tree(TreeStep::HandOver { .. }) => {
-                let socket = self.socket.as_ref().ok_or_else(no_child)?;
-                super::hand_over(socket, &std::mem::take(&mut self.tree.mounts))?;
+                let line = self.line.as_ref().ok_or_else(no_child)?;
+                line.hand_over(&std::mem::take(&mut self.tree.mounts))?;
                 self.more_files = None;
                 Ok(())
             }
@@ -229,14 +226,25 @@ impl<'a> Outside<'a> {
 
     /// Waits until the inside has taken this step.
     fn listen(&mut self, index: usize) -> std::result::Result<Goes, Failed> {
-        let mut message = [0; super::CAUSE_BYTES_MAX + 64];
         loop {
-            let socket = self.socket.as_ref().ok_or_else(|| (index, told(&no_child())))?;
-            let (length, passed) = fd::receive(socket, &mut message).map_err(|error| (index, told(&error)))?;
-            match Report::decode(&message[..length]) {
+            let line = self.line.as_ref().ok_or_else(|| (index, told(&no_child())))?;
+            let (report, passed) = line.hear().map_err(|error| (index, told(&error)))?;
+            match report {
                 Some(Report { index, took_nsec, outcome: Word::Done(note) }) => {
                     self.tree.note = (!note.is_empty()).then_some(note);
-                    self.keep(index, passed).map_err(|error| (index, told(&error)))?;
+                    self.keep(index, passed);
+                    self.done(index, took_nsec);
+                    return Ok(Goes::On);
+                }
+                Some(Report { index, took_nsec, outcome: Word::Holds(number) }) => {
+                    self.take_listener(number).map_err(|error| (index, told(&error)))?;
+                    self.done(index, took_nsec);
+                    return Ok(Goes::On);
+                }
+                Some(Report { index, took_nsec, outcome: Word::GoesOnAs(pid) }) => {
+                    // Our child, which nobody waits for but us: the pid is its own.
+                    let followed = process::open_child(pid).and_then(|pidfd| self.follow(pidfd));
+                    followed.map_err(|error| (index, told(&error)))?;
                     self.done(index, took_nsec);
                     return Ok(Goes::On);
                 }
@@ -247,7 +255,7 @@ impl<'a> Outside<'a> {
                 }
                 Some(Report { outcome: Word::Waits, .. }) => return Ok(Goes::Waits),
                 None if self.exec_begun => {
-                    self.socket = None;
+                    self.line = None;
                     return Ok(Goes::On);
                 }
                 None => return Err((index, self.how_it_died())),
@@ -256,14 +264,19 @@ impl<'a> Outside<'a> {
     }
 
     /// What a step inside made for us.
-    fn keep(&mut self, index: usize, mut passed: Vec<OwnedFd>) -> Result<()> {
-        match self.plan.steps.get(index) {
-            Some(Step::Process(ProcessStep::LoadSeccomp(_))) => self.filter_listener = passed.pop(),
-            Some(Step::Process(ProcessStep::MakeTerminal { .. })) => self.terminal = passed.pop(),
-            Some(Step::Process(ProcessStep::Appear)) => return passed.pop().map_or(Ok(()), |pidfd| self.follow(pidfd)),
-            _ => {}
+    fn keep(&mut self, index: usize, mut passed: Vec<OwnedFd>) {
+        if let Some(Step::Process(ProcessStep::MakeTerminal { .. })) = self.plan.steps.get(index) {
+            self.terminal = passed.pop();
         }
-        Ok(())
+    }
+
+    /// The filter that it belongs to stands already, and may not let it be sent.
+    fn take_listener(&mut self, number: i32) -> Result<()> {
+        // A container that is being started is no child of ours, and cannot have ended since it spoke: it waits for us.
+        let opened = if self.child.is_none() { Some(process::open_child(self.pid)?) } else { None };
+        let first = self.child.as_ref().map(|child| &child.pidfd).or(opened.as_ref()).ok_or_else(no_child)?;
+        self.filter_listener = Some(process::take_descriptor(first, number)?);
+        self.line.as_ref().ok_or_else(no_child)?.go()
     }
 
     pub(super) fn hand_over_listener(&mut self, run: &ListenerRun) -> Result<()> {
@@ -296,8 +309,8 @@ impl<'a> Outside<'a> {
             step.outcome = Outcome::Failed;
         }
         self.record.failure = Some(self.plan.failure(index, cause));
-        self.socket = None;
-        self.listener = None;
+        self.line = None;
+        self.wait = None;
         self.tree.mounts.clear();
         // Whoever made it goes on with other things, in its own namespaces; where it cannot, it has nothing to go on for.
         let _ = self.leave();

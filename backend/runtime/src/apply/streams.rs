@@ -75,7 +75,7 @@ impl Inside<'_> {
         }
         self.streams = None;
         self.has_terminal = true;
-        self.passing.push(made.master);
+        self.passing = Some(made.master);
         Ok(())
     }
 

@@ -4,7 +4,7 @@
 //! outside: the maker (the host's namespaces)   inside: the first process (its own)
 //! ──────────────────────────────────────────   ───────────────────────────────────
 //! fill init layer, make cgroup, set limits
-//! enter what is joined; socket for the start
+//! enter what is joined; FIFOs for the start
 //! clone ─────────────────────────────────────▶ waits
 //! leave; map ids (so that there is a root)       ·
 //! what only the host may set, by pid             ·
@@ -15,7 +15,7 @@
 //! createRuntime hooks ◀──────────────────────▶ createContainer hooks
 //!   ·                                          pivot: from here on there is nothing but the container
 //! resource limits ◀──────────────────────────▶ privileges go, in the order in which each is last needed
-//! `create` ends here, `start` connects  ◀────▶ waits for its start, where it is to
+//! `create` ends here, `start` says so  ─────▶ waits for its start, where it is to
 //!   ·                                          startContainer hooks, filter
 //! end of the socket: the exec succeeded  ◀──── exec
 //! poststart hooks

@@ -33,7 +33,7 @@ pub const CALLS_RECORDED_MAX: usize = 512;
 const ANSWERED_AT_ONCE_MAX: usize = 64;
 
 /// What a container's first process itself may call between loading the filter and becoming the program: nobody answers yet.
-pub(super) const BEFORE_THE_PROGRAM: [&str; 16] = [
+pub(super) const BEFORE_THE_PROGRAM: [&str; 15] = [
     "brk",
     "close",
     "close_range",
@@ -48,9 +48,11 @@ pub(super) const BEFORE_THE_PROGRAM: [&str; 16] = [
     "munmap",
     "openat",
     "rt_sigprocmask",
-    "sendmsg",
     "write",
 ];
+
+/// What it calls until the listener was taken from it. Whoever answers for a container may answer that too: it waits.
+const UNTIL_TAKEN: &str = "read";
 
 /// The rules with every refusal by errno handed to a listener.
 pub fn asking(rules: &Rules) -> Rules {
@@ -67,7 +69,7 @@ pub fn asking(rules: &Rules) -> Rules {
     asked.newer = ask(rules.newer);
     asked.foreign = ask(rules.foreign);
     for part in &mut asked.parts {
-        let own: Vec<u32> = BEFORE_THE_PROGRAM.iter().filter_map(|name| part.arch.number(name)).collect();
+        let own: Vec<u32> = BEFORE_THE_PROGRAM.iter().chain(&[UNTIL_TAKEN]).filter_map(|name| part.arch.number(name)).collect();
         for (number, found) in part.calls.iter_mut().filter(|(number, _)| !own.contains(number)) {
             debug_assert!(part.arch.calls().contains_key(number));
             *found = decision(found);

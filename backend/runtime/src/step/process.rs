@@ -29,7 +29,7 @@ pub enum ProcessStep {
     SetClocks(Vec<TimeOffset>),
     /// Finds the first process of a container that runs.
     FindTarget(ProcessRef),
-    /// Makes the socket over which the start is told.
+    /// Makes the FIFOs over which the start is told.
     PrepareStart {
         /// The folder that it is in.
         folder: PathBuf,
@@ -274,7 +274,7 @@ impl ProcessStep {
             ProcessStep::SetClocks(offsets) => clocks(offsets),
             ProcessStep::FindTarget(target) => format!("first process of the container ({})", target.pid),
             ProcessStep::EnterTarget(kinds) => format!("namespaces of the container ({})", words(kinds)),
-            ProcessStep::PrepareStart { .. } => "socket for the start".into(),
+            ProcessStep::PrepareStart { .. } => "FIFOs for the start".into(),
             ProcessStep::Clone(birth) => birth.words(),
             ProcessStep::LeaveNamespaces(kinds) => format!("entered namespaces ({})", words(kinds)),
             ProcessStep::MapIds(ids) => mapped(ids),

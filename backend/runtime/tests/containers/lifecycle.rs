@@ -58,7 +58,7 @@ pub(crate) fn a_program_that_cannot_be_executed_is_found_out_by_whoever_makes_th
         bed.spec.process.arguments = vec![program.into()];
         let failure = bed.run().failure();
         assert_eq!(failure, format!("find program {program}: {cause}"));
-        assert!(!bed.path("state/start.sock").exists());
+        assert!(!bed.path("state/start.fifo").exists());
     }
     // As the user who executes it, not as who makes it.
     let closed = bed.path("rootfs/closed");
@@ -78,7 +78,7 @@ pub(crate) fn nothing_is_left_of_a_container_that_failed_to_be_made() {
     assert!(failure.starts_with("make working folder /etc/passwd: ENOTDIR"), "{failure}");
     let cgroup = bed.spec.cgroup.cgroup(&Hierarchies::probe().unwrap());
     assert!(!cgroup.exists());
-    assert!(!bed.path("state/start.sock").exists());
+    assert!(!bed.path("state/start.fifo").exists());
 }
 
 pub(crate) fn a_container_is_made_where_clone3_is_hidden() {
