@@ -52,6 +52,17 @@ fn kind_of(opened: &OwnedFd) -> Option<i32> {
     (kind > 0).then_some(kind)
 }
 
+/// Which user of this process's own user namespace an open user namespace belongs to (`NS_GET_OWNER_UID` of `ioctl_nsfs(2)`).
+pub fn owner(user_namespace: &OwnedFd) -> Result<u32> {
+    /// `_IO(0xb7, 0x4)`.
+    const NS_GET_OWNER_UID: libc::Ioctl = 0xb704;
+    let mut owner: libc::uid_t = 0;
+    // SAFETY: NS_GET_OWNER_UID writes one uid_t through its argument, which points to one for the length of the call; on
+    // anything but a user namespace it fails and writes nothing.
+    let done = unsafe { libc::ioctl(user_namespace.as_raw_fd(), NS_GET_OWNER_UID, &raw mut owner) };
+    if done == 0 { Ok(owner) } else { Err(Error::last("read the owner of", "user namespace")) }
+}
+
 /// Puts this process into new namespaces (`CLONE_NEW*`, together).
 pub fn unshare(flags: i32) -> Result<()> {
     // SAFETY: unshare(2) takes flags only. No flag of threads (CLONE_VM, CLONE_FILES, CLONE_SIGHAND) is among the CLONE_NEW*;

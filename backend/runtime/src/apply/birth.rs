@@ -46,8 +46,10 @@ impl Outside<'_> {
             ProcessStep::PrioritiseIo(priority) => attributes::prioritise_io(pid, priority.class, priority.level),
             ProcessStep::Pin(processors) => attributes::pin(pid, processors),
             ProcessStep::Limit(limit) => {
+                // Whose the process is decides who may: an exec's namespace was made by an earlier plan.
+                let owner = namespace::open(pid, "user").and_then(|opened| namespace::owner(&opened))?;
                 let limited = || attributes::limit(pid, &limit.resource, limit.soft, limit.hard);
-                self.owner().map_or_else(limited, |owner| owner::acting(owner, limited))
+                if owner == rustix::process::geteuid().as_raw() { limited() } else { owner::acting(owner, limited) }
             }
             ProcessStep::RunHook(run) => self.run_hook(run),
             ProcessStep::HandOverListener(run) => self.hand_over_listener(run),
@@ -148,14 +150,6 @@ impl Outside<'_> {
         self.pid = process::pid_of(&pidfd)?;
         self.child = Some(Started { pid: self.pid, pidfd, terminal: None, listener: None });
         process::wait(&first.pidfd).map(drop)
-    }
-
-    /// Whom the user namespace that this plan makes belongs to.
-    fn owner(&self) -> Option<u32> {
-        self.plan.steps.iter().find_map(|step| match step {
-            Step::Process(ProcessStep::Clone(birth)) => birth.owner,
-            _ => None,
-        })
     }
 
     fn open_tasks(&self) -> Result<Vec<std::fs::File>> {

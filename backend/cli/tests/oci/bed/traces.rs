@@ -22,6 +22,8 @@ pub(crate) fn of(bed: &Bed) -> Vec<String> {
 
 fn look(bed: &Bed) -> Vec<String> {
     let states = fs::read_dir(bed.states()).into_iter().flatten().flatten();
+    // Compiled filters are kept for the next container, as a cache, under a name that no container can have.
+    let states = states.filter(|entry| entry.file_name() != "@filters");
     let mut left: Vec<String> = states.map(|entry| format!("state {}", entry.path().display())).collect();
     left.extend(cgroups(bed.id()).iter().map(|path| format!("cgroup {}", path.display())));
     left.extend(processes(bed).iter().map(|pid| format!("process {pid} {}", command_line(*pid))));
