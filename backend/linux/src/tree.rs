@@ -154,6 +154,14 @@ pub fn root(path: &std::path::Path) -> Result<OwnedFd> {
     rustix::fs::open(path, flags, Mode::empty()).context("open", || path.display().to_string())
 }
 
+/// Makes an open folder the root of this process, and enters it. Whoever may call this can leave it again: what is outside
+/// stays in the same mount namespace.
+pub fn change_root(folder: impl AsFd) -> Result<()> {
+    rustix::process::fchdir(&folder).context("enter", || "new root".into())?;
+    rustix::process::chroot(".").context("chroot to", || "new root".into())?;
+    rustix::process::chdir("/").context("enter", || "/".into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,7 +10,7 @@ sentences! {
     listed_namespaces_are_new, namespaces_that_are_not_listed_are_the_hosts, namespaces_are_joined_by_path,
     a_pid_namespace_is_joined_by_path, a_path_that_is_no_namespace_is_refused, a_path_of_another_kind_is_refused,
     a_namespace_listed_twice_is_refused, an_unknown_namespace_is_refused, the_first_process_is_number_one, loopback_is_up_in_a_new_network,
-    sysctls_of_own_namespaces_are_set, sysctls_of_the_host_are_refused, a_mount_namespace_is_demanded,
+    sysctls_of_own_namespaces_are_set, sysctls_of_the_host_are_refused, mounts_demand_a_mount_namespace,
     time_offsets_move_the_clocks, a_user_namespace_of_another_container_is_joined, the_host_keeps_its_name,
 }
 
@@ -149,7 +149,7 @@ fn sysctls_of_the_host_are_refused(runtime: &Runtime) {
     bed.assert_nothing_left();
 }
 
-fn a_mount_namespace_is_demanded(runtime: &Runtime) {
+fn mounts_demand_a_mount_namespace(runtime: &Runtime) {
     let bed = Bed::new(runtime);
     if bed.differs(Difference::NoMountNamespace) {
         return;

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use belljar_linux::process::signal as process_signal;
 use belljar_model::container::ProcessRef;
+use belljar_model::namespace::Kind;
 use belljar_runtime::apply::{self, Streams};
 use belljar_runtime::cgroup::{Cgroup, Hierarchies};
 use belljar_runtime::plan::{self, ExecFacts};
@@ -90,6 +91,7 @@ fn join(call: &Call, line: &Line, (folder, record): (&Folder, &Record), wanted: 
     warnings.iter().for_each(|warning| call.journal.warning(warning));
     // What a document of its own cannot say is the container's.
     let spec = folder.spec()?;
+    let shares_mounts = spec.namespace(Kind::Mnt).is_none();
     process.seccomp = spec.process.seccomp;
     process.personality = spec.process.personality;
     process.landlock = spec.process.landlock;
@@ -101,6 +103,13 @@ fn join(call: &Call, line: &Line, (folder, record): (&Folder, &Record), wanted: 
     let exec = Exec { id: record.id.clone(), first, cgroup, process, state: spec.hooks.state };
     let filter = seccomp::of_process(&exec.process, Some(&folder.filters()))?;
     let facts = ExecFacts { filter, ..ExecFacts::of(first, Hierarchies::probe()?)? };
+    // Only in the mount namespace of both is the container's root a folder that can be entered (`TreeStep::Chroot`).
+    if shares_mounts && facts.entered.contains(&Kind::Mnt) {
+        return Err(Error::status(
+            &record.id,
+            "cannot exec from another mount namespace than that of who made the container, which it shares",
+        ));
+    }
     let plan = plan::make_exec(&exec, &facts)?;
     let (told, started) = apply::apply(&plan, Streams::Inherited);
     make::tell_steps(&plan, &told, &call.journal);

@@ -6,10 +6,12 @@
 //! know a command line or a state folder's files.
 //!
 //! What this cannot do is refused by name, never passed over: a container that is less than what was asked for is worse than
-//! none. One exception is the specification's own: a capability that nobody here could have is dropped with a warning.
+//! none. Two exceptions are told with a warning: a capability that nobody here could have, as the specification wants it, and
+//! what would have to be mounted in a tree that is joined ([`others_tree`]).
 
 mod hooks;
 mod namespaces;
+mod others_tree;
 mod process;
 mod tree;
 
@@ -69,7 +71,7 @@ pub fn translate(document: &Document, request: &Request<'_>) -> Result<Translati
     process.personality = process::personality(linux)?;
     process.seccomp = linux.seccomp.clone().map(seccomp::Choice::of);
     process.landlock = landlock(&document.annotations)?;
-    let spec = Spec {
+    let mut spec = Spec {
         id: request.id.to_owned(),
         attempt: 0,
         hostname: namespaces::hostname(document, &own)?,
@@ -94,7 +96,10 @@ pub fn translate(document: &Document, request: &Request<'_>) -> Result<Translati
         folders: None,
     };
     plan::check_sysctls(&spec).map_err(|foreign| Invalid::new(format!("linux.sysctl[{}]", foreign.name), foreign.problem))?;
-    refuse_what_is_missing(document, &own)?;
+    refuse_what_is_missing(document)?;
+    if !own.is_new(Kind::Mnt) {
+        others_tree::leave(&mut spec, &own, &mut warnings)?;
+    }
     Ok(Translation { spec, warnings })
 }
 
@@ -164,17 +169,9 @@ fn check_version(version: &str) -> Result<(), Invalid> {
 }
 
 /// What the specification has and this runtime has not.
-fn refuse_what_is_missing(document: &Document, own: &Own) -> Result<(), Invalid> {
-    let linux = document.linux();
-    if linux.intel_rdt.is_some() {
+fn refuse_what_is_missing(document: &Document) -> Result<(), Invalid> {
+    if document.linux().intel_rdt.is_some() {
         return Err(Invalid::new("linux.intelRdt", "Intel RDT is not supported"));
-    }
-    if !own.has(Kind::Mnt) {
-        let problem = "a container without a mount namespace of its own is not supported";
-        return Err(Invalid::new("linux.namespaces", problem));
-    }
-    if !own.is_new(Kind::Mnt) {
-        return Err(Invalid::new("linux.namespaces", "joining a mount namespace is not supported: its root would be somebody else's"));
     }
     Ok(())
 }

@@ -56,7 +56,35 @@ fn what_is_missing_is_named() {
     assert_eq!(wrong(|document| document["process"]["args"] = json!([])), "process.args");
     assert_eq!(wrong(|document| document["process"]["args"] = json!([""])), "process.args[0]");
     assert_eq!(wrong(|document| document["process"]["cwd"] = json!("tmp")), "process.cwd");
-    assert_eq!(wrong(|document| document["linux"]["namespaces"] = json!([])), "linux.namespaces");
+}
+
+#[test]
+fn without_a_mount_namespace_of_its_own_nothing_is_mounted() {
+    let changed = |path: &'static str, pointer: &'static str, value: Value| {
+        translated(move |document| {
+            let mount = if path.is_empty() { json!([]) } else { json!([{"type": "mount", "path": path}]) };
+            document["linux"]["namespaces"] = mount;
+            let (parent, name) = pointer.rsplit_once('/').expect("a pointer");
+            document.pointer_mut(parent).expect("a parent")[name] = value;
+        })
+    };
+    let asked = [
+        ("/mounts", "mounts", json!([{"destination": "/proc", "type": "proc", "source": "proc"}])),
+        ("/linux/maskedPaths", "linux.maskedPaths", json!(["/proc/kcore"])),
+        ("/linux/readonlyPaths", "linux.readonlyPaths", json!(["/proc/sys"])),
+        ("/root/readonly", "root.readonly", json!(true)),
+        ("/linux/rootfsPropagation", "linux.rootfsPropagation", json!("shared")),
+        ("/linux/devices", "linux.devices", json!([{"path": "/dev/x", "type": "c", "major": 1, "minor": 3}])),
+    ];
+    for (pointer, field, value) in asked {
+        let refused = changed("", pointer, value.clone()).expect_err("the host's tree");
+        assert_eq!(refused, format!("{field}: linux.namespaces: without a mount namespace of its own it would be mounted on the host"));
+        let Translation { spec, warnings } = changed("/proc/1/ns/mnt", pointer, value).expect("somebody else's tree");
+        assert!(warnings.len() == 1 && warnings[0].ends_with(&format!("without {field}")), "{warnings:?}");
+        assert!(spec.mounts.is_empty() && spec.masked_paths.is_empty() && spec.readonly_paths.is_empty() && spec.devices.is_empty());
+        assert_eq!((spec.root.access, spec.root.propagation), (Access::ReadWrite, None));
+    }
+    assert!(translated(|document| document["linux"]["namespaces"] = json!([])).is_ok(), "nothing is mounted");
 }
 
 #[test]

@@ -91,7 +91,7 @@ pub(super) fn run(plan: &Plan, born: usize, inherited: Inherited) -> ! {
 }
 
 pub(super) struct Inside<'a> {
-    plan: &'a Plan,
+    pub(super) plan: &'a Plan,
     /// Number of the step that whoever listens calls 0.
     first: usize,
     line: Line,
@@ -167,9 +167,9 @@ impl Inside<'_> {
         let begun = Instant::now();
         let outcome = match step {
             Step::Cgroup(step) => self.take_of_cgroup(step),
-            Step::Tree(TreeStep::Pivot) => {
+            Step::Tree(step @ (TreeStep::Pivot | TreeStep::OpenRoot { .. })) => {
                 self.more_files = None;
-                self.tree.take(&TreeStep::Pivot)
+                self.tree.take(step)
             }
             Step::Tree(step) => self.tree.take(step),
             Step::Process(ProcessStep::AwaitStart) => self.await_start(index),
@@ -297,9 +297,14 @@ impl Inside<'_> {
             // The container's /proc does not show us, and its filter may let nobody ask.
             self.threads = Some(process::Threads::open()?);
         }
+        // One that shares our mounts is shut into a folder of them (`TreeStep::Chroot`), and so is what enters it.
+        let shared = if kinds.contains(&Kind::Mnt) { None } else { Some(root_of(&target)?) };
         let flags = kinds.iter().fold(0, |all, kind| all | birth::flag_of(*kind));
         if flags != 0 {
             namespace::enter(&target, flags)?;
+        }
+        if let Some(root) = shared {
+            paths::change_root(root)?;
         }
         self.tree.root = Some(paths::root(std::path::Path::new("/"))?);
         Ok(())
@@ -322,6 +327,13 @@ impl Inside<'_> {
             (Err(error), _) => Err(error),
         }
     }
+}
+
+/// What a process has as its root. It lived when that was opened, or its number may be somebody else's by now.
+fn root_of(target: &OwnedFd) -> Result<OwnedFd> {
+    let root = paths::root(std::path::Path::new(&format!("/proc/{}/root", process::pid_of(target)?)))?;
+    process::signal(target, 0)?;
+    Ok(root)
 }
 
 /// The mask is plain while the tree is made: what is made there has the modes that it is given.

@@ -12,6 +12,7 @@ use super::Streams;
 use super::inside::Inside;
 use crate::spec::TerminalSize;
 use crate::step::process::Console;
+use crate::step::{Step, TreeStep};
 
 /// Device number of `/dev/null`.
 const NULL: (u32, u32) = (1, 3);
@@ -45,9 +46,15 @@ impl Inside<'_> {
         }
     }
 
+    fn will_change_root(&self) -> bool {
+        self.plan.steps.iter().any(|step| matches!(step, Step::Tree(TreeStep::Chroot)))
+    }
+
     fn null(&self) -> Result<OwnedFd> {
         let path = "/dev/null";
-        let root = self.tree.root()?;
+        // A folder of the host's tree has no devices of ours: there the host's own is the one.
+        let hosts = if self.will_change_root() { Some(paths::root(std::path::Path::new("/"))?) } else { None };
+        let root = hosts.as_ref().map_or_else(|| self.tree.root(), Ok)?;
         // Looked at before it is opened: a pipe in its place would never answer.
         let looked = paths::open(root, path, OFlags::PATH | OFlags::NOFOLLOW)?;
         if !is_null(&looked) {

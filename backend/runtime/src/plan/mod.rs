@@ -25,6 +25,7 @@
 
 mod cgroup;
 pub mod exec;
+mod others_tree;
 mod process;
 mod sysctl;
 mod tree;
@@ -86,7 +87,7 @@ impl<S> Default for Parts<S> {
 pub fn make(spec: &Spec, facts: &Facts) -> Result<Plan, Invalid> {
     process::check(spec)?;
     let cgroup = cgroup::parts(spec, &facts.hierarchies)?;
-    let tree = tree::parts(spec, &facts.hierarchies)?;
+    let tree = if is_new(spec, Kind::Mnt) { tree::parts(spec, &facts.hierarchies)? } else { others_tree::parts(spec)? };
     let mut steps = Steps::default();
     steps.add(tree.first);
     steps.add(cgroup.before_clone);
@@ -105,7 +106,9 @@ pub fn make(spec: &Spec, facts: &Facts) -> Result<Plan, Invalid> {
     }
     steps.add(tree.inside);
     steps.add(process::surroundings(spec));
-    steps.add([process::streams(&spec.process, Console::Bound)]);
+    // A console is bound, which only a tree of its own takes.
+    let console = if is_new(spec, Kind::Mnt) { Console::Bound } else { Console::None };
+    steps.add([process::streams(&spec.process, console)]);
     steps.add(process::hooks(spec, Moment::CreateRuntime));
     steps.add(process::hooks(spec, Moment::CreateContainer));
     steps.add(tree.pivot);
@@ -194,7 +197,7 @@ pub(crate) mod tests {
     use crate::cgroup::Hierarchy;
     use crate::spec::{Folders, Instance};
 
-    fn facts(version: Version) -> Facts {
+    pub(crate) fn facts(version: Version) -> Facts {
         let hierarchy = |controllers: &[&str], point: &str| Hierarchy {
             version,
             point: point.into(),
@@ -239,7 +242,10 @@ pub(crate) mod tests {
     }
 
     fn printed(config: &str, uid_base: Option<u32>, version: Version) -> String {
-        let plan = make(&spec(config, uid_base), &facts(version)).unwrap();
+        lines(&make(&spec(config, uid_base), &facts(version)).unwrap())
+    }
+
+    pub(crate) fn lines(plan: &Plan) -> String {
         let line = |step: &Step| format!("{:8} {step}", format!("{:?}", step.place()).to_lowercase());
         plan.steps.iter().map(line).collect::<Vec<_>>().join("\n")
     }

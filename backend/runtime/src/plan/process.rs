@@ -18,9 +18,6 @@ const UMASK: u32 = 0o022;
 
 /// Refuses what no order of steps could make, by its field.
 pub(super) fn check(spec: &Spec) -> Result<(), Invalid> {
-    if spec.namespace(Kind::Mnt).is_none() {
-        return Err(Invalid::new("namespaces", "must have a mount namespace: without one, the container's mounts would be the host's"));
-    }
     if is_new(spec, Kind::User) && spec.ids.as_ref().is_none_or(|ids| ids.uids.is_empty() || ids.gids.is_empty()) {
         return Err(Invalid::new("ids", "must map users and groups: nobody would exist in its new user namespace"));
     }

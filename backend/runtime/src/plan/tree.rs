@@ -58,11 +58,7 @@ pub(super) fn parts(spec: &Spec, hierarchies: &Hierarchies) -> Result<Parts<Tree
     parts.inside = inside_steps(spec, &cgroups);
     // Late: a terminal becomes /dev/console, and hooks may add to what is there.
     parts.pivot = sealed(&spec.mounts).cloned().map(TreeStep::SealMount).chain([TreeStep::Pivot]).collect();
-    parts.pivot.extend(spec.sysctls.iter().map(|(name, value)| TreeStep::SetSysctl {
-        name: name.clone(),
-        path: super::sysctl::path(name),
-        value: value.clone(),
-    }));
+    parts.pivot.extend(sysctls(spec));
     // After the pivot: a root that is shared cannot be pivoted to.
     parts.pivot.extend(spec.root.propagation.map(TreeStep::PropagateRoot));
     if spec.root.access == Access::ReadOnly {
@@ -70,6 +66,15 @@ pub(super) fn parts(spec: &Spec, hierarchies: &Hierarchies) -> Result<Parts<Tree
         parts.pivot.extend(grafted(spec).map(TreeStep::SealGraft));
     }
     Ok(parts)
+}
+
+/// Kernel parameters, once the root is the container's.
+pub(super) fn sysctls(spec: &Spec) -> impl Iterator<Item = TreeStep> {
+    let set = |(name, value): (&String, &String)| {
+        let path = super::sysctl::path(name);
+        TreeStep::SetSysctl { name: name.clone(), path, value: value.clone() }
+    };
+    spec.sysctls.iter().map(set)
 }
 
 /// Places of layers that are mounts of their own, where nobody asked for something else at just that place.

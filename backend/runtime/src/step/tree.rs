@@ -117,6 +117,14 @@ pub enum TreeStep {
     SealMount(String),
     /// Makes the new root the only one.
     Pivot,
+    /// Takes a folder of the tree that the process is in as the container's root, without a mount.
+    OpenRoot {
+        /// The folder: `/` where the tree was joined and is the container's as it is.
+        folder: PathBuf,
+    },
+    /// Makes that folder the root of the process. This is no wall: the host's tree stays in its mount namespace, and whoever has
+    /// `CAP_SYS_CHROOT`, or a descriptor of a folder outside, walks out of it (`chroot(2)`). It says where names begin, no more.
+    Chroot,
     /// Sets what of mounts made later goes into and out of the root.
     PropagateRoot(Propagation),
     /// Makes the root read-only.
@@ -245,7 +253,8 @@ impl TreeStep {
             TreeStep::PlaceDevice { way: Way::Bound, .. } => "bind",
             TreeStep::LinkDevices => "link",
             TreeStep::Mask(_) => "mask",
-            TreeStep::OpenProc => "open",
+            TreeStep::OpenProc | TreeStep::OpenRoot { .. } => "open",
+            TreeStep::Chroot => "chroot",
             TreeStep::SetSysctl { .. } => "set",
             TreeStep::Pivot => "pivot",
             TreeStep::PropagateRoot(_) => "propagate",
@@ -277,6 +286,8 @@ impl TreeStep {
             TreeStep::ChangeMount { target, .. } => target.clone(),
             TreeStep::SealMount(target) => format!("{target}, now that it is filled"),
             TreeStep::Pivot => "root to merged".into(),
+            TreeStep::OpenRoot { folder } => format!("{} as root, as it is", folder.display()),
+            TreeStep::Chroot => "to rootfs".into(),
             TreeStep::PropagateRoot(propagation) => format!("root: {}", propagation.as_str()),
             TreeStep::SealRoot => "root, now that it is complete".into(),
             TreeStep::SealGraft(place) => format!("{place}, now that it is complete"),

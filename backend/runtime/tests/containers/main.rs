@@ -30,6 +30,7 @@ fn main() -> std::process::ExitCode {
     let all: &[Test] = tests![
         lifecycle::a_container_is_made_where_clone3_is_hidden,
         namespaces::a_mount_namespace_of_another_is_joined,
+        namespaces::a_container_in_the_hosts_tree_has_a_folder_of_it_as_root,
         exec::a_program_in_a_running_container_has_its_namespaces_cgroup_and_limits,
         exec::a_program_in_a_container_with_ids_of_its_own_is_its_root,
         exec::a_program_finds_the_root_of_a_container_that_mounted_over_it,

@@ -135,20 +135,60 @@ pub(crate) fn a_path_that_means_another_namespace_by_now_is_refused() {
     bed.namespace(Kind::Net, Some(Source::Path { path: "/proc/self/ns/uts".into(), inode: None }));
     let failure = bed.run().failure();
     assert!(failure.contains("not a namespace of this kind"), "{failure}");
-    bed.namespace(Kind::Net, Some(Source::New));
-    bed.namespace(Kind::Mnt, None);
-    assert!(bed.run().failure().starts_with("namespaces: must have a mount namespace"));
     assert!(Path::new("/proc/self/ns/net").exists());
 }
 
+/// Nothing that would have to be mounted is asked for.
+fn without_mounts(bed: &mut Bed) {
+    bed.spec.mounts.clear();
+    assert!(bed.spec.masked_paths.is_empty() && bed.spec.readonly_paths.is_empty());
+}
+
+/// The table of mounts of a process.
+fn mounts(pid: &str) -> String {
+    std::fs::read_to_string(format!("/proc/{pid}/mountinfo")).expect("mounts")
+}
+
 pub(crate) fn a_mount_namespace_of_another_is_joined() {
-    let Some(mut bed) = Bed::of("readlink /proc/self/ns/mnt; ls /") else { return };
+    // The joined tree is a copy of the host's, so its own shell is there, and the folder of the bed.
+    let Some(mut bed) = Bed::of("readlink /proc/self/ns/mnt; hostname; pwd; ls -d $BED; id -u") else { return };
     let holder = Holder::new(&["--mount"]);
-    let inode = holder.inode(Kind::Mnt);
     bed.namespace(Kind::Mnt, Some(holder.source(Kind::Mnt)));
+    // Its /proc is that of the host's processes.
+    bed.namespace(Kind::Pid, None);
+    assert!(bed.run().failure().starts_with("mounts: namespaces: it would be mounted in the tree"));
+    without_mounts(&mut bed);
+    let folder = bed.path("").display().to_string();
+    bed.spec.process.arguments =
+        ["/bin/busybox", "sh", "-c", &bed.spec.process.arguments[2].replace("$BED", &folder)].map(String::from).into();
+    let inner = holder.inner().expect("a child").to_string();
+    let (before, hosts) = (mounts(&inner), mounts("self"));
     let text = bed.output();
-    assert!(text.starts_with(&format!("mnt:[{inode}]\n")) && text.contains("work"), "{text}");
+    assert_eq!(text, format!("mnt:[{}]\nbell\n/\n{folder}\n0\n", holder.inode(Kind::Mnt)));
+    assert_eq!((mounts(&inner), mounts("self")), (before, hosts), "nothing was mounted anywhere");
+    bed.namespace(Kind::Mnt, Some(Source::Path { path: "/proc/self/ns/mnt".into(), inode: Some(1) }));
+    assert!(bed.run().failure().contains("ESTALE"));
+    bed.namespace(Kind::Mnt, Some(holder.source(Kind::Mnt)));
     bed.namespace(Kind::User, Some(Source::New));
     bed.spec.ids = Some(IdMaps::of_range(UID_BASE, 65_536));
     assert!(bed.run().failure().contains("join a mount namespace, which a new user namespace has no right to"));
+}
+
+pub(crate) fn a_container_in_the_hosts_tree_has_a_folder_of_it_as_root() {
+    let Some(mut bed) = Bed::of("ls /; pwd; cat; hostname; echo written >&2") else { return };
+    bed.namespace(Kind::Mnt, None);
+    assert!(bed.run().failure().starts_with("mounts: namespaces: without a mount namespace of its own it would be mounted on the host"));
+    without_mounts(&mut bed);
+    bed.spec.process.workdir = "/work".into();
+    let before = mounts("self");
+    assert_eq!(bed.output(), "bin\ndev\netc\nproc\nsys\ntmp\nwork\n/work\nbell\nwritten\n");
+    assert_eq!(std::fs::read_dir(bed.path("rootfs/dev")).expect("a folder").count(), 0, "no device was made");
+    bed.spec.process.arguments[2] = "sleep 1000".into();
+    let first = bed.begin();
+    let pid = first.pid;
+    assert_eq!(std::fs::read_link(format!("/proc/{pid}/ns/mnt")).unwrap().display().to_string(), host(Kind::Mnt));
+    assert_eq!(std::fs::read_link(format!("/proc/{pid}/root")).unwrap(), bed.path("rootfs"));
+    let exec = bed.exec(first, "ls /; pwd");
+    assert_eq!(bed.executed(&exec), "bin\ndev\netc\nproc\nsys\ntmp\nwork\n/\n", "what enters it is in the same folder");
+    assert_eq!(mounts("self"), before, "the host's table stays as it was");
 }

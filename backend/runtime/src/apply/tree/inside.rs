@@ -60,6 +60,11 @@ impl Inside {
             TreeStep::MakeReadOnly(path) => self.make_read_only(path),
             TreeStep::SealMount(target) => self.seal(target),
             TreeStep::Pivot => mount::pivot(self.root()?),
+            TreeStep::OpenRoot { folder } => {
+                self.root = Some(tree::root(folder)?);
+                Ok(())
+            }
+            TreeStep::Chroot => tree::change_root(self.root()?),
             TreeStep::PropagateRoot(asked) => propagate(self.root()?, *asked),
             TreeStep::SealRoot => mount::change(self.root()?, &Change::setting(Attributes::MOUNT_ATTR_RDONLY), Depth::One),
             TreeStep::SealGraft(place) => {
