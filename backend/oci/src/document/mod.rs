@@ -233,7 +233,10 @@ pub fn read<T: DeserializeOwned>(path: &Path) -> Result<T, Error> {
 /// A JSON text, or the field that is wrong in it and how.
 pub fn parse<T: DeserializeOwned>(text: &[u8]) -> Result<T, String> {
     // Keeping account of where it is costs the reader a third more, and is needed once there is something wrong.
-    if let Ok(parsed) = serde_json::from_slice(text) {
+    let mut quick = serde_json::Deserializer::from_slice(text);
+    if let Ok(parsed) = T::deserialize(Objects(&mut quick))
+        && quick.end().is_ok()
+    {
         return Ok(parsed);
     }
     let mut reader = serde_json::Deserializer::from_slice(text);
