@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use belljar_model::namespace::Kind;
+pub use belljar_model::security::DEFAULT_CAPABILITIES;
 use serde::{Deserialize, Serialize};
 
 use crate::bundle::Bundle;
@@ -109,24 +110,6 @@ pub struct Folders {
     pub run_dir: PathBuf,
 }
 
-/// What the field allows a container by default (Docker's fourteen).
-pub const DEFAULT_CAPABILITIES: [&str; 14] = [
-    "CHOWN",
-    "DAC_OVERRIDE",
-    "FSETID",
-    "FOWNER",
-    "MKNOD",
-    "NET_RAW",
-    "SETGID",
-    "SETUID",
-    "SETFCAP",
-    "SETPCAP",
-    "NET_BIND_SERVICE",
-    "SYS_CHROOT",
-    "KILL",
-    "AUDIT_WRITE",
-];
-
 /// What reads as empty by default: it tells of the host, or has been a way out of containers before.
 pub const DEFAULT_MASKED_PATHS: [&str; 12] = [
     "/proc/acpi",
@@ -202,4 +185,13 @@ pub fn standard_mounts() -> Vec<MountPoint> {
         MountPoint::new("mqueue", "/dev/mqueue", &[], none()),
         MountPoint { content: Content::Cgroup, ..MountPoint::new("", "/sys/fs/cgroup", &[], none()) },
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    /// The model cannot ask the kernel's crate, and has a list of its own for what people write.
+    #[test]
+    fn people_and_the_kernel_have_the_same_names_of_capabilities_in_the_same_order() {
+        assert_eq!(belljar_model::security::CAPABILITIES, belljar_linux::capability::NAMES);
+    }
 }
