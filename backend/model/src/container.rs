@@ -148,6 +148,17 @@ impl Config {
         self.time_offsets.check(&self.namespaces)?;
         self.security.check()?;
         setting::check_sysctls(&self.sysctls, &self.namespaces)?;
+        if self.shm_bytes.is_some() && self.namespaces.of(Kind::Ipc) == Whose::Host {
+            return Err(Invalid::new("shm_bytes", "cannot be set where /dev/shm is the host's: namespaces.ipc is host"));
+        }
+        // Who has ids of its own cannot mount the proc of others: it gets the host's, as that is.
+        if self.hidepid.is_some() && self.namespaces.has_own_ids() && self.namespaces.of(Kind::Pid) != Whose::Private {
+            let whose = self.namespaces.of(Kind::Pid);
+            return Err(Invalid::new(
+                "hidepid",
+                format!("cannot be set where /proc is not the container's own: namespaces.pid is {whose}"),
+            ));
+        }
         let named = [("hostname", self.hostname.is_some()), ("domainname", self.domainname.is_some())];
         match self.namespaces.of(Kind::Uts) {
             Whose::Private => Ok(()),
@@ -401,7 +412,7 @@ mod tests {
     #[test]
     fn wrong_fields_are_named() {
         type Breaks = fn(&mut Config);
-        let broken: [(&str, Breaks); 15] = [
+        let broken: [(&str, Breaks); 17] = [
             ("command", |config| config.command.clear()),
             ("command", |config| config.command.push("a\0b".into())),
             ("env", |config| drop(config.env.insert("A=B".into(), String::new()))),
@@ -409,6 +420,8 @@ mod tests {
             ("stop_grace_ms", |config| config.stop_grace_ms = u64::MAX),
             ("namespaces.net", |config| config.namespaces.net = Some(Whose::Container("web".into()))),
             ("hostname", |config| (config.namespaces.uts, config.hostname) = (Some(Whose::Host), "a".parse().ok())),
+            ("shm_bytes", |config| (config.namespaces.ipc, config.shm_bytes) = (Some(Whose::Host), Some(4096))),
+            ("hidepid", |config| (config.namespaces.pid, config.hidepid) = (Some(Whose::Host), Some(2))),
             ("sysctls.kernel.panic", |config| drop(config.sysctls.insert("kernel.panic".into(), "1".into()))),
             ("security.capabilities.add[0]", |config| config.security.capabilities.add.push("FLY".into())),
             ("oom_score_adj", |config| config.oom_score_adj = Some(1001)),
