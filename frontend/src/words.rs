@@ -118,6 +118,8 @@ pub fn event(kind: &EventKind) -> &'static str {
     match kind {
         EventKind::StartFailed => "start failed",
         EventKind::OutOfMemory => "out of memory",
+        EventKind::LimitHit => "limit hit",
+        EventKind::LimitsChanged => "limits changed",
         EventKind::Loosened => "less protected",
         EventKind::ImageImported => "image imported",
         EventKind::ImageDeleted => "image deleted",
@@ -130,9 +132,12 @@ pub fn event_tone(event: &Event) -> Tone {
     match event.kind {
         EventKind::Started | EventKind::Resumed | EventKind::Restarted | EventKind::Found => Tone::Good,
         EventKind::StartFailed | EventKind::OutOfMemory => Tone::Bad,
-        EventKind::Killed | EventKind::Lost | EventKind::Paused | EventKind::Loosened => Tone::Warn,
+        EventKind::Killed | EventKind::Lost | EventKind::Paused | EventKind::Loosened | EventKind::LimitHit | EventKind::Pressure => {
+            Tone::Warn
+        }
         EventKind::Created
         | EventKind::Exec
+        | EventKind::LimitsChanged
         | EventKind::Exited
         | EventKind::Stopped
         | EventKind::Deleted

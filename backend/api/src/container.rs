@@ -6,40 +6,14 @@ use belljar_model::container::Restart;
 use belljar_model::exit::Cause;
 use belljar_model::isolation::TimeOffsets;
 use belljar_model::setting::{Device, Ulimit};
-use belljar_model::{Namespaces, Security, State, Wanted, container as model, exit, limits, warning};
+use belljar_model::{Namespaces, Security, State, Wanted, container as model, exit, warning};
 use serde::{Deserialize, Serialize};
 
 use crate::mount::Mount;
 use crate::time;
 use crate::usage::Usage;
 
-/// What a container may use; what is missing or `null` is not limited.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Limits {
-    /// Memory, in bytes.
-    pub memory_bytes: Option<u64>,
-    /// Swap on top of memory, in bytes; 0 means none.
-    pub memory_swap_bytes: Option<u64>,
-    /// Processors: 0.5 is half of one.
-    pub cpus: Option<f64>,
-    /// Processes and threads at one time.
-    pub pids: Option<u32>,
-}
-
-impl From<Limits> for limits::Limits {
-    fn from(limits: Limits) -> Self {
-        let Limits { memory_bytes, memory_swap_bytes, cpus, pids } = limits;
-        Self { memory_bytes, memory_swap_bytes, cpus, pids }
-    }
-}
-
-impl From<limits::Limits> for Limits {
-    fn from(limits: limits::Limits) -> Self {
-        let limits::Limits { memory_bytes, memory_swap_bytes, cpus, pids } = limits;
-        Self { memory_bytes, memory_swap_bytes, cpus, pids }
-    }
-}
+pub use belljar_model::limits::{IoLimit, Limits};
 
 /// A container as it is now.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -153,7 +127,7 @@ impl Container {
             user: config.user.as_ref().map(ToString::to_string),
             workdir: config.workdir.clone(),
             env: config.env.clone(),
-            limits: config.limits.into(),
+            limits: config.limits.clone(),
             mounts: config.mounts.iter().map(Mount::from).collect(),
             restart: config.restart,
             restarts: container.restarts,

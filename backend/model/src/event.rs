@@ -18,6 +18,12 @@ pub enum EventKind {
     Exited,
     /// The kernel killed it, or a process of it, for memory.
     OutOfMemory,
+    /// It came up against a limit: told at most once a minute and limit.
+    LimitHit,
+    /// It waited for a processor, memory or disks for too much of a minute.
+    Pressure,
+    /// A person changed its limits.
+    LimitsChanged,
     /// A person stopped it.
     Stopped,
     /// A person sent it a signal.
@@ -46,12 +52,15 @@ pub enum EventKind {
 
 impl EventKind {
     /// Every kind.
-    pub const ALL: [EventKind; 17] = [
+    pub const ALL: [EventKind; 20] = [
         EventKind::Created,
         EventKind::Started,
         EventKind::StartFailed,
         EventKind::Exited,
         EventKind::OutOfMemory,
+        EventKind::LimitHit,
+        EventKind::Pressure,
+        EventKind::LimitsChanged,
         EventKind::Stopped,
         EventKind::Killed,
         EventKind::Paused,
@@ -74,6 +83,9 @@ impl EventKind {
             EventKind::StartFailed => "start_failed",
             EventKind::Exited => "exited",
             EventKind::OutOfMemory => "out_of_memory",
+            EventKind::LimitHit => "limit_hit",
+            EventKind::Pressure => "pressure",
+            EventKind::LimitsChanged => "limits_changed",
             EventKind::Stopped => "stopped",
             EventKind::Killed => "killed",
             EventKind::Paused => "paused",

@@ -42,6 +42,19 @@ pub struct HostController {
     pub version: Version,
 }
 
+/// Whether this host can enforce a limit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LimitSupport {
+    /// The limit's field: `limits.memory_bytes`.
+    pub name: String,
+    /// Whether it can, or why not.
+    pub support: Support,
+    /// Which hierarchy enforces it; `None` where none does.
+    pub version: Option<Version>,
+    /// The kernel's file that it is written to: `memory.max`; empty where there is none.
+    pub file: String,
+}
+
 /// Whether the kernel can do something.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

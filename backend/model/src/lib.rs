@@ -7,9 +7,11 @@
 pub mod cgroup;
 pub mod container;
 pub mod denied;
+pub mod diagnosis;
 pub mod event;
 pub mod exec;
 pub mod exit;
+pub mod history;
 pub mod host;
 pub mod id;
 pub mod image;

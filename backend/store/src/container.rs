@@ -14,7 +14,7 @@ const INSERT: &str = batch!(
     "INSERT INTO containers (id, name, image, config, state, wanted, uid_base, created_at_ms, started_at_ms, \
      init_pid, init_start_ticks, monitor_pid, monitor_start_ticks, exit, restarts, without_ids) \
      VALUES (?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
-    "INSERT INTO limits (container_id, memory_bytes, memory_swap_bytes, cpus, pids) VALUES (?2, ?18, ?19, ?20, ?21)",
+    "INSERT INTO limits (container_id, memory_bytes, memory_swap_bytes, cpus, pids, further) VALUES (?2, ?18, ?19, ?20, ?21, ?22)",
     write_events!(),
 );
 
@@ -23,9 +23,9 @@ const RECORD: &str = batch!(
      started_at_ms = ?10, init_pid = ?11, init_start_ticks = ?12, monitor_pid = ?13, monitor_start_ticks = ?14, exit = ?15, \
      restarts = ?16, without_ids = ?17 WHERE id = ?2",
     // The foreign key is what refuses to record a container that is not there.
-    "INSERT INTO limits (container_id, memory_bytes, memory_swap_bytes, cpus, pids) VALUES (?2, ?18, ?19, ?20, ?21) \
+    "INSERT INTO limits (container_id, memory_bytes, memory_swap_bytes, cpus, pids, further) VALUES (?2, ?18, ?19, ?20, ?21, ?22) \
      ON CONFLICT (container_id) DO UPDATE SET memory_bytes = excluded.memory_bytes, \
-     memory_swap_bytes = excluded.memory_swap_bytes, cpus = excluded.cpus, pids = excluded.pids",
+     memory_swap_bytes = excluded.memory_swap_bytes, cpus = excluded.cpus, pids = excluded.pids, further = excluded.further",
     write_events!(),
 );
 
@@ -95,7 +95,7 @@ impl Store {
 fn parameters(container: &Container, events: &[NewEvent]) -> Result<SqliteArguments, sqlx::Error> {
     let Container { id, config, state, wanted, uid_base, without_ids, created_at_ms, started_at_ms, init, monitor, exit, restarts } =
         container;
-    let Limits { memory_bytes, memory_swap_bytes, cpus, pids } = config.limits;
+    let Limits { memory_bytes, memory_swap_bytes, cpus, pids, .. } = config.limits;
     let mut arguments = SqliteArguments::default();
     let mut add_all = || -> Result<(), sqlx::error::BoxDynError> {
         arguments.add(to_json(events))?;
@@ -118,7 +118,8 @@ fn parameters(container: &Container, events: &[NewEvent]) -> Result<SqliteArgume
         arguments.add(memory_bytes.map(i64::try_from).transpose()?)?;
         arguments.add(memory_swap_bytes.map(i64::try_from).transpose()?)?;
         arguments.add(cpus)?;
-        arguments.add(pids)
+        arguments.add(pids)?;
+        arguments.add(further_json(&config.limits)?)
     };
     add_all().map_err(sqlx::Error::Encode)?;
     Ok(arguments)
@@ -131,6 +132,17 @@ fn config_json(config: &Config) -> Result<String, serde_json::Error> {
     let mut value = serde_json::to_value(config)?;
     if let Some(fields) = value.as_object_mut() {
         fields.retain(|name, _| !OWN_COLUMNS.contains(&name.as_str()));
+    }
+    serde_json::to_string(&value)
+}
+
+/// The limits that have a column of their own, and so are not in the JSON of the column `further`.
+const OWN_LIMITS: [&str; 4] = ["memory_bytes", "memory_swap_bytes", "cpus", "pids"];
+
+fn further_json(limits: &Limits) -> Result<String, serde_json::Error> {
+    let mut value = serde_json::to_value(limits)?;
+    if let Some(fields) = value.as_object_mut() {
+        fields.retain(|name, _| !OWN_LIMITS.contains(&name.as_str()));
     }
     serde_json::to_string(&value)
 }
@@ -165,11 +177,14 @@ fn read_config(row: &SqliteRow, id: &str) -> Result<Config, Error> {
     let statement = Error::statement("read containers");
     let text = |column| row.try_get::<String, _>(column).map_err(&statement);
     let number = |column| row.try_get::<Option<i64>, _>(column).map_err(&statement);
+    let further: Option<String> = row.try_get("further").map_err(&statement)?;
+    let further: Limits = further.map_or(Ok(Limits::default()), |json| from_json(&json, id, "further"))?;
     let limits = Limits {
         memory_bytes: whole(number("memory_bytes")?, id, "memory_bytes")?,
         memory_swap_bytes: whole(number("memory_swap_bytes")?, id, "memory_swap_bytes")?,
         cpus: row.try_get("cpus").map_err(&statement)?,
         pids: whole(number("pids")?, id, "pids")?,
+        ..further
     };
     let mut config: serde_json::Value = from_json(&text("config")?, id, "config")?;
     if let Some(fields) = config.as_object_mut() {

@@ -30,7 +30,15 @@ impl Scratch {
 
 fn container(number: u8, name: &str) -> Container {
     let config = Config {
-        limits: Limits { memory_bytes: Some(4 << 20), memory_swap_bytes: Some(0), cpus: Some(0.5), pids: Some(64) },
+        limits: Limits {
+            memory_bytes: Some(4 << 20),
+            memory_swap_bytes: Some(0),
+            cpus: Some(0.5),
+            pids: Some(64),
+            cpu_weight: Some(50),
+            io: vec![belljar_model::limits::IoLimit { device: "/dev/sda".into(), read_bytes_per_second: Some(1), ..Default::default() }],
+            ..Limits::default()
+        },
         mounts: vec![Mount::Bind { source: "/srv".into(), target: "/data".into(), readonly: true }],
         restart: Restart::OnFailure,
         env: [("TZ".to_owned(), "Europe/Paris".to_owned())].into(),

@@ -92,7 +92,8 @@ pub(crate) fn failure() -> Failure {
 /// The container with everything: mounts, labels, environment, limits.
 pub(crate) fn database() -> Container {
     let mut database = container(1, "database", &["postgres", "-D", "/data", "-c", "shared_buffers=16MB"]);
-    database.config.limits = Limits { memory_bytes: Some(64 << 20), memory_swap_bytes: Some(0), cpus: Some(0.5), pids: Some(128) };
+    database.config.limits =
+        Limits { memory_bytes: Some(64 << 20), memory_swap_bytes: Some(0), cpus: Some(0.5), pids: Some(128), ..Limits::default() };
     database.config.hostname = Some("db.home.arpa".parse().expect("a hostname"));
     database.config.user = Some("postgres:postgres".parse().expect("a user"));
     database.config.restart = Restart::UnlessStopped;
@@ -200,6 +201,7 @@ pub(crate) fn usage(number: u64) -> Usage {
         network_rx_bytes: Some(0),
         network_tx_bytes: None,
         sources: sources.map(|(field, source)| (field.to_owned(), source.to_owned())).into(),
+        ..Usage::default()
     }
 }
 

@@ -164,7 +164,7 @@ impl CreateArguments {
         let environment = Environment { files: &self.env_file, entries: &self.env, inherited: &surroundings.variables };
         let mut request = CreateRequest {
             env: environment.variables()?,
-            limits: self.limits()?.into(),
+            limits: self.limits()?,
             mounts: self.mounts(&surroundings.folder)?.iter().map(Into::into).collect(),
             labels: labels(&self.label),
             name: self.name,
@@ -202,7 +202,8 @@ impl CreateArguments {
         if cpus.is_some_and(|cpus| !cpus.is_finite()) {
             return Err(Invalid::new("--cpus", "must be a number of processors, such as 0.5"));
         }
-        Ok(Limits { memory_bytes, memory_swap_bytes: swap_bytes(memory_bytes, self.memory_swap.as_deref())?, cpus, pids })
+        let memory_swap_bytes = swap_bytes(memory_bytes, self.memory_swap.as_deref())?;
+        Ok(Limits { memory_bytes, memory_swap_bytes, cpus, pids, ..Limits::default() })
     }
 }
 

@@ -56,8 +56,19 @@ fn tone(kind: EventKind) -> Tone {
     match kind {
         EventKind::Started | EventKind::Resumed | EventKind::Restarted | EventKind::Found => Tone::Good,
         EventKind::StartFailed | EventKind::OutOfMemory | EventKind::Lost => Tone::Bad,
-        EventKind::Killed | EventKind::Paused | EventKind::Deleted | EventKind::ImageDeleted | EventKind::Loosened => Tone::Careful,
-        EventKind::Created | EventKind::Exited | EventKind::Stopped | EventKind::ImageImported | EventKind::Exec => Tone::Normal,
+        EventKind::Killed
+        | EventKind::Paused
+        | EventKind::Deleted
+        | EventKind::ImageDeleted
+        | EventKind::LimitHit
+        | EventKind::Pressure
+        | EventKind::Loosened => Tone::Careful,
+        EventKind::Created
+        | EventKind::Exited
+        | EventKind::Stopped
+        | EventKind::ImageImported
+        | EventKind::Exec
+        | EventKind::LimitsChanged => Tone::Normal,
     }
 }
 

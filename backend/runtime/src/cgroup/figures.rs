@@ -156,16 +156,14 @@ impl Cgroup {
         Usage {
             at_ms,
             cpu_usec_total: cpu,
-            cpu_percent: None,
             memory_bytes,
             memory_working_set_bytes: memory_bytes.zip(inactive).map(|(all, inactive)| all.saturating_sub(inactive)),
             memory_bytes_peak: reader.read("memory", "memory_bytes_peak", "memory_bytes_peak"),
             memory_bytes_max: reader.read("memory", "memory_bytes_max", "memory_bytes_max"),
             pids: reader.read("pids", "pids", "pids"),
             pids_max: reader.read("pids", "pids_max", "pids_max"),
-            network_rx_bytes: None,
-            network_tx_bytes: None,
             sources: reader.sources,
+            ..Usage::default()
         }
     }
 

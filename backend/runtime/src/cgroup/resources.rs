@@ -372,7 +372,8 @@ mod tests {
 
     #[test]
     fn belljars_own_limits_are_resources() {
-        let limits = Limits { memory_bytes: Some(4 << 20), memory_swap_bytes: Some(1 << 20), cpus: Some(0.5), pids: Some(9) };
+        let limits =
+            Limits { memory_bytes: Some(4 << 20), memory_swap_bytes: Some(1 << 20), cpus: Some(0.5), pids: Some(9), ..Limits::default() };
         let resources = Resources::from(&limits);
         let (memory, cpu) = (resources.memory.unwrap(), resources.cpu.unwrap());
         assert_eq!((memory.limit, memory.swap), (Some(4 << 20), Some(5 << 20)));

@@ -139,6 +139,7 @@ fn limits(values: &Values) -> Result<Limits, Invalid> {
         memory_swap_bytes: bytes("limits.memory_swap_bytes", &values.swap)?,
         cpus: number("limits.cpus", &values.cpus, "a number such as 0.5")?,
         pids: number("limits.pids", &values.pids, "a whole number such as 128")?,
+        ..Limits::default()
     })
 }
 
@@ -182,7 +183,8 @@ mod tests {
         };
         let request = request(&values).expect("valid");
         assert_eq!((request.name.as_deref(), request.command.len(), request.env.len()), (Some("db"), 3, 2));
-        let limits = Limits { memory_bytes: Some(64 << 20), memory_swap_bytes: Some(0), cpus: Some(0.5), pids: Some(128) };
+        let limits =
+            Limits { memory_bytes: Some(64 << 20), memory_swap_bytes: Some(0), cpus: Some(0.5), pids: Some(128), ..Limits::default() };
         assert_eq!((request.limits, request.mounts.len(), request.restart), (limits, 2, Restart::Always));
         assert!(request.start);
     }

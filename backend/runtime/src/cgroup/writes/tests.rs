@@ -43,7 +43,8 @@ fn refused(version: Version, text: &str) -> String {
 
 #[test]
 fn the_same_limits_become_the_files_of_either_version() {
-    let limits = Limits { memory_bytes: Some(4 << 20), memory_swap_bytes: Some(1 << 20), cpus: Some(0.5), pids: Some(9) };
+    let limits =
+        Limits { memory_bytes: Some(4 << 20), memory_swap_bytes: Some(1 << 20), cpus: Some(0.5), pids: Some(9), ..Limits::default() };
     let resources = Resources::from(&limits);
     let v1 = [
         "memory.limit_in_bytes = 4194304",
