@@ -18,6 +18,8 @@ pub struct Usage {
     pub cpu_system_usec_total: Option<u64>,
     /// Share of one processor between this reading and the one before, in percent: 150 is one and a half processors.
     pub cpu_percent: Option<f64>,
+    /// The quota as the kernel has it, in processors; `None` where there is none.
+    pub cpus_max: Option<f64>,
     /// Periods of its quota in which it wanted to run.
     pub cpu_periods_total: Option<u64>,
     /// Of those in which it used its quota up, and was held back.

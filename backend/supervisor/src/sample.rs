@@ -20,6 +20,21 @@ const UNWATCHED_EVERY: Duration = Duration::from_secs(10);
 /// Two readings closer than this say nothing about a share of a processor, in milliseconds.
 const CPU_INTERVAL_MS_MIN: i64 = 100;
 
+/// One measurement of every container that is alive: what [`crate::history`] remembers and [`crate::diagnosis`] judges. They are
+/// told of it on the sampler's own thread, one after the other, and must not wait there.
+pub(crate) struct Round<'a> {
+    /// When it began, in Unix milliseconds.
+    pub(crate) at_ms: i64,
+    /// What was read; each reading has the moment of its own.
+    pub(crate) readings: &'a [Reading],
+}
+
+/// What one container used.
+pub(crate) struct Reading {
+    pub(crate) id: ContainerId,
+    pub(crate) usage: Usage,
+}
+
 /// The latest measurements.
 #[derive(Default)]
 pub(crate) struct Samples {
@@ -109,9 +124,13 @@ pub(crate) async fn run(shared: Weak<Shared>) {
 fn all(shared: &Shared) {
     let alive = shared.registry.collect(|container| container.state.is_alive().then(|| container.clone()));
     let hierarchies = shared.hierarchies();
-    let reading = |container: &Container| (container.id.clone(), read_in(shared, &hierarchies, container));
-    let readings: HashMap<ContainerId, Usage> = alive.iter().map(reading).collect();
-    *shared.samples.lock() = readings;
+    let at_ms = now_ms();
+    let reading = |container: &Container| Reading { id: container.id.clone(), usage: read_in(shared, &hierarchies, container) };
+    let readings: Vec<Reading> = alive.iter().map(reading).collect();
+    *shared.samples.lock() = readings.iter().map(|reading| (reading.id.clone(), reading.usage.clone())).collect();
+    let round = Round { at_ms, readings: &readings };
+    crate::history::note(shared, &round);
+    crate::diagnosis::note(shared, &round);
 }
 
 #[cfg(test)]
