@@ -29,6 +29,13 @@ pub fn parent(pid: i32) -> Option<i32> {
     status_field(pid, "PPid")?.parse().ok()
 }
 
+/// Field 22 of `/proc/<pid>/stat`: clock ticks between boot and the process's start. With the pid it means one process only.
+pub fn start_ticks(pid: i32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name, second, stands in brackets, and may have any characters.
+    stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(19)?.parse().ok()
+}
+
 /// Whether the process exists and is not a zombie.
 pub fn is_alive(pid: i32) -> bool {
     status_field(pid, "State").is_some_and(|state| !state.starts_with('Z'))
@@ -69,5 +76,6 @@ mod tests {
         assert_eq!(parent(own), Some(nix::unistd::getppid().as_raw()));
         assert!(pss_bytes(own).is_some_and(|bytes| bytes > 0));
         assert!(namespace_inode(own, "uts") > 0);
+        assert!(start_ticks(own).is_some_and(|ticks| ticks > 0) && start_ticks(0).is_none());
     }
 }

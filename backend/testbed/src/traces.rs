@@ -1,8 +1,9 @@
 //! What a server left on the host: mounts, cgroups, processes, folders and rows. Two looks are compared; equal means
 //! that whatever happened between them left nothing behind.
 
+use std::cmp::Ordering;
 use std::collections::BTreeSet;
-use std::fmt::Write;
+use std::fmt::{self, Display, Formatter, Write};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -17,33 +18,75 @@ pub struct Traces {
     /// Folders below `<hierarchy>/<instance>`.
     pub cgroups: BTreeSet<String>,
     /// Processes in those cgroups, and processes whose command line names the server's folders.
-    pub processes: BTreeSet<String>,
+    pub processes: BTreeSet<Process>,
     /// Files and folders below the data and run folders, without the database's own.
     pub files: BTreeSet<String>,
     /// Containers and images that the API lists.
     pub rows: BTreeSet<String>,
 }
 
+/// A process, which is the same one as long as pid and start are: its command line is for whoever reads of it, and changes
+/// when it executes something else.
+#[derive(Debug, Clone)]
+pub struct Process {
+    /// Its pid, and the tick at which it started.
+    pub identity: (i32, u64),
+    /// Its command line when it was looked at.
+    pub command: String,
+}
+
+impl Process {
+    /// `None` where it is gone.
+    fn look(pid: i32) -> Option<Self> {
+        Some(Self { identity: (pid, process::start_ticks(pid)?), command: process::command_line(pid) })
+    }
+}
+
+impl PartialEq for Process {
+    fn eq(&self, other: &Self) -> bool {
+        self.identity == other.identity
+    }
+}
+
+impl Eq for Process {}
+
+impl PartialOrd for Process {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Process {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.identity.cmp(&other.identity)
+    }
+}
+
+impl Display for Process {
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        write!(out, "{} {}", self.identity.0, self.command)
+    }
+}
+
 impl Traces {
     /// What is in one of the two but not in the other, one a line, for a failed test.
     pub fn difference(&self, before: &Traces) -> String {
         let mut text = String::new();
-        let kinds = [
-            ("mount", &self.mounts, &before.mounts),
-            ("cgroup", &self.cgroups, &before.cgroups),
-            ("process", &self.processes, &before.processes),
-            ("file", &self.files, &before.files),
-            ("row", &self.rows, &before.rows),
-        ];
-        for (kind, now, before) in kinds {
-            for one in now.difference(before) {
-                let _infallible = writeln!(text, "  left behind: {kind} {one}");
-            }
-            for one in before.difference(now) {
-                let _infallible = writeln!(text, "  missing: {kind} {one}");
-            }
-        }
+        compare(&mut text, "mount", &self.mounts, &before.mounts);
+        compare(&mut text, "cgroup", &self.cgroups, &before.cgroups);
+        compare(&mut text, "process", &self.processes, &before.processes);
+        compare(&mut text, "file", &self.files, &before.files);
+        compare(&mut text, "row", &self.rows, &before.rows);
         text
+    }
+}
+
+fn compare<T: Ord + Display>(text: &mut String, kind: &str, now: &BTreeSet<T>, before: &BTreeSet<T>) {
+    for one in now.difference(before) {
+        let _infallible = writeln!(text, "  left behind: {kind} {one}");
+    }
+    for one in before.difference(now) {
+        let _infallible = writeln!(text, "  missing: {kind} {one}");
     }
 }
 
@@ -55,7 +98,7 @@ pub fn look(server: &Server) -> Traces {
     Traces {
         mounts: mounts(&folder.to_string_lossy()),
         cgroups: cgroups(server.instance()).iter().map(|path| path.to_string_lossy().into_owned()).collect(),
-        processes: processes.into_iter().map(|pid| format!("{pid} {}", process::command_line(pid))).collect(),
+        processes: processes.into_iter().filter_map(Process::look).collect(),
         files: files(&[server.data_dir(), server.run_dir()]),
         rows: listed(server),
     }
@@ -157,7 +200,7 @@ mod tests {
     fn traces(files: &[&str]) -> Traces {
         let none = BTreeSet::new();
         let files = files.iter().map(ToString::to_string).collect();
-        Traces { mounts: none.clone(), cgroups: none.clone(), processes: none.clone(), files, rows: none }
+        Traces { mounts: none.clone(), cgroups: none.clone(), processes: BTreeSet::new(), files, rows: none }
     }
 
     #[test]
@@ -165,6 +208,16 @@ mod tests {
         let (before, after) = (traces(&["a", "b"]), traces(&["b", "c"]));
         assert_ne!(before, after);
         assert_eq!(after.difference(&before), "  left behind: file c\n  missing: file a\n");
+    }
+
+    #[test]
+    fn a_process_stays_the_same_one_when_it_executes_something_else() {
+        let process = |pid, start, command: &str| Process { identity: (pid, start), command: command.to_owned() };
+        let with = |process| Traces { processes: BTreeSet::from([process]), ..traces(&[]) };
+        let before = with(process(7, 1, "sh -c exec sleep 1d"));
+        assert_eq!(with(process(7, 1, "sleep 1d")), before);
+        let later = with(process(7, 2, "sleep 1d"));
+        assert_eq!(later.difference(&before), "  left behind: process 7 sleep 1d\n  missing: process 7 sh -c exec sleep 1d\n");
     }
 
     #[test]

@@ -66,7 +66,7 @@ fn an_end_that_no_server_saw_is_told_as_it_was() {
     let container = server.container("told");
     assert_eq!((&container["state"], &container["exit"]["code"]), (&json!("stopped"), &json!(3)), "{container}");
     assert!(server.logs("told").contains("told"));
-    assert!(server.traces().processes.iter().all(|process| !process.contains("told")));
+    assert!(server.traces().processes.iter().all(|process| !process.command.contains("told")));
 }
 
 #[test]
