@@ -16,10 +16,9 @@ pub(super) fn hooks(document: &Document, bundle: &Path) -> Result<Hooks, Invalid
     let state =
         HookState { oci_version: document.oci_version.clone(), bundle: bundle.to_owned(), annotations: document.annotations.clone() };
     let Some(wanted) = &document.hooks else { return Ok(Hooks { state, ..Hooks::default() }) };
-    let mut create_runtime = list("hooks.prestart", &wanted.prestart)?;
-    create_runtime.extend(list("hooks.createRuntime", &wanted.create_runtime)?);
     Ok(Hooks {
-        create_runtime,
+        prestart: list("hooks.prestart", &wanted.prestart)?,
+        create_runtime: list("hooks.createRuntime", &wanted.create_runtime)?,
         create_container: list("hooks.createContainer", &wanted.create_container)?,
         start_container: list("hooks.startContainer", &wanted.start_container)?,
         poststart: list("hooks.poststart", &wanted.poststart)?,

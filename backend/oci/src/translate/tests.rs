@@ -213,8 +213,8 @@ fn hooks_have_a_path_and_time() {
     assert_eq!(wrong(hooks(json!({"path": "/bin/true", "timeout": 0}))), "hooks.poststop[0].timeout");
     let both = json!({"prestart": [{"path": "/a"}], "createRuntime": [{"path": "/b"}]});
     let spec = translated(|document| document["hooks"] = both).expect("it is fine").spec;
-    let paths: Vec<_> = spec.hooks.create_runtime.iter().map(|hook| hook.path.clone()).collect();
-    assert_eq!(paths, [Path::new("/a"), Path::new("/b")], "prestart ones come first");
+    let paths = |hooks: &[belljar_runtime::spec::Hook]| hooks.iter().map(|hook| hook.path.clone()).collect::<Vec<_>>();
+    assert_eq!((paths(&spec.hooks.prestart), paths(&spec.hooks.create_runtime)), (vec!["/a".into()], vec!["/b".into()]));
 }
 
 #[test]

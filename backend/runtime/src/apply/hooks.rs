@@ -158,7 +158,7 @@ mod tests {
         let hook = Hook { path: "/bin/sh".into(), arguments, environment: vec!["WORD=hello".into()], timeout_seconds };
         let annotations = BTreeMap::from([("a".to_owned(), "b".to_owned())]);
         let state = HookState { oci_version: "1.2.0".into(), bundle: "/b".into(), annotations };
-        HookRun { moment: Moment::Poststart, hook, id: "c1".into(), state }
+        HookRun { moment: Moment::Poststart, index: 0, hook, id: "c1".into(), state }
     }
 
     #[test]

@@ -109,6 +109,7 @@ pub fn make(spec: &Spec, facts: &Facts) -> Result<Plan, Invalid> {
     // A console is bound, which only a tree of its own takes.
     let console = if is_new(spec, Kind::Mnt) { Console::Bound } else { Console::None };
     steps.add([process::streams(&spec.process, console)]);
+    steps.add(process::hooks(spec, Moment::Prestart));
     steps.add(process::hooks(spec, Moment::CreateRuntime));
     steps.add(process::hooks(spec, Moment::CreateContainer));
     steps.add(tree.pivot);

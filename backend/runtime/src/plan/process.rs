@@ -120,10 +120,9 @@ pub(super) fn session(process: &Process) -> Vec<ProcessStep> {
 /// Programs of the host at a moment.
 pub(super) fn hooks(spec: &Spec, moment: Moment) -> impl Iterator<Item = ProcessStep> + '_ {
     let state = &spec.hooks.state;
-    spec.hooks
-        .at(moment)
-        .iter()
-        .map(move |hook| ProcessStep::RunHook(HookRun { moment, hook: hook.clone(), id: spec.id.clone(), state: state.clone() }))
+    spec.hooks.at(moment).iter().enumerate().map(move |(index, hook)| {
+        ProcessStep::RunHook(HookRun { moment, index, hook: hook.clone(), id: spec.id.clone(), state: state.clone() })
+    })
 }
 
 /// What is set around the program while the container's tree is complete and the host's still there: names, network, where its

@@ -10,7 +10,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Hooks {
-    /// Run outside once namespaces and mounts are there, before the root is changed. The deprecated `prestart` ones stand first.
+    /// Those of an older name, which run right before the next ones.
+    pub prestart: Vec<Hook>,
+    /// Run outside once namespaces and mounts are there, before the root is changed.
     pub create_runtime: Vec<Hook>,
     /// Run in the container's namespaces before the root is changed: paths are still the host's.
     pub create_container: Vec<Hook>,
@@ -53,6 +55,8 @@ pub struct HookState {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Moment {
+    /// As the next, right before it: what the specification called it first.
+    Prestart,
     /// Outside, before the root is changed.
     CreateRuntime,
     /// In the container's namespaces, before the root is changed.
@@ -69,6 +73,7 @@ impl Hooks {
     /// Those of a moment.
     pub fn at(&self, moment: Moment) -> &[Hook] {
         match moment {
+            Moment::Prestart => &self.prestart,
             Moment::CreateRuntime => &self.create_runtime,
             Moment::CreateContainer => &self.create_container,
             Moment::StartContainer => &self.start_container,
@@ -82,6 +87,7 @@ impl Moment {
     /// Its name in the specification.
     pub fn as_str(self) -> &'static str {
         match self {
+            Moment::Prestart => "prestart",
             Moment::CreateRuntime => "createRuntime",
             Moment::CreateContainer => "createContainer",
             Moment::StartContainer => "startContainer",
@@ -93,7 +99,7 @@ impl Moment {
     /// Who runs it.
     pub fn place(self) -> Place {
         match self {
-            Moment::CreateRuntime | Moment::Poststart | Moment::Poststop => Place::Outside,
+            Moment::Prestart | Moment::CreateRuntime | Moment::Poststart | Moment::Poststop => Place::Outside,
             Moment::CreateContainer | Moment::StartContainer => Place::Inside,
         }
     }
@@ -101,7 +107,7 @@ impl Moment {
     /// The container's status at that moment, as the specification names it.
     pub fn status(self) -> &'static str {
         match self {
-            Moment::CreateRuntime | Moment::CreateContainer => "creating",
+            Moment::Prestart | Moment::CreateRuntime | Moment::CreateContainer => "creating",
             Moment::StartContainer => "created",
             Moment::Poststart => "running",
             Moment::Poststop => "stopped",

@@ -163,6 +163,8 @@ pub enum Joining {
 pub struct HookRun {
     /// When.
     pub moment: Moment,
+    /// Which of that moment's list.
+    pub index: usize,
     /// What.
     pub hook: Hook,
     /// Identifier of the container.
@@ -284,7 +286,7 @@ impl ProcessStep {
             ProcessStep::Pin(processors) => format!("first process to processors {processors:?}"),
             ProcessStep::PinProgram(processors) => format!("program to processors {processors:?}"),
             ProcessStep::Limit(limit) => format!("{} to {}:{}", limit.resource, bound(limit.soft), bound(limit.hard)),
-            ProcessStep::RunHook(run) => format!("{} hook {}", run.moment.as_str(), run.hook.path.display()),
+            ProcessStep::RunHook(run) => format!("hooks.{}[{}] {}", run.moment.as_str(), run.index, run.hook.path.display()),
             ProcessStep::NewSession(Keyring::New) => "session and keyring".into(),
             ProcessStep::NewSession(Keyring::Inherited) => "session".into(),
             ProcessStep::BecomeNamespaceRoot => "root of the user namespace".into(),

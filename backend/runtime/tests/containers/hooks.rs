@@ -52,6 +52,6 @@ pub(crate) fn a_hook_inside_that_fails_ends_the_start() {
     let Some(mut bed) = Bed::of("echo program") else { return };
     bed.spec.hooks.start_container = vec![hook("exit 4".into())];
     let failure = bed.run().failure();
-    assert!(failure.starts_with("run startContainer hook /bin/sh") && failure.contains("it exited with 4"), "{failure}");
+    assert!(failure.starts_with("run hooks.startContainer[0] /bin/sh") && failure.contains("it exited with 4"), "{failure}");
     assert_eq!(bed.written(), "");
 }
