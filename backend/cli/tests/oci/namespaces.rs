@@ -3,7 +3,7 @@
 use belljar_testbed::process::namespace_inode;
 use serde_json::json;
 
-use crate::bed::{Bed, Runtime};
+use crate::bed::{Bed, Kind, Runtime};
 use crate::differences::Difference;
 
 sentences! {
@@ -161,6 +161,61 @@ fn mounts_demand_a_mount_namespace(runtime: &Runtime) {
     let before = std::fs::read_to_string("/proc/self/mountinfo").unwrap().lines().count();
     bed.run("true").refused();
     assert_eq!(std::fs::read_to_string("/proc/self/mountinfo").unwrap().lines().count(), before, "the host's table stays as it was");
+}
+
+/// What of a description is mounted, taken out.
+fn without_mounts(bed: &Bed) {
+    bed.configure(|config| {
+        config["mounts"] = json!([]);
+        config["linux"]["maskedPaths"] = json!([]);
+        config["linux"]["readonlyPaths"] = json!([]);
+    });
+}
+
+/// Ours alone: what the others do with their mounts then is not tried on a host.
+#[test]
+fn a_joined_mount_namespace_is_a_tree_as_it_is() {
+    crate::bed::with(Kind::Ours, |runtime| {
+        let (first, second) = (Bed::new(runtime), Bed::new(runtime));
+        first.sleeping();
+        let pid = first.pid();
+        let table = || std::fs::read_to_string(format!("/proc/{pid}/mountinfo")).unwrap();
+        let before = table();
+        // Its /proc is that of its own processes.
+        for (kind, file) in [("mount", "mnt"), ("pid", "pid")] {
+            second.namespace(json!({"type": kind, "path": format!("/proc/{pid}/ns/{file}")}));
+        }
+        let said = second.run("echo run > /joined; readlink /proc/self/ns/mnt");
+        let warning = "linux.namespaces: the tree of the joined mount namespace is taken as it is, without mounts, linux.maskedPaths";
+        assert!(said.err.contains(warning), "{said:?}");
+        assert_eq!(said.line(), format!("mnt:[{}]", namespace_inode(pid, "mnt")));
+        assert_eq!(std::fs::read_to_string(first.root("joined")).unwrap(), "run\n");
+        without_mounts(&second);
+        second.sleeping();
+        assert_eq!(namespace_inode(second.pid(), "mnt"), namespace_inode(pid, "mnt"));
+        assert_eq!(second.exec("cat /joined; readlink /proc/self/ns/mnt").ok(), format!("run\nmnt:[{}]\n", namespace_inode(pid, "mnt")));
+        assert_eq!(table(), before, "nothing was mounted in it");
+        second.end();
+        second.delete().ok();
+        assert!(first.exec("cat /joined").ok() == "run\n" && table() == before, "it is still the first one's");
+    });
+}
+
+/// Ours alone: the others would mount on the host.
+#[test]
+fn without_a_mount_namespace_the_root_is_a_folder_of_the_host() {
+    crate::bed::with(Kind::Ours, |runtime| {
+        let bed = Bed::new(runtime);
+        let table = || std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+        let before = table();
+        bed.without_namespace("mount");
+        without_mounts(&bed);
+        assert_eq!(bed.run("pwd; ls /; echo written > /here").ok(), "/\nbin\ndev\netc\nhome\nproc\nroot\nsys\ntmp\nvar\n");
+        bed.sleeping();
+        assert_eq!(namespace_inode(bed.pid(), "mnt"), namespace_inode(own(), "mnt"));
+        assert_eq!(bed.exec("cat /here; ls /proc /dev | grep -c .").out, "written\n2\n", "the names of two empty folders");
+        assert_eq!(table(), before, "the host's table stays as it was");
+    });
 }
 
 fn time_offsets_move_the_clocks(runtime: &Runtime) {
