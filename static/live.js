@@ -33,6 +33,8 @@
       return;
     }
     copyAttributes(from, to);
+    // What another script has drawn there is its own.
+    if (to.matches(".plot")) return;
     let here = to.firstChild;
     for (const child of [...from.childNodes]) {
       let match = here;

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use belljar_frontend::container::{
-    CgroupPage, Changes, Delete, Events as ContainerEvents, Filter, Logs, Namespaces, Overlay, Overview, Plan,
+    CgroupPage, Changes, Delete, Events as ContainerEvents, Filter, Logs, Namespaces, Overlay, Overview, Past, Plan, Range,
 };
 use belljar_frontend::containers::List;
 use belljar_frontend::create::{Form, Values};
@@ -21,6 +21,8 @@ use belljar_frontend::login::{Login, Setup};
 use belljar_frontend::problem::Problem;
 use belljar_frontend::settings::{FreshToken, Settings};
 use belljar_frontend::{Template, container, containers, events};
+use belljar_model::history::History;
+use belljar_model::usage::Usage;
 use belljar_model::{Container, Invalid};
 use sample::{HOSTILE, NOW_MS, frame, nobody};
 
@@ -41,8 +43,13 @@ fn container_pages() -> Pages {
     let (processes, entries, events, plan, failed) =
         (sample::processes(), sample::entries(), sample::events(), sample::plan(), sample::failed_plan());
     let filter = Filter { tail: 500, stream: None };
-    let overview =
-        |container, usage, processes| rendered(Overview { frame: frame(None), container, usage, processes, denied: &sample::denied() });
+    let (nothing, day) = (History { step_ms: 10_000, points: Vec::new() }, sample::history(10_000, 3_600_000));
+    let marks = sample::past_events(3_600_000);
+    let overview = |container: &Container, usage: Option<&Usage>, processes| {
+        let (history, events) = if usage.is_some() { (&day, &marks[..]) } else { (&nothing, &[][..]) };
+        let past = Past { range: Range::Hour, history, events };
+        rendered(Overview { frame: frame(None), container, usage, processes, denied: &sample::denied(), past })
+    };
     let loosened = sample::loosened();
     let typo = sample::containers().remove(4);
     vec![
@@ -171,6 +178,12 @@ fn pages_are_written_to_be_looked_at() {
     let preview = folder("target/preview");
     for (name, html) in pages() {
         std::fs::write(preview.join(format!("{name}.html")), html).expect("the preview can be written");
+    }
+    for range in Range::ALL {
+        let (history, events) = (sample::history(range.step_ms(), range.length_ms()), sample::past_events(range.length_ms()));
+        let drawing = Past { range, history: &history, events: &events }.drawing(NOW_MS);
+        let json = serde_json::to_vec(&drawing).expect("a drawing can be written");
+        std::fs::write(preview.join(format!("history-{}.json", range.as_str())), json).expect("the preview can be written");
     }
 }
 

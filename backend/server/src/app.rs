@@ -69,7 +69,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         // Where tools that watch servers look for it, besides its place in the API.
         .route("/healthz", axum::routing::get(rest::health))
         .route("/stream", axum::routing::get(stream::open))
-        .route("/static/{file}", axum::routing::get(assets::serve))
+        .route("/static/{*file}", axum::routing::get(assets::serve))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(from_fn_with_state(app.clone(), pages::problem::put_in_place))

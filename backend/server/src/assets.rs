@@ -27,11 +27,14 @@ macro_rules! asset {
 }
 
 /// Every file that is served; what else lies in the folder is for readers of the repository.
-const ASSETS: [Asset; 4] = [
+const ASSETS: [Asset; 7] = [
     asset!("belljar.css", "text/css; charset=utf-8"),
     asset!("live.js", "text/javascript; charset=utf-8"),
     asset!("favicon.svg", "image/svg+xml"),
     asset!("logo.svg", "image/svg+xml"),
+    asset!("history.js", "text/javascript; charset=utf-8"),
+    asset!("vendor/uplot/uPlot.iife.min.js", "text/javascript; charset=utf-8"),
+    asset!("vendor/uplot/uPlot.min.css", "text/css; charset=utf-8"),
 ];
 
 /// The version of each file, in their order: the first 16 digits of its SHA-256.
@@ -42,7 +45,7 @@ fn version(bytes: &[u8]) -> String {
     digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// `GET /static/{file}`.
+/// `GET /static/{*file}`.
 pub(crate) async fn serve(Path(name): Path<String>, RawQuery(query): RawQuery, headers: HeaderMap) -> Answer<Response> {
     let index = ASSETS.iter().position(|asset| asset.name == name);
     let index = index.ok_or_else(|| Fault::new(Kind::NotFound, format!("there is no file {name}")))?;

@@ -39,6 +39,7 @@ pub(crate) fn router() -> Router<Arc<App>> {
         .route("/containers", get(containers::list).post(create::submit))
         .route("/containers/new", get(create::form))
         .route("/containers/{container}", get(container::overview))
+        .route("/containers/{container}/history", get(container::history))
         .route("/containers/{container}/namespaces", get(container::namespaces))
         .route("/containers/{container}/cgroup", get(container::cgroup))
         .route("/containers/{container}/overlay", get(container::overlay))

@@ -10,6 +10,7 @@ mod repository;
 mod screenshot;
 mod test;
 mod tidy;
+mod vendor;
 
 use std::process::ExitCode;
 
@@ -35,6 +36,8 @@ enum Task {
     Dist,
     /// Make static/screenshot.png from a running server.
     Screenshot,
+    /// Copy what a browser loads of others from the npm registry to static/vendor, by version and hash.
+    Vendor,
 }
 
 fn main() -> ExitCode {
@@ -44,6 +47,7 @@ fn main() -> ExitCode {
         Task::Bench(options) => bench::run(&options),
         Task::Dist => dist::run().map_err(Into::into),
         Task::Screenshot => screenshot::run().map_err(Into::into),
+        Task::Vendor => vendor::run().map_err(Into::into),
     };
     match done {
         Ok(code) => code,

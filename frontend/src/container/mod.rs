@@ -1,6 +1,7 @@
 //! One container: its head (state, buttons), the tabs, and what each shows.
 
 mod cgroup;
+mod history;
 mod isolation;
 mod logs;
 mod namespaces;
@@ -20,6 +21,7 @@ use crate::words::Ending;
 use crate::{Error, Frame, Part, figure};
 
 pub use cgroup::CgroupPage;
+pub use history::{Drawing, Past, Range};
 pub use logs::{Filter, Logs, log, log_line};
 pub use namespaces::Namespaces;
 pub use overlay::{Changes, Overlay};

@@ -8,6 +8,7 @@ use belljar_model::security::Seccomp;
 use belljar_model::usage::Usage;
 use belljar_model::{Container, Process};
 
+use super::history::{Charts, Past};
 use super::{Tab, TabPage, isolation, tab};
 use crate::containers::{Gauge, Gauges};
 use crate::frame::Page;
@@ -28,6 +29,8 @@ pub struct Overview<'a> {
     pub processes: &'a [Process],
     /// What it asked the kernel for and was denied; empty where that is not recorded.
     pub denied: &'a [Denied],
+    /// What it used before.
+    pub past: Past<'a>,
 }
 tab!(Overview, Overview, |page| Stream::Container(&page.container.id));
 
@@ -42,6 +45,10 @@ impl<'a> Overview<'a> {
 
     fn records(&self) -> bool {
         self.container.config.security.seccomp == Seccomp::Record
+    }
+
+    fn charts(&self) -> Part<Charts<'a>> {
+        Part(Charts { id: &self.container.id, past: self.past, now_ms: self.frame.now_ms })
     }
 
     fn figures(&self) -> Part<UsageFigures<'a>> {

@@ -8,6 +8,7 @@ use belljar_model::cgroup::{Cgroup, Controller, Figure, Unit, Value, Version};
 use belljar_model::container::{ProcessRef, Restart};
 use belljar_model::denied::Denied;
 use belljar_model::exit::{Cause, Victim};
+use belljar_model::history::{History, Point};
 use belljar_model::host::{HostController, Support};
 use belljar_model::image::ImageKind;
 use belljar_model::limits::HostCapacity;
@@ -203,6 +204,63 @@ pub(crate) fn usage(number: u64) -> Usage {
         sources: sources.map(|(field, source)| (field.to_owned(), source.to_owned())).into(),
         ..Usage::default()
     }
+}
+
+/// An ordinary past: a day's rhythm, a limit that was raised after it ran out of memory, and an hour in which the server was away.
+pub(crate) fn history(step_ms: i64, length_ms: i64) -> History {
+    let begin_ms = (NOW_MS - length_ms) / step_ms * step_ms;
+    let slots = (0..length_ms / step_ms).filter(|slot| !(slot * 100 / (length_ms / step_ms) == 62));
+    let noise = |slot: i64, salt: i64| (slot.wrapping_mul(2_654_435_761) ^ salt.wrapping_mul(40_503)).rem_euclid(1000) as f64 / 1000.0;
+    let point = |slot: i64| {
+        let share = slot as f64 / (length_ms / step_ms) as f64;
+        let wave = 0.5 - 0.5 * (share * 9.0).cos();
+        let burst = if (0.70..0.78).contains(&share) { 1.0 } else { 0.0 };
+        let limit = if share < 0.45 { 32 << 20 } else { 64 << 20 };
+        let climb = if share < 0.45 { share / 0.45 } else { 0.35 + 0.2 * wave };
+        let cpu = (3.0 + 14.0 * wave + 6.0 * noise(slot, 1) + 30.0 * burst).min(50.0);
+        let memory = (climb * 30.0 * 1_048_576.0 + noise(slot, 2) * 900_000.0) as u64;
+        Point {
+            at_ms: begin_ms + slot * step_ms,
+            cpu_percent: Some(cpu),
+            cpu_percent_peak: Some((cpu * (1.1 + 0.6 * noise(slot, 3))).min(50.0)),
+            cpu_throttled_percent: Some(burst * (35.0 + 20.0 * noise(slot, 4))),
+            cpus_max: Some(0.5),
+            memory_bytes: Some(memory),
+            memory_bytes_peak: Some((memory + (noise(slot, 5) * 2e6) as u64).min(limit)),
+            memory_bytes_max: Some(limit),
+            memory_swap_bytes: Some(0),
+            pids: Some(7 + (wave * 6.0 + noise(slot, 6) * 2.0) as u64),
+            pids_max: Some(128),
+            io_read_bytes_per_second: Some(if noise(slot, 7) > 0.93 { 4e6 * noise(slot, 8) } else { 900.0 * wave }),
+            io_write_bytes_per_second: Some(60_000.0 * wave + 30_000.0 * noise(slot, 9) + burst * 2e6),
+            network_rx_bytes_per_second: None,
+            network_tx_bytes_per_second: None,
+            cpu_pressure_percent: Some(burst * 30.0 + noise(slot, 10)),
+            memory_pressure_percent: Some(if (0.42..0.45).contains(&share) { 40.0 } else { 0.0 }),
+            io_pressure_percent: Some(burst * 8.0 + 2.0 * noise(slot, 11)),
+            oom_kills: Some(0),
+        }
+    };
+    History { step_ms, points: slots.map(point).collect() }
+}
+
+/// What happened in that past.
+pub(crate) fn past_events(length_ms: i64) -> Vec<Event> {
+    let event = |kind: EventKind, share: f64, message: &str| Event {
+        id: (share * 1000.0) as i64,
+        at_ms: NOW_MS - length_ms + (length_ms as f64 * share) as i64,
+        kind,
+        container: None,
+        subject: "database".into(),
+        message: message.into(),
+    };
+    vec![
+        event(EventKind::LimitHit, 0.73, "held back by its cpu limit 41 % of the last minute"),
+        event(EventKind::Exec, 0.60, "ran psql"),
+        event(EventKind::LimitsChanged, 0.455, "memory 32 MiB, now 64 MiB"),
+        event(EventKind::OutOfMemory, 0.45, "killed by OOM at 32 MiB: postgres (pid 7)"),
+        event(EventKind::Started, 0.02, HOSTILE),
+    ]
 }
 
 pub(crate) fn usages(containers: &[Container]) -> Usages {

@@ -2,18 +2,23 @@
 
 use std::sync::Arc;
 
+use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
 use belljar_api::query::{Files, Nothing};
 use belljar_frontend::container as view;
+use belljar_model::history::History;
 use belljar_model::log::Stream;
 use belljar_model::mount::absolute_path;
+use belljar_model::{Container, Event};
+use belljar_store::EventQuery;
 use belljar_supervisor::LogQuery;
 use serde::Deserialize;
 
 use crate::app::{App, Found};
 use crate::extract::Query;
 use crate::fault::Answer;
+use crate::now_ms;
 use crate::pages::containers::{Before, events_page};
 use crate::pages::surroundings::Surroundings;
 
@@ -22,11 +27,38 @@ const LINES_SHOWN: usize = 100;
 /// Most lines of a log on a page.
 const LINES_SHOWN_MAX: usize = 10_000;
 
+/// Events that may be marks on the charts.
+const MARKS_MAX: u32 = 500;
+
+/// The query of a container's page: how far back it looks.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Back {
+    range: view::Range,
+}
+
+/// What is remembered of that time, and what happened in it.
+async fn past(app: &App, container: &Container, range: view::Range) -> Answer<(History, Vec<Event>)> {
+    let query = EventQuery { container: Some(container.id.clone()), before_id: None, after_id: None, limit: MARKS_MAX };
+    let events = app.supervisor.events(query).await?;
+    Ok((History { step_ms: range.step_ms(), points: Vec::new() }, events))
+}
+
+/// `GET /containers/{container}/history?range=`: what the page's script draws.
+pub(super) async fn history(
+    State(app): State<Arc<App>>,
+    Found(container): Found,
+    Query(Back { range }): Query<Back>,
+) -> Answer<Json<view::Drawing>> {
+    let (history, events) = past(&app, &container, range).await?;
+    Ok(Json(view::Past { range, history: &history, events: &events }.drawing(now_ms())))
+}
+
 pub(super) async fn overview(
     State(app): State<Arc<App>>,
     Found(container): Found,
     around: Surroundings,
-    Query(Nothing {}): Query<Nothing>,
+    Query(Back { range }): Query<Back>,
 ) -> Answer<Response> {
     let (usage, processes) = if container.state.is_alive() {
         (Some(app.supervisor.usage(&container.id).await?), app.supervisor.processes(&container.id).await?)
@@ -34,8 +66,9 @@ pub(super) async fn overview(
         (None, Vec::new())
     };
     let denied = app.supervisor.denied(&container.id).await?;
-    let (frame, usage) = (around.frame(), usage.as_ref());
-    around.page(&view::Overview { frame, container: &container, usage, processes: &processes, denied: &denied })
+    let (history, events) = past(&app, &container, range).await?;
+    let (frame, usage, past) = (around.frame(), usage.as_ref(), view::Past { range, history: &history, events: &events });
+    around.page(&view::Overview { frame, container: &container, usage, processes: &processes, denied: &denied, past })
 }
 
 pub(super) async fn namespaces(
