@@ -1,6 +1,10 @@
 //! The file that this process executes, out of reach for what it makes: a container that shares the host's root user could
 //! open `/proc/<pid>/exe` of whoever makes or enters it, and write over the program that the host's root runs next
 //! (CVE-2019-5736).
+//!
+//! [`protect`] says how. Most programs that need it never get that far: [`entry`] did the same before they began.
+
+mod entry;
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};

@@ -180,8 +180,10 @@ fn what_waits_for_its_start_executes_a_file_that_cannot_be_written() {
         assert_eq!((file.dev(), file.ino()), (copy.dev(), copy.ino()), "it is the runtime that waits");
         let flags = rustix::fs::statvfs(&*path).expect("its mount can be asked").f_flag;
         let is_read_only = flags.contains(rustix::fs::StatVfsMountFlags::RDONLY);
-        // A user namespace of its own has no right to the file, whatever the mount says.
-        assert!(root == Root::Own || is_read_only, "{path} lies on a mount that can be written");
+        // A user namespace of its own has no right to the file, whatever the mount says. Where our executable has an entry of its
+        // own it was protected before it knew of that.
+        let may_be_writable = root == Root::Own && !cfg!(target_arch = "x86_64");
+        assert!(may_be_writable || is_read_only, "{path} lies on a mount that can be written");
         bed.start().end();
     });
 }

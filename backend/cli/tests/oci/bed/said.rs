@@ -2,6 +2,7 @@
 //! and nobody should wait for it.
 
 use std::fs::{self, File};
+use std::io::ErrorKind;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -31,7 +32,17 @@ impl Said {
     pub(crate) fn in_files(mut command: Command, out: &Path, err: &Path) -> Self {
         let file = |path: &Path| File::create(path).expect("a file can be made");
         command.stdin(Stdio::null()).stdout(file(out)).stderr(file(err));
-        let child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        // Who tries to open the runtime for writing keeps it from being executed for that moment, also where the open fails: the
+        // kernel counts writers before it asks the mount (`do_dentry_open`). Attacks here do so thousands of times.
+        let spawned = try_wait(LIMIT, || match command.spawn() {
+            Err(error) if error.kind() == ErrorKind::ExecutableFileBusy => None,
+            spawned => Some(spawned),
+        });
+        let child = match spawned {
+            Some(Ok(child)) => child,
+            Some(Err(error)) => panic!("{command:?}: {error}"),
+            None => panic!("{command:?}: busy for {LIMIT:?}"),
+        };
         let text = |path: &Path| String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned();
         let status = wait_or_kill(child, LIMIT);
         let status = status.unwrap_or_else(|| panic!("{command:?} hangs; it said {:?} {:?}", text(out), text(err)));
