@@ -10,6 +10,7 @@
 #![deny(unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks)]
 
 pub mod attributes;
+pub mod board;
 pub mod bpf;
 pub mod capability;
 pub mod device;

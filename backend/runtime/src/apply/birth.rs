@@ -7,6 +7,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
+use belljar_linux::board::Board;
 use belljar_linux::process::{self, Cloned, Parent};
 use belljar_linux::{Error, Result, attributes, fd, namespace, owner, tree as paths};
 use belljar_model::namespace::Kind;
@@ -95,6 +96,7 @@ impl Outside<'_> {
             Joining::Later => None,
         };
         let (ours, theirs) = fd::message_pair()?;
+        let board = Board::new(self.plan.steps.len())?;
         let streams = self.streams.take().ok_or_else(no_child)?;
         self.give_away(&streams)?;
         let new = birth.namespaces.iter().fold(0, |all, kind| all | flag_of(*kind));
@@ -114,7 +116,7 @@ impl Outside<'_> {
                     enter_in_child(index, &theirs, &entered, new);
                 }
                 let (wait, target, more_files) = (self.wait.take(), self.target.take(), self.more_files.take());
-                inside::run(self.plan, index, Inherited { socket: theirs, tasks, streams, wait, target, more_files })
+                inside::run(self.plan, index, Inherited { socket: theirs, board, tasks, streams, wait, target, more_files })
             }
             Cloned::Parent { pid, pidfd } => {
                 // Dropped here: the other end of the outputs must end when the container's processes do.
@@ -122,7 +124,7 @@ impl Outside<'_> {
                 (self.wait, self.target) = (None, None);
                 self.pid = pid;
                 self.child = Some(Started { pid, pidfd, terminal: None, listener: None });
-                self.line = Some(Line::Socket(ours));
+                self.line = Some(Line::Socket { socket: ours, board });
                 if entered.is_empty() { Ok(()) } else { self.await_entry() }
             }
         }

@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::Instant;
 
 use belljar_linux::attributes::MoreFiles;
+use belljar_linux::board::Board;
 use belljar_linux::error::Context;
 use belljar_linux::landlock::Ruleset;
 use belljar_linux::{Error, Result, attributes, fd, namespace, net, process, procfs::Procfs, seccomp, terminal, tree as paths};
@@ -29,6 +30,8 @@ use crate::user::Identity;
 pub(super) struct Inherited {
     /// The socket to it.
     pub(super) socket: OwnedFd,
+    /// What both read and write.
+    pub(super) board: Board,
     /// `tasks` of each v1 hierarchy, opened with the host's rights.
     pub(super) tasks: Vec<File>,
     /// Where output goes.
@@ -70,7 +73,7 @@ pub(super) fn run(plan: &Plan, born: usize, inherited: Inherited) -> ! {
     let mut inside = Inside {
         plan,
         first: 0,
-        line: Line::Socket(inherited.socket),
+        line: Line::Socket { socket: inherited.socket, board: inherited.board },
         wait: inherited.wait,
         target: inherited.target,
         tasks: inherited.tasks,
@@ -127,6 +130,7 @@ impl Inside<'_> {
             match (step.place(), turn) {
                 (Place::Inside, Place::Outside) if mounts_come => self.await_mounts(),
                 (Place::Inside, Place::Outside) => self.await_turn(),
+                (Place::Outside, Place::Inside) => self.end_turn(index),
                 _ => {}
             }
             if step.place() == Place::Inside {
@@ -135,6 +139,12 @@ impl Inside<'_> {
             }
             mounts_come |= matches!(step, Step::Tree(TreeStep::HandOver { .. }));
             turn = step.place();
+        }
+    }
+
+    fn end_turn(&self, index: usize) {
+        if self.line.end_turn(index - self.first).is_err() {
+            process::exit_now(1);
         }
     }
 

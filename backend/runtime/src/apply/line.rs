@@ -4,14 +4,19 @@
 //! before the exec. So the inside says everything by `write(2)` and hears its turns by `read(2)`, which every program
 //! needs; only descriptors go by other calls, before there is a filter. What is made after is taken by its number
 //! ([`super::Word::Holds`]).
+//!
+//! To wake the other side costs more than most steps. So what there is no need to hear at once is written on a [`Board`] that both
+//! have: that a step is done, and how long it took. A message goes out where the other side has something to do. Between an inside
+//! and whoever starts it there is no such board, and every report is a message.
 
 use std::os::fd::{AsFd, OwnedFd};
 
+use belljar_linux::board::Board;
 use belljar_linux::error::Context;
 use belljar_linux::{Result, fd};
 use rustix::io::Errno;
 
-use super::Report;
+use super::{Report, Word};
 
 /// Longest report, in bytes.
 const REPORT_BYTES: usize = super::CAUSE_BYTES_MAX + 64;
@@ -24,7 +29,11 @@ const MORE: &[u8] = b"m";
 #[derive(Debug)]
 pub(super) enum Line {
     /// Keeps messages apart, and can pass descriptors.
-    Socket(OwnedFd),
+    Socket {
+        socket: OwnedFd,
+        /// A number for each step of the plan: see [`on_board`].
+        board: Board,
+    },
     /// Two ways of bytes.
     Pipes {
         /// What the other side says.
@@ -37,10 +46,14 @@ pub(super) enum Line {
 impl Line {
     /// Inside: one report. An end that nobody hears is an error, or `SIGPIPE`.
     pub(super) fn say(&self, report: &Report) -> Result<()> {
-        let message = report.encode();
         match self {
-            Line::Socket(socket) => write(socket, &message),
+            Line::Socket { board, .. } if report.says_nothing_but_its_time() => {
+                board.write(report.index, on_board(report.took_nsec));
+                Ok(())
+            }
+            Line::Socket { socket, .. } => write(socket, &report.encode()),
             Line::Pipes { to, .. } => {
+                let message = report.encode();
                 let mut framed = (message.len() as u16).to_le_bytes().to_vec();
                 framed.extend(message);
                 write(to, &framed)
@@ -48,11 +61,27 @@ impl Line {
         }
     }
 
+    /// Inside: it is the outside's turn, and what is on the board is all there is to hear before.
+    pub(super) fn end_turn(&self, index: usize) -> Result<()> {
+        match self {
+            Line::Socket { socket, .. } => write(socket, &Report { index, took_nsec: 0, outcome: Word::TurnEnds }.encode()),
+            Line::Pipes { .. } => Ok(()),
+        }
+    }
+
+    /// Outside: how long a step took, in nanoseconds, where the board says that it was taken.
+    pub(super) fn taken(&self, index: usize) -> Option<u64> {
+        match self {
+            Line::Socket { board, .. } => board.read(index).checked_sub(1),
+            Line::Pipes { .. } => None,
+        }
+    }
+
     /// Outside: the next report, and the descriptors that came with it; `None` is the end.
     pub(super) fn hear(&self) -> Result<(Option<Report>, Vec<OwnedFd>)> {
         let mut message = [0; REPORT_BYTES];
         match self {
-            Line::Socket(socket) => {
+            Line::Socket { socket, .. } => {
                 let (length, passed) = fd::receive(socket, &mut message)?;
                 Ok((Report::decode(&message[..length]), passed))
             }
@@ -67,10 +96,19 @@ impl Line {
         }
     }
 
-    /// Outside: it is the inside's turn.
-    pub(super) fn go(&self) -> Result<()> {
+    /// Outside: it is the inside's turn, which gets these.
+    pub(super) fn go(&self, passed: &[OwnedFd]) -> Result<()> {
         match self {
-            Line::Socket(socket) => fd::send(socket, GO, &[]),
+            Line::Socket { socket, .. } => {
+                let mut batches = passed.chunks(super::BATCH).peekable();
+                while let Some(batch) = batches.next() {
+                    let borrowed: Vec<_> = batch.iter().map(AsFd::as_fd).collect();
+                    // The last ones come with the word itself: that is one waking less.
+                    fd::send(socket, if batches.peek().is_some() { MORE } else { GO }, &borrowed)?;
+                }
+                if passed.is_empty() { fd::send(socket, GO, &[]) } else { Ok(()) }
+            }
+            Line::Pipes { .. } if !passed.is_empty() => Err(no_descriptors("hand over")),
             Line::Pipes { to, .. } => write(to, GO),
         }
     }
@@ -78,26 +116,16 @@ impl Line {
     /// Inside: waits for its turn; `false` where the outside gave up.
     pub(super) fn await_go(&self) -> Result<bool> {
         let from = match self {
-            Line::Socket(socket) => socket,
+            Line::Socket { socket, .. } => socket,
             Line::Pipes { from, .. } => from,
         };
         let mut word = [0; GO.len()];
         Ok(read_all(from, &mut word)? && word == *GO)
     }
 
-    /// Outside: hands descriptors to the inside.
-    pub(super) fn hand_over(&self, passed: &[OwnedFd]) -> Result<()> {
-        let Line::Socket(socket) = self else { return Err(no_descriptors("hand over")) };
-        for batch in passed.chunks(super::BATCH) {
-            let borrowed: Vec<_> = batch.iter().map(AsFd::as_fd).collect();
-            fd::send(socket, MORE, &borrowed)?;
-        }
-        Ok(())
-    }
-
-    /// Inside: waits for its turn, and takes the descriptors that are handed over before.
+    /// Inside: waits for its turn, and takes the descriptors that are handed over with it.
     pub(super) fn await_go_with_descriptors(&self) -> Result<Option<Vec<OwnedFd>>> {
-        let Line::Socket(socket) = self else { return Err(no_descriptors("take")) };
+        let Line::Socket { socket, .. } = self else { return Err(no_descriptors("take")) };
         let mut taken = Vec::new();
         let mut word = [0; GO.len()];
         loop {
@@ -113,9 +141,14 @@ impl Line {
 
     /// Inside, while there is no filter: a step is done, and made these.
     pub(super) fn pass(&self, report: &Report, passed: &OwnedFd) -> Result<()> {
-        let Line::Socket(socket) = self else { return Err(no_descriptors("pass")) };
+        let Line::Socket { socket, .. } = self else { return Err(no_descriptors("pass")) };
         fd::send(socket, &report.encode(), &[passed.as_fd()])
     }
+}
+
+/// What the board says of a step that was taken: never 0, which says that it was not.
+fn on_board(took_nsec: u64) -> u64 {
+    took_nsec.saturating_add(1)
 }
 
 fn no_descriptors(verb: &'static str) -> belljar_linux::Error {
@@ -146,12 +179,12 @@ mod tests {
     #[test]
     fn more_mounts_than_fit_a_message_arrive_in_order() {
         let (left, right) = fd::message_pair().unwrap();
-        let (left, right) = (Line::Socket(left), Line::Socket(right));
+        let line = |socket| Line::Socket { socket, board: Board::new(0).unwrap() };
+        let (left, right) = (line(left), line(right));
         let files: Vec<OwnedFd> = (0..130).map(|_| tempfile::tempfile().unwrap().into()).collect();
         let inode = |file: &OwnedFd| rustix::fs::fstat(file).unwrap().st_ino;
         let expected: Vec<u64> = files.iter().map(inode).collect();
-        left.hand_over(&files).unwrap();
-        left.go().unwrap();
+        left.go(&files).unwrap();
         let taken = right.await_go_with_descriptors().unwrap().unwrap();
         assert_eq!(taken.iter().map(inode).collect::<Vec<_>>(), expected);
         drop(left);

@@ -2,12 +2,14 @@
 //! line between them ([`line`]). Each takes the steps of its own place, and waits where the list changes to the other's.
 //!
 //! ```text
-//! outside ──▶ inside   descriptors, at most 60 a message
-//!                      `go` where steps of the outside are followed by steps of the inside
+//! outside ──▶ inside   `go` where steps of the outside are followed by steps of the inside, with what is handed over: at most
+//!                      60 descriptors a message
 //! inside ──▶ outside   one report a step: number, time, and where it failed the cause; the terminal that it made, or the
 //!                      number of a listener, which the outside takes by itself before it says `go`
 //!                      one report `begun` right before the exec; then the line's end says that it succeeded
 //! ```
+//! A report that says only that a step was taken, and how long that took, is a number in memory that both share; one message then
+//! says that the turn ends. So nobody is woken for nothing, and of an inside that was killed the last step is known all the same.
 
 mod birth;
 mod cgroup;
@@ -60,9 +62,19 @@ enum Word {
     Holds(i32),
     /// Done, and the process goes on as the one of this pid, a child of the maker's too.
     GoesOnAs(i32),
+    /// Nothing follows before the outside has taken this step.
+    TurnEnds,
 }
 
 impl Report {
+    fn says_nothing_but_its_time(&self) -> bool {
+        match &self.outcome {
+            Word::Done(note) => note.is_empty(),
+            Word::Begun => true,
+            _ => false,
+        }
+    }
+
     fn encode(&self) -> Vec<u8> {
         let number;
         let (word, cause) = match &self.outcome {
@@ -70,6 +82,7 @@ impl Report {
             Word::Failed(cause) => (1, cause.as_bytes()),
             Word::Begun => (2, &[][..]),
             Word::Waits => (3, &[][..]),
+            Word::TurnEnds => (6, &[][..]),
             Word::Holds(it) | Word::GoesOnAs(it) => {
                 number = it.to_le_bytes();
                 (if matches!(self.outcome, Word::Holds(_)) { 4 } else { 5 }, &number[..])
@@ -93,6 +106,7 @@ impl Report {
             2 => Word::Begun,
             3 => Word::Waits,
             4 => Word::Holds(i32::from_le_bytes(cause.try_into().ok()?)),
+            6 => Word::TurnEnds,
             5 => Word::GoesOnAs(i32::from_le_bytes(cause.try_into().ok()?)),
             _ => return None,
         };
@@ -121,6 +135,7 @@ mod tests {
             Word::Done(": bound".into()),
             Word::Begun,
             Word::Waits,
+            Word::TurnEnds,
             Word::Holds(17),
             Word::GoesOnAs(4_000_000),
             Word::Failed("EPERM: operation not permitted".into()),

@@ -135,7 +135,11 @@ pub(super) struct Outside<'a> {
     pub(super) left: Vec<(Kind, OwnedFd)>,
     /// Room for what is handed over, until it is.
     pub(super) more_files: Option<MoreFiles>,
-    /// The last step inside is on its way: the socket's end means that it succeeded.
+    /// What is handed over with the inside's next turn.
+    handed: Vec<OwnedFd>,
+    /// What was heard of a later step than the one that is waited for.
+    heard: Option<(Report, Vec<OwnedFd>)>,
+    /// The last step inside is on its way: the line's end means that it succeeded.
     exec_begun: bool,
 }
 
@@ -156,6 +160,8 @@ impl<'a> Outside<'a> {
             filter_listener: None,
             left: Vec::new(),
             more_files: None,
+            handed: Vec::new(),
+            heard: None,
             exec_begun: false,
         }
     }
@@ -170,7 +176,7 @@ impl<'a> Outside<'a> {
                     self.take(index, step).map_err(failed)?;
                     self.done(index, begun.elapsed().as_nanos() as u64);
                     if plan.turns_inside_after(index) {
-                        self.line.as_ref().ok_or_else(no_child).and_then(Line::go).map_err(failed)?;
+                        self.go().map_err(failed)?;
                     }
                 }
                 Place::Inside => {
@@ -187,14 +193,19 @@ impl<'a> Outside<'a> {
         match step {
             Step::Cgroup(step) => cgroup::take(step, self.child.as_ref(), &mut self.claim),
             Step::Tree(TreeStep::HandOver { .. }) => {
-                let line = self.line.as_ref().ok_or_else(no_child)?;
-                line.hand_over(&std::mem::take(&mut self.tree.mounts))?;
-                self.more_files = None;
+                self.handed = std::mem::take(&mut self.tree.mounts);
                 Ok(())
             }
             Step::Tree(step) => self.tree.take(step),
             Step::Process(step) => self.take_of_process(index, step),
         }
+    }
+
+    fn go(&mut self) -> Result<()> {
+        self.line.as_ref().ok_or_else(no_child)?.go(&self.handed)?;
+        self.handed.clear();
+        self.more_files = None;
+        Ok(())
     }
 
     /// A hook after the fact cannot fail what is done: it is told with the step (OCI runtime specification 1.2, *Lifecycle*).
@@ -226,10 +237,18 @@ impl<'a> Outside<'a> {
 
     /// Waits until the inside has taken this step.
     fn listen(&mut self, index: usize) -> std::result::Result<Goes, Failed> {
+        let is_exec = matches!(self.plan.steps.get(index), Some(Step::Process(ProcessStep::Exec { .. })));
         loop {
-            let line = self.line.as_ref().ok_or_else(|| (index, told(&no_child())))?;
-            let (report, passed) = line.hear().map_err(|error| (index, told(&error)))?;
+            // Of the exec it says only that it begun.
+            if let Some(took_nsec) = self.taken(index).filter(|_| !is_exec) {
+                self.done(index, took_nsec);
+                return Ok(Goes::On);
+            }
+            let (report, passed) = self.hear().map_err(|error| (index, told(&error)))?;
             match report {
+                // It may have been late: what there was to hear was on the board before.
+                Some(Report { index: next, outcome: Word::TurnEnds, .. }) if next < index || self.taken(index).is_some() => {}
+                Some(report) if report.index > index && self.taken(index).is_some() => self.heard = Some((report, passed)),
                 Some(Report { index, took_nsec, outcome: Word::Done(note) }) => {
                     self.tree.note = (!note.is_empty()).then_some(note);
                     self.keep(index, passed);
@@ -254,13 +273,36 @@ impl<'a> Outside<'a> {
                     self.exec_begun = true;
                 }
                 Some(Report { outcome: Word::Waits, .. }) => return Ok(Goes::Waits),
-                None if self.exec_begun => {
+                Some(Report { outcome: Word::TurnEnds, .. }) => return Err((index, told(&no_child()))),
+                None if is_exec && self.has_begun(index) => {
                     self.line = None;
                     return Ok(Goes::On);
                 }
+                None if self.taken(index).is_some() && !is_exec => {}
                 None => return Err((index, self.how_it_died())),
             }
         }
+    }
+
+    /// How long a step took by the board.
+    fn taken(&self, index: usize) -> Option<u64> {
+        self.line.as_ref().and_then(|line| line.taken(index))
+    }
+
+    fn hear(&mut self) -> Result<(Option<Report>, Vec<OwnedFd>)> {
+        match self.heard.take() {
+            Some((report, passed)) => Ok((Some(report), passed)),
+            None => self.line.as_ref().ok_or_else(no_child)?.hear(),
+        }
+    }
+
+    /// Whether the exec was, at the line's end.
+    fn has_begun(&mut self, index: usize) -> bool {
+        if let Some(took_nsec) = self.taken(index) {
+            self.done(index, took_nsec);
+            self.exec_begun = true;
+        }
+        self.exec_begun
     }
 
     /// What a step inside made for us.
@@ -276,7 +318,7 @@ impl<'a> Outside<'a> {
         let opened = if self.child.is_none() { Some(process::open_child(self.pid)?) } else { None };
         let first = self.child.as_ref().map(|child| &child.pidfd).or(opened.as_ref()).ok_or_else(no_child)?;
         self.filter_listener = Some(process::take_descriptor(first, number)?);
-        self.line.as_ref().ok_or_else(no_child)?.go()
+        self.line.as_ref().ok_or_else(no_child)?.go(&[])
     }
 
     pub(super) fn hand_over_listener(&mut self, run: &ListenerRun) -> Result<()> {

@@ -121,7 +121,7 @@ mod tests {
         line.say(&report).unwrap();
         assert_eq!(starter.hear().unwrap().0.as_ref(), Some(&report));
         assert_eq!(starter.hear().unwrap().0, Some(report));
-        starter.go().unwrap();
+        starter.go(&[]).unwrap();
         assert!(line.await_go().unwrap());
         drop(starter);
         assert!(!line.await_go().unwrap(), "the starter is gone");
