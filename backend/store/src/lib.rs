@@ -12,6 +12,7 @@ mod ballast;
 mod container;
 mod error;
 mod event;
+mod history;
 mod image;
 mod setting;
 mod writer;
@@ -26,6 +27,7 @@ use sqlx::{ConnectOptions, SqliteConnection};
 pub use access::{NewSession, SecretHash, Session, User};
 pub use error::{Error, InsertError};
 pub use event::{EVENTS_KEPT, EVENTS_PAGE_MAX, EventQuery};
+pub use history::{DATABASE_BYTES_KEPT, Slot};
 pub use writer::Durability;
 
 use ballast::Ballast;

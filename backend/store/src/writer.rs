@@ -79,16 +79,19 @@ impl Writer {
     ) -> Result<Vec<SqliteRow>, sqlx::Error> {
         let mut guard = self.state.lock().await;
         let state = State::of(&mut guard)?;
-        state.roll_back_what_is_unfinished().await?;
-        if state.durability != durability {
-            // Never as a cached statement: SQLite carries this pragma out when it is prepared, not when it is stepped.
-            sqlx::raw_sql(durability.pragma()).execute(&mut state.connection).await?;
-            state.durability = durability;
-        }
+        state.prepare(durability).await?;
         match state.run(batch, arguments.clone()).await {
             Err(error) if is_full(&error) && state.ballast.drop_for_room() => state.run(batch, arguments).await,
             done => done,
         }
+    }
+
+    /// As [`Writer::commit`] of what need not be durable, and may fail on a full disk: the room kept for that is not for it.
+    pub(crate) async fn commit_where_room_is(&self, batch: &'static str, arguments: SqliteArguments) -> Result<(), sqlx::Error> {
+        let mut guard = self.state.lock().await;
+        let state = State::of(&mut guard)?;
+        state.prepare(Durability::Deferred).await?;
+        state.run(batch, arguments).await.map(drop)
     }
 
     /// Keeps room for a full disk again, where there is some: after something was removed.
@@ -96,6 +99,14 @@ impl Writer {
         if let Some(state) = self.state.lock().await.as_mut() {
             state.ballast.take_up_again();
         }
+    }
+
+    /// Sets something of the connection.
+    #[cfg(test)]
+    pub(crate) async fn set(&self, pragma: &'static str) {
+        let mut guard = self.state.lock().await;
+        let state = State::of(&mut guard).expect("it is open");
+        sqlx::raw_sql(pragma).execute(&mut state.connection).await.expect("set");
     }
 
     pub(crate) async fn close(&self) {
@@ -109,6 +120,17 @@ impl Writer {
 impl State {
     fn of<'a>(guard: &'a mut MutexGuard<'_, Option<State>>) -> Result<&'a mut State, sqlx::Error> {
         guard.as_mut().ok_or(sqlx::Error::PoolClosed)
+    }
+
+    /// Ends what is unfinished, and sets how safe the next commit is.
+    async fn prepare(&mut self, durability: Durability) -> Result<(), sqlx::Error> {
+        self.roll_back_what_is_unfinished().await?;
+        if self.durability != durability {
+            // Never as a cached statement: SQLite carries this pragma out when it is prepared, not when it is stepped.
+            sqlx::raw_sql(durability.pragma()).execute(&mut self.connection).await?;
+            self.durability = durability;
+        }
+        Ok(())
     }
 
     async fn run(&mut self, batch: &'static str, arguments: SqliteArguments) -> Result<Vec<SqliteRow>, sqlx::Error> {
