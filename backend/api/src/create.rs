@@ -158,7 +158,7 @@ impl CreateRequest {
             hostname: self.hostname.map(|text| text.parse()).transpose()?,
             user: self.user.map(|text| text.parse()).transpose()?,
             workdir: self.workdir,
-            limits: self.limits.into(),
+            limits: self.limits,
             mounts: self.mounts.into_iter().enumerate().map(into_mount).collect::<Result<_, _>>()?,
             restart: self.restart,
             init: self.init,

@@ -21,6 +21,8 @@ pub struct Host {
     pub cgroup_mode: String,
     /// Controllers in use, with the kind of hierarchy that each lives in.
     pub controllers: Vec<HostController>,
+    /// Every limit, and whether this host can enforce it.
+    pub limits: Vec<LimitSupport>,
     /// Whether a container can have a user namespace of its own.
     pub user_namespaces: Support,
     /// Whether the file systems below the data folder can be mounted with other owners.
@@ -42,6 +44,29 @@ pub struct HostController {
     pub name: String,
     /// `v1` or `v2`.
     pub version: Version,
+}
+
+/// Whether this host can enforce a limit. Asked anew for each answer: controllers move while a host runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LimitSupport {
+    /// The limit's field: `limits.memory_bytes`.
+    pub name: String,
+    /// Whether it can.
+    pub supported: bool,
+    /// Why not, as one sentence.
+    pub because: Option<String>,
+    /// `v1` or `v2`; `null` where none enforces it.
+    pub version: Option<Version>,
+    /// The kernel's file that it is written to: `memory.max`; `null` where there is none.
+    pub file: Option<String>,
+}
+
+impl From<host::LimitSupport> for LimitSupport {
+    fn from(limit: host::LimitSupport) -> Self {
+        let Support { supported, because } = limit.support.into();
+        let file = Some(limit.file).filter(|file| !file.is_empty());
+        Self { name: limit.name, supported, because, version: limit.version, file }
+    }
 }
 
 /// Whether the kernel can do something.
@@ -74,6 +99,7 @@ impl Host {
             pids: host.pids,
             cgroup_mode: host.cgroup_mode,
             controllers: host.controllers.into_iter().map(controller).collect(),
+            limits: host.limits.into_iter().map(Into::into).collect(),
             user_namespaces: host.user_namespaces.into(),
             idmapped_mounts: host.idmapped_mounts.into(),
             data_dir: host.data_dir,

@@ -13,6 +13,8 @@ pub struct Mount {
     pub point: PathBuf,
     /// `ext4`, `cgroup`, `overlay`, ….
     pub filesystem: String,
+    /// What is mounted: a device, or whatever word the file system's maker chose.
+    pub source: String,
     /// Options of the file system itself: for cgroup v1 these name the controllers.
     pub options: Vec<String>,
 }
@@ -32,8 +34,9 @@ pub fn parse(line: &str) -> Option<Mount> {
     let (root, point) = (unescape(left.next()?), unescape(left.next()?));
     let mut right = right.split(' ');
     let filesystem = right.next()?.to_owned();
-    let options = right.nth(1)?.split(',').map(str::to_owned).collect();
-    Some(Mount { root, point, filesystem, options })
+    let source = unescape(right.next()?).to_string_lossy().into_owned();
+    let options = right.next()?.split(',').map(str::to_owned).collect();
+    Some(Mount { root, point, filesystem, source, options })
 }
 
 /// Space, tab, newline and backslash are written as three octal digits.

@@ -21,6 +21,8 @@ pub struct Host {
     pub cgroup_mode: String,
     /// Controllers that can be used, and the hierarchy of each.
     pub controllers: Vec<HostController>,
+    /// Every limit, and whether it can be enforced here.
+    pub limits: Vec<LimitSupport>,
     /// Whether a container can have a user namespace of its own.
     pub user_namespaces: Support,
     /// Whether the file systems below the data folder can be mounted with other owners (`MOUNT_ATTR_IDMAP`).

@@ -13,6 +13,7 @@ use belljar_model::isolation::Whose;
 use belljar_model::namespace::Kind;
 use belljar_model::setting;
 use belljar_model::{Config, Container, Failure, Invalid, Mount};
+use belljar_runtime::cgroup::disks::Disk;
 use belljar_runtime::spec::{Device, DeviceKind, Joined};
 
 use crate::StartNow;
@@ -81,6 +82,12 @@ fn device(asked: &setting::Device) -> Result<Device, Failure> {
         uid: 0,
         gid: 0,
     })
+}
+
+/// The disks whose use is limited, by their numbers now.
+pub(crate) fn disks(config: &Config) -> Result<Vec<Disk>, Failure> {
+    let failed = |invalid: Invalid| Failure { step: "find".into(), object: invalid.field, cause: invalid.problem };
+    crate::limit::disks_of(&config.limits).map_err(failed)
 }
 
 /// Why this host cannot give a container user ids of its own, as a clause; `None` where it can, or where it asked for none.

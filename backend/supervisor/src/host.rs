@@ -1,13 +1,16 @@
-//! Facts about the machine, looked up once: none of them changes while it is up, or only by a person who restarts us after.
+//! Facts about the machine. Most are looked up once: they do not change while it is up, or only by a person who restarts us after.
+//! Which controllers there are and what can be enforced is asked each time: another engine that starts may move them.
 
 use std::path::Path;
 
 use belljar_linux::Result;
 use belljar_linux::error::Context;
 use belljar_model::Host;
-use belljar_model::host::{HostController, Support};
+use belljar_model::host::{HostController, LimitSupport, Support};
 use belljar_runtime::Instance;
-use belljar_runtime::cgroup::Hierarchies;
+use belljar_runtime::cgroup::{Hierarchies, Hierarchy, support};
+
+use crate::shared::Shared;
 
 /// overlayfs takes idmapped lower layers since this release.
 const IDMAPPED_SINCE: (u32, u32) = (5, 19);
@@ -15,19 +18,14 @@ const IDMAPPED_SINCE: (u32, u32) = (5, 19);
 /// Looks the facts up.
 pub(crate) fn look(home: &Instance, hierarchies: &Hierarchies) -> Result<Host> {
     let kernel = read("/proc/sys/kernel/osrelease")?;
-    let controllers = hierarchies
-        .all()
-        .iter()
-        .flat_map(|hierarchy| hierarchy.controllers.iter().map(|name| HostController { name: name.clone(), version: hierarchy.version }));
-    let mut controllers: Vec<HostController> = controllers.collect();
-    controllers.sort_by(|left, right| left.name.cmp(&right.name));
     Ok(Host {
         hostname: read("/proc/sys/kernel/hostname")?,
         memory_bytes: memory_bytes(&read("/proc/meminfo")?).unwrap_or(u64::MAX),
         cpus: std::thread::available_parallelism().map_or(1, |cpus| u32::try_from(cpus.get()).unwrap_or(u32::MAX)),
         pids: read("/proc/sys/kernel/pid_max")?.parse().unwrap_or(u32::MAX),
         cgroup_mode: hierarchies.mode().to_owned(),
-        controllers,
+        controllers: controllers(hierarchies),
+        limits: Vec::new(),
         user_namespaces: user_namespaces(read("/proc/sys/user/max_user_namespaces").ok().as_deref()),
         idmapped_mounts: idmapped_mounts(&kernel),
         kernel,
@@ -35,6 +33,39 @@ pub(crate) fn look(home: &Instance, hierarchies: &Hierarchies) -> Result<Host> {
         run_dir: home.folders.run_dir.display().to_string(),
         instance: home.name.clone(),
     })
+}
+
+fn controllers(hierarchies: &Hierarchies) -> Vec<HostController> {
+    let of = |hierarchy: &Hierarchy| {
+        let version = hierarchy.version;
+        hierarchy.controllers.iter().map(move |name| HostController { name: name.clone(), version }).collect::<Vec<_>>()
+    };
+    let mut controllers: Vec<HostController> = hierarchies.all().iter().flat_map(of).collect();
+    controllers.sort_by(|left, right| left.name.cmp(&right.name));
+    controllers
+}
+
+/// The facts as they are now.
+pub(crate) fn now(shared: &Shared) -> Host {
+    let hierarchies = shared.hierarchies();
+    Host {
+        cgroup_mode: hierarchies.mode().to_owned(),
+        controllers: controllers(&hierarchies),
+        limits: limits(shared, &hierarchies),
+        ..shared.host.clone()
+    }
+}
+
+/// What can be enforced, as it is now.
+pub(crate) fn limits(shared: &Shared, hierarchies: &Hierarchies) -> Vec<LimitSupport> {
+    let instance = &shared.home.name;
+    // A hierarchy that was mounted meanwhile has no folder of ours yet; where it cannot be made, nobody can tell what would be in it.
+    if hierarchies.all().iter().any(|hierarchy| !hierarchy.point.join(instance).exists())
+        && let Err(error) = hierarchies.prepare(instance)
+    {
+        tracing::warn!(error = crate::error::chain(&error), "a cgroup hierarchy that is new could not be prepared");
+    }
+    support::support(hierarchies, instance)
 }
 
 fn read(path: &str) -> Result<String> {

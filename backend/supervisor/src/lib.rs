@@ -17,6 +17,7 @@ mod host;
 mod image;
 mod inspect;
 mod launch;
+mod limit;
 mod logs;
 mod ranges;
 mod reconcile;
@@ -46,7 +47,7 @@ use belljar_model::namespace::Namespace;
 use belljar_model::overlay::{Change, Entry, Stack};
 use belljar_model::plan::PlanRecord;
 use belljar_model::usage::Usage;
-use belljar_model::{Config, Container, ContainerId, Event, Host, Image, ImageName, Process, State, Wanted};
+use belljar_model::{Config, Container, ContainerId, Event, Host, Image, ImageName, Limits, Process, State, Wanted};
 use belljar_monitor::Spawner;
 use belljar_runtime::cgroup::Hierarchies;
 use belljar_runtime::spec::Folders;
@@ -223,7 +224,7 @@ impl Supervisor {
     /// there, `stopped`, and its exit says which step failed. It is done even when whoever asked goes away meanwhile.
     pub async fn create(&self, config: Config, start: StartNow) -> Result<Container, Error> {
         config.check()?;
-        config.limits.check(&self.capacity())?;
+        self.check_limits(&config.limits).await?;
         self.shared.looks.check(&config.mounts).await?;
         around::check_joined(&self.shared, &config, start)?;
         belljar_runtime::spec::container::check_filter(&config)?;
@@ -385,9 +386,25 @@ impl Supervisor {
         image::delete(Arc::clone(&self.shared), name.clone()).await
     }
 
-    /// The machine, as it was when the supervisor was opened.
+    /// The machine, with what it can enforce now.
     pub fn host(&self) -> Host {
-        self.shared.host.clone()
+        host::now(&self.shared)
+    }
+
+    /// The machine's own name.
+    pub fn hostname(&self) -> &str {
+        &self.shared.host.hostname
+    }
+
+    /// Refuses limits that the host does not have, or cannot enforce.
+    async fn check_limits(&self, limits: &Limits) -> Result<(), Error> {
+        if *limits == Limits::default() {
+            return Ok(());
+        }
+        limits.check(&self.capacity())?;
+        self.shared.looks.check_disks(limits).await?;
+        let (shared, limits) = (Arc::clone(&self.shared), limits.clone());
+        Ok(blocking(move || limit::check(&shared, &limits, &Limits::default())).await?)
     }
 
     fn capacity(&self) -> belljar_model::limits::HostCapacity {

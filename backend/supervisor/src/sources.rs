@@ -7,7 +7,7 @@ use std::fs::Metadata;
 use std::sync::Arc;
 use std::time::Duration;
 
-use belljar_model::{Invalid, Mount};
+use belljar_model::{Invalid, Limits, Mount};
 use tokio::sync::Semaphore;
 
 use crate::Error;
@@ -49,6 +49,17 @@ impl Looks {
             let path = source.clone();
             let found = self.look(move || std::fs::metadata(path)).await?;
             refuse(source, needed, found).map_err(|message| Invalid::new(format!("mounts[{index}].source"), message))?;
+        }
+        Ok(())
+    }
+
+    /// What a limit names the disk by must be there, and answer.
+    pub(crate) async fn check_disks(&self, limits: &Limits) -> Result<(), Error> {
+        for (index, limit) in limits.io.iter().enumerate() {
+            let path = limit.device.clone();
+            let found = self.look(move || std::fs::metadata(path)).await?;
+            let refused = refuse(&limit.device, Needed::Anything, found);
+            refused.map_err(|message| Invalid::new(format!("limits.io[{index}].device"), message))?;
         }
         Ok(())
     }

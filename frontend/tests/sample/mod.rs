@@ -9,7 +9,7 @@ use belljar_model::container::{ProcessRef, Restart};
 use belljar_model::denied::Denied;
 use belljar_model::exit::{Cause, Victim};
 use belljar_model::history::{History, Point};
-use belljar_model::host::{HostController, Support};
+use belljar_model::host::{HostController, LimitSupport, Support};
 use belljar_model::image::ImageKind;
 use belljar_model::limits::HostCapacity;
 use belljar_model::log::{LogLine, Stream};
@@ -496,6 +496,12 @@ pub(crate) fn images() -> Vec<Image> {
 
 pub(crate) fn host() -> Host {
     let controller = |name: &str, version: Version| HostController { name: name.into(), version };
+    let limit = |name: &str, by: Option<(Version, &str)>, because: &str| LimitSupport {
+        name: name.into(),
+        support: if by.is_some() { Support::Yes } else { Support::No(because.into()) },
+        version: by.map(|(version, _)| version),
+        file: by.map_or("", |(_, file)| file).into(),
+    };
     Host {
         hostname: "attic".into(),
         kernel: "6.1.0-28-amd64".into(),
@@ -504,6 +510,12 @@ pub(crate) fn host() -> Host {
         pids: 4_194_304,
         cgroup_mode: "hybrid".into(),
         controllers: vec![controller("cpu", Version::V1), controller("memory", Version::V1), controller("pids", Version::V2)],
+        limits: vec![
+            limit("limits.memory_bytes", Some((Version::V1, "memory.limit_in_bytes")), ""),
+            limit("limits.memory_high_bytes", None, "only cgroup v2 has memory.high; this host's memory controller is v1"),
+            limit("limits.io_weight", None, "io.weight needs the bfq scheduler or io.cost; this kernel has neither"),
+            limit("limits.pids", Some((Version::V2, "pids.max")), ""),
+        ],
         user_namespaces: Support::Yes,
         idmapped_mounts: Support::No("the file system below /var/lib/belljar cannot be mounted with other owners".into()),
         data_dir: "/var/lib/belljar".into(),

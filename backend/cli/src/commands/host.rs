@@ -1,7 +1,7 @@
 //! `host`: what containers run on.
 
 use belljar_api::Host;
-use belljar_api::host::Support;
+use belljar_api::host::{LimitSupport, Support};
 use belljar_model::size;
 
 use crate::output::Table;
@@ -33,5 +33,17 @@ pub(crate) fn host(host: &Host, _now_ms: i64) -> Table {
     for (what, is) in facts {
         table.row(vec![what.into(), is.into()]);
     }
+    for limit in &host.limits {
+        table.row(vec![limit.name.as_str().into(), enforced(limit).into()]);
+    }
     table
+}
+
+/// By what, or why not.
+fn enforced(limit: &LimitSupport) -> String {
+    let by = [limit.version.map(|version| version.as_str().to_owned()), limit.file.clone()];
+    match &limit.because {
+        Some(because) => format!("no: {because}"),
+        None => by.into_iter().flatten().collect::<Vec<_>>().join(" "),
+    }
 }

@@ -5,7 +5,7 @@
 use std::io::Read as _;
 use std::path::Path;
 
-use belljar_runtime::cgroup::resources::{BlockIo, Cpu, Memory, Pids};
+use belljar_runtime::cgroup::resources::{Beyond, BlockIo, Cpu, Memory, Pids};
 use belljar_runtime::cgroup::{self, Resources};
 
 use super::{Call, Command, DONE, Error};
@@ -54,6 +54,8 @@ fn run(call: &Call, line: &Line) -> Result<u8, Error> {
         Some(file) => of_file(file)?,
         None => of_flags(line)?,
     };
+    // What the specification has no words for, nobody can ask for here.
+    let change = Resources { beyond: Beyond::default(), ..change };
     record.resources = cgroup::update(&change, &record.resources, &record.cgroup)?;
     folder.write(&record)?;
     Ok(DONE)

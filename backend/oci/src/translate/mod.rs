@@ -19,8 +19,9 @@ use std::path::{Path, PathBuf};
 
 use belljar_model::Invalid;
 use belljar_model::namespace::Kind;
-use belljar_runtime::cgroup::CgroupPlace;
 pub use belljar_runtime::cgroup::place::Driver;
+use belljar_runtime::cgroup::resources::Beyond;
+use belljar_runtime::cgroup::{CgroupPlace, Resources};
 use belljar_runtime::spec::landlock::Landlock;
 use belljar_runtime::spec::{First, Keyring, Source, Start};
 use belljar_runtime::{Spec, plan, seccomp};
@@ -87,7 +88,8 @@ pub fn translate(document: &Document, request: &Request<'_>) -> Result<Translati
         readonly_paths: tree::paths("linux.readonlyPaths", &linux.readonly_paths)?,
         namespaces,
         cgroup: cgroup(linux, request)?,
-        resources: linux.resources.clone().unwrap_or_default(),
+        // What the specification has no words for, no bundle can ask for.
+        resources: Resources { beyond: Beyond::default(), ..linux.resources.clone().unwrap_or_default() },
         hooks: hooks::hooks(document, request.bundle)?,
         mount_label: Some(linux.mount_label.clone()).filter(|label| !label.is_empty()),
         first: First::Program,

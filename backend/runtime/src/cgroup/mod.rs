@@ -7,6 +7,7 @@
 
 mod claim;
 pub mod devices;
+pub mod disks;
 pub mod events;
 pub mod figures;
 pub mod hierarchy;
@@ -14,10 +15,12 @@ mod life;
 pub mod limits;
 pub mod place;
 pub mod resources;
+pub mod support;
 pub mod systemd;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod update;
+pub mod weights;
 pub mod writes;
 
 use std::path::{Path, PathBuf};

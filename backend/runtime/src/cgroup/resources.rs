@@ -6,10 +6,18 @@
 
 use std::collections::BTreeMap;
 
-use belljar_model::Limits;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::devices::Rule;
+
+/// Fills every field of `$change` that is not asked from `$current`.
+macro_rules! completed {
+    ($change:expr, $current:expr, $($field:ident)*) => {{
+        let (mut change, current) = ($change.clone(), $current);
+        $(if change.$field.is_none() { change.$field = current.$field.clone(); })*
+        change
+    }};
+}
 
 /// Length of the period in which a share of processors is counted, in microseconds: the kernel's default.
 pub const CPU_PERIOD_USEC: u64 = 100_000;
@@ -45,6 +53,63 @@ pub struct Resources {
     /// Files of v2 by name, with what is written to them.
     #[serde(deserialize_with = "null_as_default", skip_serializing_if = "BTreeMap::is_empty")]
     pub unified: BTreeMap<String, String>,
+    /// What the specification has no words for.
+    #[serde(skip_serializing_if = "Beyond::is_nothing")]
+    pub beyond: Beyond,
+}
+
+/// What Belljar's own limits say and the specification has no words for. Weights are v2's, 1 to 10000 with 100 as the usual one: its
+/// shares and weights of disks cannot say each of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Beyond {
+    /// Memory above which its programs are slowed, in bytes; negative is no such limit (v2 only).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_high: Option<i64>,
+    /// That nothing is reserved for it any more: v2 says that by 0, where the specification's -1 means everything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub no_reservation: Option<bool>,
+    /// Whether all of it is killed where one process is, for memory (v2 only).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oom_group: Option<bool>,
+    /// Weight against others where processors are short.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_weight: Option<u32>,
+    /// The processors of the cgroup above, which it gets back: v1 has to be told which those are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpus_above: Option<String>,
+    /// The same of memory nodes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mems_above: Option<String>,
+    /// Weight against others where a disk is busy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub io_weight: Option<u32>,
+    /// The same on one device.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub io_weight_device: Vec<DeviceWeight>,
+}
+
+impl Beyond {
+    fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
+
+    fn over(&self, current: &Self) -> Self {
+        let mut all = completed!(self, current, memory_high oom_group cpu_weight io_weight);
+        all.io_weight_device = by_key(&self.io_weight_device, &current.io_weight_device, |device| (device.major, device.minor));
+        all
+    }
+}
+
+/// A weight on one device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceWeight {
+    /// Its major number.
+    pub major: u32,
+    /// Its minor number.
+    pub minor: u32,
+    /// Its weight; `None` is the one that the cgroup has for every device.
+    pub weight: Option<u32>,
 }
 
 /// Memory, in bytes; -1 is no limit.
@@ -224,15 +289,6 @@ fn null_as_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(des
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
-/// Fills every field of `$change` that is not asked from `$current`.
-macro_rules! completed {
-    ($change:expr, $current:expr, $($field:ident)*) => {{
-        let (mut change, current) = ($change.clone(), $current);
-        $(if change.$field.is_none() { change.$field = current.$field.clone(); })*
-        change
-    }};
-}
-
 impl Memory {
     /// This change over what holds now. A new limit without a word about swap keeps the swap that was asked.
     fn over(&self, current: &Self) -> Self {
@@ -252,7 +308,7 @@ impl Cpu {
 }
 
 impl BlockIo {
-    fn over(&self, current: &Self) -> Self {
+    pub(super) fn over(&self, current: &Self) -> Self {
         let mut all = completed!(self, current, weight leaf_weight);
         let key = |device: &ThrottleDevice| (device.major, device.minor);
         let rates = |change: &[ThrottleDevice], current: &[ThrottleDevice]| by_key(change, current, key);
@@ -294,26 +350,8 @@ impl Resources {
             network: part(self.network.as_ref(), current.network.as_ref(), network),
             rdma: current.rdma.clone().into_iter().chain(self.rdma.clone()).collect(),
             unified: current.unified.clone().into_iter().chain(self.unified.clone()).collect(),
+            beyond: self.beyond.over(&current.beyond),
         }
-    }
-}
-
-impl From<&Limits> for Resources {
-    /// Belljar's own limits count swap *on top of* memory, and processors as a number.
-    fn from(limits: &Limits) -> Self {
-        let bytes = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
-        let memory = limits.memory_bytes.map(|memory| Memory {
-            limit: Some(bytes(memory)),
-            swap: limits.memory_swap_bytes.map(|swap| bytes(memory.saturating_add(swap))),
-            ..Memory::default()
-        });
-        let cpu = limits.cpus.map(|cpus| Cpu {
-            quota: Some((cpus * CPU_PERIOD_USEC as f64).round() as i64),
-            period: Some(CPU_PERIOD_USEC),
-            ..Cpu::default()
-        });
-        let pids = limits.pids.map(|pids| Pids { limit: Some(i64::from(pids)) });
-        Self { memory, cpu, pids, ..Self::default() }
     }
 }
 
@@ -368,16 +406,5 @@ mod tests {
         assert_eq!(swap_after(memory(-1, Some(0)), memory(8, Some(16))), Some(-1));
         assert_eq!(swap_after(memory(-1, None), memory(8, None)), None);
         assert_eq!(swap_after(memory(4, None), memory(8, Some(16))), Some(16));
-    }
-
-    #[test]
-    fn belljars_own_limits_are_resources() {
-        let limits =
-            Limits { memory_bytes: Some(4 << 20), memory_swap_bytes: Some(1 << 20), cpus: Some(0.5), pids: Some(9), ..Limits::default() };
-        let resources = Resources::from(&limits);
-        let (memory, cpu) = (resources.memory.unwrap(), resources.cpu.unwrap());
-        assert_eq!((memory.limit, memory.swap), (Some(4 << 20), Some(5 << 20)));
-        assert_eq!((cpu.quota, cpu.period, resources.pids.unwrap().limit), (Some(50_000), Some(100_000), Some(9)));
-        assert_eq!(Resources::from(&Limits::default()), Resources::default());
     }
 }

@@ -5,6 +5,8 @@
 //! kernel of today has them: `memory.kernel` and `memory.useHierarchy`. 0 means *not asked* where it does for the field's
 //! other runtimes.
 
+mod beyond;
+
 use std::path::{Path, PathBuf};
 
 use belljar_linux::{Error, Result};
@@ -13,7 +15,9 @@ use belljar_model::cgroup::Version;
 use rustix::io::Errno;
 
 use super::resources::{BlockIo, CPU_PERIOD_USEC, Cpu, HugepageLimit, Memory, Network, Pids, Rdma, Resources, ThrottleDevice};
+use super::weights::{io_weight_of_weight, weight_of_shares};
 use super::{Cgroup, Part};
+use beyond::Idle;
 
 type Checked<T> = std::result::Result<T, Invalid>;
 
@@ -105,28 +109,11 @@ pub fn writes(resources: &Resources, cgroup: &Cgroup) -> Checked<Vec<Write>> {
     for (device, limits) in &resources.rdma {
         list.rdma(device, limits)?;
     }
+    list.beyond(&resources.beyond, is_idle(resources))?;
     for (file, value) in &resources.unified {
         list.unified(file, value)?;
     }
     Ok(list.writes)
-}
-
-/// Weight on v2 (1 to 10000) of shares on v1 (2 to 262144): a curve through the ends and through the usual weights of
-/// both, 1024 and 100.
-pub fn weight_of_shares(shares: u64) -> u64 {
-    match shares {
-        0..=2 => 1,
-        262_144.. => 10_000,
-        shares => {
-            let log = (shares as f64).log2();
-            10_f64.powf((log * log + 125.0 * log) / 612.0 - 7.0 / 34.0).ceil() as u64
-        }
-    }
-}
-
-/// Weight of `io.weight` (1 to 10000) of a weight of disks (10 to 1000).
-fn io_weight(weight: u16) -> u64 {
-    1 + u64::from(weight).saturating_sub(10) * 9999 / 990
 }
 
 /// v1 says -1 where v2 says `max`.
@@ -136,6 +123,11 @@ fn limit(version: Version, value: i64) -> String {
         Version::V1 if value < 0 => "-1".to_owned(),
         _ => value.to_string(),
     }
+}
+
+fn is_idle(resources: &Resources) -> Idle {
+    let asked = resources.cpu.as_ref().and_then(|cpu| cpu.idle).unwrap_or_default();
+    if asked == 0 { Idle::No } else { Idle::Yes }
 }
 
 /// What was asked and is not 0.
@@ -237,7 +229,10 @@ impl<'a> List<'a> {
         if let Some(idle) = cpu.idle {
             let part = self.part("cpu.idle", "cpu")?;
             within("cpu.idle", u64::try_from(idle).unwrap_or(u64::MAX), 0, 1)?;
-            self.push(part, "cpu.idle", idle);
+            let write = self.push(part, "cpu.idle", idle);
+            if idle == 0 {
+                write.absent = Absent::Fine;
+            }
         }
         // Whoever is idle has no weight: the kernel refuses one.
         if let Some(shares) = asked(cpu.shares).filter(|_| idle == 0) {
@@ -345,7 +340,7 @@ impl<'a> List<'a> {
         let (file, instead, value) = match (part.version, device.is_empty()) {
             (Version::V1, true) => ("blkio.bfq.weight", "blkio.weight", own.clone()),
             (Version::V1, false) => ("blkio.bfq.weight_device", "blkio.weight_device", own.clone()),
-            (Version::V2, _) => ("io.bfq.weight", "io.weight", format!("{device}{}", io_weight(weight))),
+            (Version::V2, _) => ("io.bfq.weight", "io.weight", format!("{device}{}", io_weight_of_weight(weight))),
         };
         self.push(part, file, own).absent = Absent::Instead { file: instead, value };
     }

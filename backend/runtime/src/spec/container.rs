@@ -22,8 +22,9 @@ use super::{
     Source, Spec, Start, TimeOffset, Tree, User, standard_mounts, tree,
 };
 use crate::bundle::Bundle;
-use crate::cgroup::Resources;
 use crate::cgroup::devices::Rule;
+use crate::cgroup::disks::Disk;
+use crate::cgroup::{Resources, limits};
 use crate::seccomp::profile::{Context, FIELD};
 use crate::seccomp::{self, Choice, Profile, Record};
 
@@ -47,12 +48,14 @@ pub struct Around<'a> {
     pub joined: BTreeMap<String, Joined>,
     /// The devices that it may use, in the order in which they were asked for.
     pub devices: Vec<Device>,
+    /// The disks whose use is limited, in the order in which they were named.
+    pub disks: Vec<Disk>,
 }
 
 impl Spec {
-    /// The spec of a container that joins nobody and has no device of its own: to look at, or to plan.
+    /// The spec of a container that joins nobody, and has no device and no disk of its own: to look at, or to plan.
     pub fn for_container(container: &Container, image: &[ImageLayer], instance: &Instance, attempt: u64) -> Result<Self, Invalid> {
-        Self::of(container, &Around { image, instance, joined: BTreeMap::new(), devices: Vec::new() }, attempt)
+        Self::of(container, &Around { image, instance, joined: BTreeMap::new(), devices: Vec::new(), disks: Vec::new() }, attempt)
     }
 
     /// The spec of a container. Refuses a profile of system calls that cannot be read.
@@ -77,7 +80,7 @@ impl Spec {
             readonly_paths: if confined { DEFAULT_READONLY_PATHS.map(str::to_owned).to_vec() } else { Vec::new() },
             sysctls: config.sysctls.iter().map(|(name, value)| (name.replace('/', "."), value.clone())).collect(),
             cgroup: CgroupPlace::Named(format!("{}/{}", instance.name, container.id)),
-            resources: resources(config, &around.devices),
+            resources: resources(config, &around.devices, &around.disks),
             hooks: Hooks::default(),
             mount_label: None,
             first: if config.init { First::Init } else { First::Program },
@@ -231,14 +234,18 @@ fn niceness(nice: i32) -> Scheduler {
 
 /// Limits, and which devices may be opened: what was asked for, to which the plan adds what every container needs. A node of any
 /// other that a container without ids of its own makes, or finds in its image, cannot be opened.
-fn resources(config: &Config, devices: &[Device]) -> Resources {
+pub fn resources(config: &Config, devices: &[Device], disks: &[Disk]) -> Resources {
+    Resources { devices: device_rules(config, devices), ..limits::resources(&config.limits, disks) }
+}
+
+/// Rules for what was asked for, which nothing else than these says.
+pub fn device_rules(config: &Config, devices: &[Device]) -> Vec<Rule> {
     let rule = |(device, asked): (&Device, &belljar_model::setting::Device)| {
         let kind = if device.kind == DeviceKind::Block { 'b' } else { 'c' };
         Rule::allow(kind, (device.major.into(), device.minor.into()), &asked.access)
     };
     let asked = devices.iter().zip(&config.devices).map(rule);
-    let devices = std::iter::once(Rule::deny_all()).chain(asked).collect();
-    Resources { devices, ..Resources::from(&config.limits) }
+    std::iter::once(Rule::deny_all()).chain(asked).collect()
 }
 
 fn root(container: &Container, image: &[ImageLayer], bundle: &Bundle) -> Root {
@@ -351,7 +358,8 @@ mod tests {
         };
         let instance = Instance { name: "test".into(), folders: Folders { data_dir: "/data".into(), run_dir: "/run/test".into() } };
         let joined = BTreeMap::from([("db".to_owned(), Joined { pid: 42, uid_base: Some(7 << 16) })]);
-        Spec::of(&container, &Around { image: &[], instance: &instance, joined, devices: Vec::new() }, 1).expect("a spec")
+        Spec::of(&container, &Around { image: &[], instance: &instance, joined, devices: Vec::new(), disks: Vec::new() }, 1)
+            .expect("a spec")
     }
 
     fn source(spec: &Spec, kind: Kind) -> Option<String> {

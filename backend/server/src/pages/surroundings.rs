@@ -101,7 +101,7 @@ impl Surroundings {
             Who::Nobody => Access::Nobody,
         };
         // A stranger at the login is not told the machine's name.
-        let hostname = if access == Access::Nobody { String::new() } else { app.supervisor.host().hostname };
+        let hostname = if access == Access::Nobody { String::new() } else { app.supervisor.hostname().to_owned() };
         Self { hostname, access, notice: None, now_ms: now_ms() }
     }
 

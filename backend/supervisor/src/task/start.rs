@@ -202,7 +202,8 @@ impl Task {
         }
         let joined = crate::around::joined(&self.shared, &self.container)?;
         let devices = crate::around::devices(&self.container.config)?;
-        let around = Around { image: &layers, instance: &self.shared.home, joined, devices };
+        let disks = crate::around::disks(&self.container.config)?;
+        let around = Around { image: &layers, instance: &self.shared.home, joined, devices, disks };
         let spec = Spec::of(&self.container, &around, self.attempt).map_err(|invalid| Failure {
             step: "read".into(),
             object: invalid.field,

@@ -7,7 +7,7 @@ use belljar_model::cgroup::Version;
 
 use super::message::Value;
 use crate::cgroup::resources::{CPU_PERIOD_USEC, Cpu, Memory, Resources};
-use crate::cgroup::writes::weight_of_shares;
+use crate::cgroup::weights::weight_of_shares;
 use crate::cgroup::{Cgroup, devices};
 
 /// A property of a unit.

@@ -1,7 +1,5 @@
 //! What is written for what is asked, as tables of files and values for v1, v2 and both.
 
-use belljar_model::Limits;
-
 use super::*;
 use crate::cgroup::{Hierarchies, Hierarchy};
 
@@ -39,26 +37,6 @@ fn both(text: &str) -> (Vec<String>, Vec<String>) {
 
 fn refused(version: Version, text: &str) -> String {
     on(&host(version), &resources(text)).unwrap_err()
-}
-
-#[test]
-fn the_same_limits_become_the_files_of_either_version() {
-    let limits =
-        Limits { memory_bytes: Some(4 << 20), memory_swap_bytes: Some(1 << 20), cpus: Some(0.5), pids: Some(9), ..Limits::default() };
-    let resources = Resources::from(&limits);
-    let v1 = [
-        "memory.limit_in_bytes = 4194304",
-        "memory.memsw.limit_in_bytes = 5242880",
-        "cpu.cfs_period_us = 100000",
-        "cpu.cfs_quota_us = 50000",
-        "pids.max = 9",
-    ];
-    assert_eq!(on(&host(Version::V1), &resources).unwrap(), v1);
-    let v2 = ["memory.max = 4194304", "memory.swap.max = 1048576", "cpu.max = 50000 100000", "pids.max = 9"];
-    assert_eq!(on(&host(Version::V2), &resources).unwrap(), v2);
-    let path = &writes(&resources, &Cgroup::at(&host(Version::V2), "b/1")).unwrap()[0].path;
-    assert_eq!(path, std::path::Path::new("/cg/b/1/memory.max"));
-    assert_eq!(on(&host(Version::V2), &Resources::default()).unwrap(), Vec::<String>::new());
 }
 
 #[test]
@@ -108,32 +86,6 @@ fn the_rest_of_memory() {
 }
 
 #[test]
-fn shares_become_a_weight_whose_usual_value_is_the_usual_one() {
-    let table = [
-        (0, 1),
-        (2, 1),
-        (3, 2),
-        (10, 4),
-        (256, 35),
-        (512, 59),
-        (1024, 100),
-        (2048, 174),
-        (8192, 532),
-        (262_143, 10_000),
-        (262_144, 10_000),
-    ];
-    for (shares, weight) in table {
-        assert_eq!(weight_of_shares(shares), weight, "{shares}");
-    }
-    let mut before = 0;
-    for shares in 2..262_144 {
-        let weight = weight_of_shares(shares);
-        assert!(weight >= before && (1..=10_000).contains(&weight), "{shares} becomes {weight}");
-        before = weight;
-    }
-}
-
-#[test]
 fn processors_in_order() {
     let (v1, v2) = both(r#"{"cpu": {"shares": 1024, "quota": 50000, "period": 100000, "burst": 1000, "cpus": "0-1", "mems": "0"}}"#);
     let files = ["cpu.shares = 1024", "cpu.cfs_period_us = 100000", "cpu.cfs_quota_us = 50000", "cpu.cfs_burst_us = 1000"];
@@ -143,7 +95,7 @@ fn processors_in_order() {
     assert_eq!(both(r#"{"cpu": {"quota": -1}}"#), (vec!["cpu.cfs_quota_us = -1".to_owned()], vec!["cpu.max = max 100000".to_owned()]));
     assert_eq!(both(r#"{"cpu": {"period": 5000}}"#), (vec!["cpu.cfs_period_us = 5000".to_owned()], vec!["cpu.max = max 5000".to_owned()]));
     assert_eq!(both(r#"{"cpu": {"idle": 1, "shares": 9}}"#).1, ["cpu.idle = 1"]);
-    assert_eq!(both(r#"{"cpu": {"idle": 0, "shares": 2}}"#).1, ["cpu.idle = 0", "cpu.weight = 1"]);
+    assert_eq!(both(r#"{"cpu": {"idle": 0, "shares": 2}}"#).1, ["cpu.idle = 0 (or nothing)", "cpu.weight = 1"]);
     let realtime = r#"{"cpu": {"realtimeRuntime": 950000, "realtimePeriod": 1000000}}"#;
     assert_eq!(on(&host(Version::V1), &resources(realtime)).unwrap(), ["cpu.rt_period_us = 1000000", "cpu.rt_runtime_us = 950000"]);
     assert!(refused(Version::V2, realtime).starts_with("resources.cpu.realtimePeriod: cannot be enforced"));
@@ -180,7 +132,7 @@ fn disks() {
             "io.max = 8:16 wiops=max",
         ]
     );
-    assert_eq!(io_weight(1000), 10_000);
+    assert_eq!(io_weight_of_weight(1000), 10_000);
     assert!(refused(Version::V1, r#"{"blockIO": {"weight": 9}}"#).starts_with("resources.blockIO.weight: must be between"));
 }
 
