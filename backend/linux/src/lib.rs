@@ -14,6 +14,7 @@ pub mod board;
 pub mod bpf;
 pub mod capability;
 pub mod device;
+pub mod ending;
 pub mod error;
 pub mod executable;
 pub mod fd;

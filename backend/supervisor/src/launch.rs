@@ -1,7 +1,7 @@
 //! How a monitor is started and waited for. What it did is then looked up in its bundle, never believed.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
@@ -39,9 +39,9 @@ pub(crate) type Watched = AsyncFd<OwnedFd>;
 /// Makes a descriptor one that tasks can wait for.
 #[expect(
     deprecated,
-    reason = "deprecated for types whose descriptor may change or close early; an OwnedFd's cannot, and the new way is unsafe code"
+    reason = "deprecated for types whose descriptor may change or close early; those here cannot, and the new way is unsafe code"
 )]
-pub(crate) fn watched(descriptor: OwnedFd) -> io::Result<Watched> {
+pub(crate) fn watched<T: AsRawFd>(descriptor: T) -> io::Result<AsyncFd<T>> {
     AsyncFd::with_interest(descriptor, Interest::READABLE)
 }
 

@@ -39,6 +39,7 @@ use std::time::Duration;
 
 use belljar_model::cgroup::Cgroup;
 use belljar_model::denied::Denied;
+use belljar_model::diagnosis::Finding;
 use belljar_model::exec::Exec;
 use belljar_model::host::Support;
 use belljar_model::log::LogLine;
@@ -176,6 +177,7 @@ impl Supervisor {
         };
         let ranges = Ranges::open(&ranges, &home.name, &home.folders.data_dir)?;
         let (registry, samples, looks) = (Registry::default(), sample::Samples::default(), Looks::default());
+        let (diagnosis, tidings) = diagnosis::Diagnosis::new();
         let (notices, _) = broadcast::channel(shared::NOTICES_MAX);
         let shared = Arc::new(Shared {
             home,
@@ -190,12 +192,14 @@ impl Supervisor {
             images,
             registry,
             samples,
+            diagnosis,
             notices,
             looks,
             execs: Arc::new(Semaphore::new(exec::EXECS_MAX)),
         });
         reconcile::all(&shared).await?;
         image::sweep(&shared).await;
+        tokio::spawn(diagnosis::tell(Arc::downgrade(&shared), tidings));
         tokio::spawn(sample::run(Arc::downgrade(&shared)));
         Ok(Supervisor { shared })
     }
@@ -289,6 +293,16 @@ impl Supervisor {
     /// ([`Supervisor::watch`]), else every ten.
     pub fn usages(&self) -> HashMap<ContainerId, Usage> {
         self.shared.samples.all()
+    }
+
+    /// Why the container died, or why it is slow: the worst first, nothing where all is well.
+    pub async fn diagnosis(&self, id: &ContainerId) -> Result<Vec<Finding>, Error> {
+        self.inspect(id, |shared, container| shared.diagnosis.of(container, &sample::read(shared, container))).await
+    }
+
+    /// The worst of that, by what was measured last; `None` where all is well.
+    pub fn finding(&self, container: &Container) -> Option<Finding> {
+        self.shared.diagnosis.worst(container)
     }
 
     /// The container's namespaces beside the host's; empty where it is not alive.

@@ -1,10 +1,10 @@
 //! Every container by its id: its latest snapshot, and the way to the task that owns it.
 
 use std::collections::HashMap;
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use belljar_model::{Container, ContainerId, ImageName};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::Error;
@@ -20,6 +20,8 @@ pub(crate) struct Handle {
     pub(crate) snapshot: watch::Receiver<Container>,
     pub(crate) commands: mpsc::Sender<Command>,
     pub(crate) task: JoinHandle<()>,
+    /// Asks the task to look whether somebody was killed for memory.
+    pub(crate) nudge: Arc<Notify>,
 }
 
 /// All containers.
@@ -104,6 +106,13 @@ impl Registry {
 
     pub(crate) fn commands(&self, id: &ContainerId) -> Result<mpsc::Sender<Command>, Error> {
         self.read().get(id).map(|handle| handle.commands.clone()).ok_or_else(|| not_found(id.short()))
+    }
+
+    /// Asks the task of a container to look whether somebody was killed for memory.
+    pub(crate) fn nudge(&self, id: &ContainerId) {
+        if let Some(handle) = self.read().get(id) {
+            handle.nudge.notify_one();
+        }
     }
 
     /// By id, by name, or by the beginning of an id that fits no other; in this order.

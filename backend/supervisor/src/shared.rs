@@ -10,6 +10,7 @@ use belljar_store::Store;
 use tokio::sync::{Semaphore, broadcast};
 
 use crate::Notice;
+use crate::diagnosis::Diagnosis;
 use crate::hold::Hold;
 use crate::image::Shelf;
 use crate::launch::Launch;
@@ -43,6 +44,7 @@ pub(crate) struct Shared {
     pub(crate) images: Shelf,
     pub(crate) registry: Registry,
     pub(crate) samples: Samples,
+    pub(crate) diagnosis: Diagnosis,
     pub(crate) looks: Looks,
     /// Places for further programs in containers.
     pub(crate) execs: Arc<Semaphore>,
@@ -88,6 +90,7 @@ impl Shared {
     pub(crate) fn forget(&self, id: &ContainerId) {
         self.registry.remove(id);
         self.samples.forget(id);
+        self.diagnosis.forget(id);
         self.notify(Notice::Removed(id.clone()));
     }
 }

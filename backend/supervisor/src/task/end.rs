@@ -299,6 +299,7 @@ impl Task {
     /// whether it starts again.
     pub(super) fn rest_with(&mut self, exit: Exit, ending: Option<&Ending>) -> Vec<NewEvent> {
         let mut events = self.end_events(&exit, ending);
+        self.forget_memory();
         self.container.state = State::Stopped;
         self.container.init = None;
         self.container.monitor = None;
@@ -318,7 +319,8 @@ impl Task {
 
     fn end_events(&self, exit: &Exit, ending: Option<&Ending>) -> Vec<NewEvent> {
         let mut events = Vec::new();
-        if let Some(kill) = &exit.out_of_memory {
+        let untold = exit.out_of_memory.as_ref().filter(|kill| self.memory.is_news(kill.kills));
+        if let Some(kill) = untold {
             events.push(self.event(EventKind::OutOfMemory, format!("out of memory, {kill}")));
         }
         match (&exit.cause, ending) {
@@ -327,7 +329,7 @@ impl Task {
                 events.push(self.event(kind, ending.manner.sentence(ending.began.elapsed(), exit)));
             }
             (Cause::Lost { .. }, None) => events.push(self.event(EventKind::Lost, exit.to_string())),
-            (_, None) if exit.is_out_of_memory() => {}
+            (_, None) if exit.is_out_of_memory() && untold.is_some() => {}
             (_, None) => events.push(self.event(EventKind::Exited, exit.to_string())),
         }
         events

@@ -12,6 +12,7 @@
 mod delete;
 mod end;
 mod freeze;
+mod memory;
 mod start;
 mod words;
 
@@ -36,6 +37,7 @@ use crate::{Answer, Error, Notice, StartNow};
 
 use end::Ending;
 pub(crate) use end::policy_restarts;
+use memory::Memory;
 use start::{Backoff, Why};
 pub(crate) use words::line as command_words;
 
@@ -87,6 +89,7 @@ enum Next {
     GraceOver,
     Restart,
     LookAgain,
+    Memory(memory::Reason),
     Command(Option<Command>),
 }
 
@@ -107,6 +110,7 @@ pub(crate) struct Task {
     later: VecDeque<Command>,
     backoff: Backoff,
     restart_at: Option<Instant>,
+    memory: Memory,
 }
 
 impl Task {
@@ -126,10 +130,12 @@ impl Task {
             later: VecDeque::new(),
             backoff: Backoff::default(),
             restart_at: None,
+            memory: Memory::default(),
         };
+        let nudge = task.memory.nudge();
         let (shared, id) = (Arc::clone(&task.shared), task.container.id.clone());
         let run = tokio::spawn(task.run(beginning, queue));
-        Handle { snapshot, commands, task: tokio::spawn(replace_broken(shared, id, run)) }
+        Handle { snapshot, commands, task: tokio::spawn(replace_broken(shared, id, run)), nudge }
     }
 
     async fn run(mut self, beginning: Beginning, mut queue: mpsc::Receiver<Command>) {
@@ -142,6 +148,7 @@ impl Task {
                 () = until(self.ending.as_ref().map(|ending| ending.deadline)) => Next::GraceOver,
                 () = until(self.restart_at) => Next::Restart,
                 () = until(self.look_at) => Next::LookAgain,
+                reason = self.memory.worth_a_look() => Next::Memory(reason),
                 command = queue.recv() => Next::Command(command),
             };
             let flow = match next {
@@ -149,6 +156,7 @@ impl Task {
                 Next::GraceOver => self.grace_over().await,
                 Next::Restart => self.restart_by_policy().await,
                 Next::LookAgain => self.look_for_monitor().await,
+                Next::Memory(reason) => self.look_at_memory(reason).await,
                 Next::Command(Some(command)) => self.handle(command).await,
                 // The supervisor was closed: the container goes on without us.
                 Next::Command(None) => return,
@@ -164,6 +172,7 @@ impl Task {
             Beginning::Create { start, reply } => self.create(start, reply).await,
             Beginning::Restore { monitor, due } => {
                 self.monitor = monitor;
+                self.remember_memory().await;
                 match due {
                     Due::Start => self.restart_at = Some(Instant::now()),
                     Due::Stop => self.stop(None, Wanted::Stopped, None).await,

@@ -247,6 +247,8 @@ impl Task {
         // Watched before it is recorded: whatever happens meanwhile, the end is not missed. One that is gone already is
         // seen by `end_what_has_ended`.
         self.watch_monitor();
+        self.shared.diagnosis.began(&self.container.id, alive.started_at_ms);
+        self.watch_memory();
         self.record(events, Durability::Durable).await?;
         crash::here("start.recorded");
         Ok(())
