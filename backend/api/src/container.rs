@@ -103,6 +103,9 @@ pub struct Container {
     /// What it uses; in lists, for those that are alive.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<Usage>,
+    /// The worst that there is to say about it, as one sentence; missing where all is well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finding: Option<String>,
 }
 
 impl Container {
@@ -153,6 +156,7 @@ impl Container {
             hidepid: config.hidepid,
             exit: container.exit.as_ref().map(Exit::from),
             usage: None,
+            finding: None,
         }
     }
 }

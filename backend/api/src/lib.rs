@@ -9,6 +9,7 @@
 
 pub mod container;
 pub mod create;
+pub mod diagnosis;
 pub mod document;
 pub mod exec;
 pub mod host;
@@ -64,6 +65,7 @@ mod tests {
     fn the_openapi_document_names_every_field_of_a_container() {
         let mut container = Container::at(&container::tests::full(), 0);
         container.usage = Some(belljar_model::usage::Usage::default().into());
+        container.finding = Some("held back".to_owned());
         described("Usage", &container.usage);
         described("Limits", &container.limits);
         described("Exit", &container.exit);

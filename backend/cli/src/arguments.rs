@@ -79,6 +79,9 @@ pub(crate) enum Command {
     Inspect(Containers),
     /// Show what a container wrote
     Logs(LogsArguments),
+    /// Tell why a container died, or why it is slow
+    #[command(visible_alias = "diagnose")]
+    Why(OneContainer),
     /// Show what containers use, again every second
     Stats(StatsArguments),
     /// List the processes of a container

@@ -14,6 +14,7 @@ mod logs;
 pub(crate) mod run;
 mod stats;
 mod tokens;
+mod why;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -54,6 +55,7 @@ pub(crate) async fn dispatch(session: &mut Session, command: Command) -> Outcome
         Command::List(arguments) => list::list(session, arguments).await,
         Command::Inspect(containers) => list::inspect(session, containers).await,
         Command::Logs(arguments) => logs::logs(session, arguments).await,
+        Command::Why(one) => why::why(session, one).await,
         Command::Stats(arguments) => stats::stats(session, arguments).await,
         Command::Top(one) => session.show(&of(&one.container, "processes"), one.format, stats::processes).await,
         Command::Namespaces(one) => session.show(&of(&one.container, "namespaces"), one.format, inside::namespaces).await,

@@ -47,6 +47,10 @@ fn table(containers: &[Container], now_ms: i64) -> Table {
             state.push_str(&format!(", less protected ({})", container.warnings.len()));
             tone = if tone == Tone::Bad { tone } else { Tone::Careful };
         }
+        if let Some(finding) = container.finding.as_ref().filter(|_| container.state.is_alive()) {
+            state.push_str(&format!("; {finding}"));
+            tone = if tone == Tone::Bad { tone } else { Tone::Careful };
+        }
         table.row(vec![
             (&container.name).into(),
             (&container.short_id).into(),
@@ -110,6 +114,13 @@ mod tests {
         });
         let row = row(container(serde_json::json!({"state": "stopped", "exit": exit})));
         assert!(row.ends_with("out of memory, limit 4 MiB, peak 4 MiB, process tail (pid 7), 60 seconds ago"), "{row}");
+    }
+
+    #[test]
+    fn a_container_that_is_held_up_says_so_and_one_that_ended_says_it_once() {
+        let finding = serde_json::json!({"uptime_ms": 180_000, "finding": "held back by its cpu limit 41 % of the last minute"});
+        assert!(row(container(finding)).ends_with("running, 3 minutes; held back by its cpu limit 41 % of the last minute"));
+        assert!(row(container(serde_json::json!({"state": "stopped", "finding": "ended"}))).ends_with("stopped"));
     }
 
     #[test]

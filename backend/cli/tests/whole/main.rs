@@ -24,6 +24,7 @@ mod overlay;
 mod refusals;
 mod survival;
 mod tour;
+mod why;
 
 use std::process::{Command, Output};
 

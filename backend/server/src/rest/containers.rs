@@ -45,13 +45,18 @@ pub(super) async fn list(State(app): State<Arc<App>>, Query(query): Query<query:
     let asked = containers.iter().filter(|container| query.state.is_none_or(|state| state == container.state));
     let with_usage = |container: &model::Container| {
         let usage = usages.remove(&container.id).map(Into::into);
-        Container { usage, ..Container::at(container, now_ms) }
+        Container { usage, finding: finding(&app, container), ..Container::at(container, now_ms) }
     };
     Json(asked.map(with_usage).collect())
 }
 
-pub(super) async fn inspect(Found(container): Found, Query(Nothing {}): Query<Nothing>) -> Json<Container> {
-    Json(Container::at(&container, now_ms()))
+pub(super) async fn inspect(State(app): State<Arc<App>>, Found(container): Found, Query(Nothing {}): Query<Nothing>) -> Json<Container> {
+    Json(Container { finding: finding(&app, &container), ..Container::at(&container, now_ms()) })
+}
+
+/// The worst that there is to say about it.
+fn finding(app: &App, container: &model::Container) -> Option<String> {
+    app.supervisor.finding(container).map(|finding| finding.text)
 }
 
 pub(super) async fn delete(State(app): State<Arc<App>>, Found(container): Found, Query(query): Query<query::Delete>) -> Answer<StatusCode> {

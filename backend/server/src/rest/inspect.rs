@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use belljar_api::Usage;
+use belljar_api::diagnosis::Finding;
 use belljar_api::inspect::{Cgroup, Change, Denied, Entry, Namespace, Overlay, Plan};
 use belljar_api::query::{Files, Nothing};
 use belljar_api::usage::Process;
@@ -21,6 +22,14 @@ fn all<Model, Wire: From<Model>>(list: Vec<Model>) -> Json<Vec<Wire>> {
 
 pub(super) async fn usage(State(app): State<Arc<App>>, Found(container): Found, Query(Nothing {}): Query<Nothing>) -> Answer<Json<Usage>> {
     Ok(Json(app.supervisor.usage(&container.id).await?.into()))
+}
+
+pub(super) async fn diagnosis(
+    State(app): State<Arc<App>>,
+    Found(container): Found,
+    Query(Nothing {}): Query<Nothing>,
+) -> Answer<Json<Vec<Finding>>> {
+    Ok(all(app.supervisor.diagnosis(&container.id).await?))
 }
 
 pub(super) async fn processes(

@@ -1,0 +1,115 @@
+//! Why a container died, or is slow: told in words, while it runs and afterwards, on this host's kernel.
+
+use belljar_testbed::server::rows;
+use belljar_testbed::{Server, wait_until};
+use serde_json::{Value, json};
+
+const LIMIT_BYTES: u64 = 16 << 20;
+
+/// What is said about a container, the worst first.
+fn findings(server: &Server, name: &str) -> Vec<Value> {
+    rows(&server.api().get(&format!("/api/v1/containers/{name}/diagnosis")).expect(200).json())
+}
+
+fn finding(server: &Server, name: &str, kind: &str) -> Option<Value> {
+    findings(server, name).into_iter().find(|finding| finding["kind"] == kind)
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().expect("a sentence")
+}
+
+fn events(server: &Server, name: &str, kind: &str) -> Vec<Value> {
+    let events = rows(&server.api().get(&format!("/api/v1/containers/{name}/events")).expect(200).json());
+    events.into_iter().filter(|event| event["kind"] == kind).collect()
+}
+
+fn create(server: &Server, name: &str, limits: Value, script: &str) {
+    server.create(&json!({"image": "host", "name": name, "command": ["sh", "-c", script], "limits": limits}));
+}
+
+#[test]
+fn a_child_that_is_killed_for_memory_is_told_at_once_while_the_container_goes_on() {
+    let Some(server) = crate::server() else { return };
+    let limits = json!({"memory_bytes": LIMIT_BYTES, "memory_swap_bytes": 0});
+    create(&server, "parent", limits, "tail /dev/zero; echo went on; exec sleep 1d");
+    server.wait_for_log("parent", "went on");
+
+    let event = wait_until("the kill is an event", || events(&server, "parent", "out_of_memory").pop());
+    let message = text(&event["message"]);
+    assert!(message.starts_with("a process of it") && message.ends_with("was killed by OOM at 16 MiB"), "{message}");
+    assert_eq!(server.container("parent")["state"], "running");
+    let found = finding(&server, "parent", "out_of_memory").expect("it is a finding");
+    assert_eq!(found["gravity"], "error");
+    assert!(text(&found["text"]).starts_with(message) && text(&found["text"]).ends_with("ago"), "{found}");
+    assert_eq!(text(&server.container("parent")["finding"]).split(',').next(), message.split(',').next());
+    let said = crate::belljar(&server, &["why", "parent"]);
+    assert!(said.contains(message) && said.contains("raise limits.memory_bytes above 16 MiB"), "{said}");
+    assert!(crate::belljar(&server, &["list"]).contains("was killed by OOM at 16 MiB"));
+
+    // The end counts the same kill, and does not tell of it again.
+    server.act("parent", "kill").expect(204);
+    assert_eq!(events(&server, "parent", "out_of_memory").len(), 1);
+}
+
+#[test]
+fn a_kill_that_ends_the_container_is_told_once_with_limit_and_victim() {
+    let Some(server) = crate::server() else { return };
+    let limits = json!({"memory_bytes": LIMIT_BYTES, "memory_swap_bytes": 0});
+    create(&server, "greedy", limits, "exec tail /dev/zero");
+    server.wait_for_state("greedy", "stopped");
+    assert_eq!(events(&server, "greedy", "out_of_memory").len(), 1);
+    let found = findings(&server, "greedy");
+    assert_eq!((found.len(), &found[0]["kind"], &found[0]["gravity"]), (1, &json!("out_of_memory"), &json!("error")), "{found:?}");
+    let words = text(&found[0]["text"]);
+    assert!(
+        words.starts_with("killed by OOM at 16 MiB, by tail (pid ") && words.ends_with(" ago") | words.ends_with("just now"),
+        "{words}"
+    );
+    assert!(text(&found[0]["advice"]).starts_with("raise limits.memory_bytes above 16 MiB"));
+}
+
+#[test]
+fn a_kill_while_the_server_was_away_is_told_when_it_comes_back_and_only_once() {
+    let Some(mut server) = crate::server() else { return };
+    let limits = json!({"memory_bytes": LIMIT_BYTES, "memory_swap_bytes": 0});
+    let go = server.scratch("go");
+    let mounts = json!([{"type": "bind", "source": go, "target": "/go"}]);
+    let script = "while [ ! -e /go/now ]; do sleep 0.05; done; tail /dev/zero; echo > /go/done; exec sleep 1d";
+    server.create(&json!({"image": "host", "name": "alone", "command": ["sh", "-c", script], "limits": limits, "mounts": mounts,
+        "namespaces": {"user": "host"}}));
+    server.kill_hard();
+    std::fs::write(go.join("now"), "").expect("written");
+    wait_until("it goes on after the kill", || go.join("done").exists().then_some(()));
+    for _ in 0..2 {
+        server.start_again();
+        let told = wait_until("the kill is an event", || Some(events(&server, "alone", "out_of_memory")).filter(|told| !told.is_empty()));
+        assert_eq!(told.len(), 1);
+        wait_until("and a finding", || finding(&server, "alone", "out_of_memory"));
+        server.kill_hard();
+    }
+    server.start_again();
+    assert_eq!(events(&server, "alone", "out_of_memory").len(), 1);
+}
+
+#[test]
+fn a_container_that_is_well_has_nothing_said_about_it() {
+    let Some(server) = crate::server() else { return };
+    create(&server, "calm", json!({"memory_bytes": 256 << 20, "pids": 64, "cpus": 0.5}), "exec sleep 1d");
+    assert_eq!(findings(&server, "calm"), Vec::<Value>::new());
+    assert_eq!(server.container("calm").get("finding"), None);
+    assert!(crate::belljar(&server, &["why", "calm"]).starts_with("nothing stands out"));
+    server.act("calm", "stop").expect(204);
+    let found = findings(&server, "calm");
+    assert_eq!((&found[0]["kind"], &found[0]["gravity"]), (&json!("ended"), &json!("note")), "{found:?}");
+}
+
+#[test]
+fn a_program_that_is_not_there_is_told_with_advice() {
+    let Some(server) = crate::server() else { return };
+    server.create(&json!({"image": "host", "name": "absent", "command": ["/no/such/program"]}));
+    let found = findings(&server, "absent");
+    assert_eq!((&found[0]["kind"], &found[0]["gravity"]), (&json!("ended"), &json!("error")), "{found:?}");
+    assert!(text(&found[0]["text"]).starts_with("never started: exec /no/such/program"), "{found:?}");
+    assert!(text(&found[0]["advice"]).starts_with("the program is not in the image"), "{found:?}");
+}
