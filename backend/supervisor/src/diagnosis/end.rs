@@ -17,7 +17,7 @@ const SIGNAL_CODE: u8 = 128;
 /// What ended a container that rests.
 pub(super) fn finding(facts: &Facts<'_>) -> Option<Finding> {
     let exit = facts.container.exit.as_ref()?;
-    let asked = facts.container.wanted == Wanted::Stopped;
+    let asked = was_asked_for(facts, exit);
     let text = format!("{}, {}", clause(exit), ago(exit.at_ms, facts.now_ms));
     Some(Finding {
         kind: kind(exit),
@@ -26,6 +26,12 @@ pub(super) fn finding(facts: &Facts<'_>) -> Option<Finding> {
         advice: advice(facts, exit),
         sources: sources(exit),
     })
+}
+
+/// Whether a person wanted it to end. One that never started is left alone afterwards, but nobody wanted that.
+fn was_asked_for(facts: &Facts<'_>, exit: &Exit) -> bool {
+    let ran = matches!(exit.cause, Cause::Exited { .. } | Cause::Signaled { .. });
+    facts.container.wanted == Wanted::Stopped && ran && exit.out_of_memory.is_none()
 }
 
 /// How the life before this one ended, where the restart policy began this one not long ago.
@@ -80,7 +86,7 @@ fn advice(facts: &Facts<'_>, exit: &Exit) -> String {
     let container = facts.container;
     match &exit.cause {
         _ if exit.out_of_memory.is_some() => more_memory(container),
-        _ if container.wanted == Wanted::Stopped => String::new(),
+        _ if was_asked_for(facts, exit) => String::new(),
         Cause::Exited { code: 0 } => String::new(),
         Cause::Exited { code } => of_code(*code),
         Cause::Signaled { signal } => of_signal(*signal).to_owned(),

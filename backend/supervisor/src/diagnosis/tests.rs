@@ -140,6 +140,9 @@ fn why_it_died() {
 fn an_end_that_was_asked_for_is_a_note() {
     let stopped = Container { wanted: Wanted::Stopped, ..ended(Cause::Signaled { signal: Signal::TERM }, None) };
     says(&stopped, None, &[(Kind::Ended, Gravity::Note, "ended by SIGTERM, 14 s ago")]);
+    // One that cannot start is left alone, and one that was killed for memory meanwhile was not done with.
+    let failed = Container { wanted: Wanted::Stopped, ..ended(never("ENOENT: gone"), None) };
+    says(&failed, None, &[(Kind::Ended, Gravity::Error, "never started: exec java: ENOENT: gone, 14 s ago")]);
 }
 
 #[test]
