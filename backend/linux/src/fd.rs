@@ -147,6 +147,14 @@ pub fn adopt(number: i32) -> Result<OwnedFd> {
     rustix::io::fcntl_dupfd_cloexec(inherited, 3).context("adopt", || format!("descriptor {number}"))
 }
 
+/// Whether this process was started with a descriptor of that number: it is open, and an exec leaves it open, as it leaves none
+/// that was opened here.
+pub fn is_inherited(number: i32) -> bool {
+    // SAFETY: fcntl(2) with F_GETFD takes no pointers and changes nothing; a number that is not open is an error.
+    let flags = unsafe { libc::fcntl(number, libc::F_GETFD) };
+    flags >= 0 && flags & libc::FD_CLOEXEC == 0
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -168,6 +176,14 @@ mod tests {
         assert_eq!(text, "hello");
         drop(left);
         assert_eq!(receive(&right, &mut buffer).unwrap().0, 0, "a closed peer reads as the end");
+    }
+
+    #[test]
+    fn only_what_an_exec_leaves_open_is_inherited() {
+        let file = tempfile::tempfile().unwrap();
+        assert!(!is_inherited(file.as_raw_fd()) && !is_inherited(i32::MAX) && !is_inherited(-1));
+        rustix::io::fcntl_setfd(&file, rustix::io::FdFlags::empty()).unwrap();
+        assert!(is_inherited(file.as_raw_fd()));
     }
 
     #[test]

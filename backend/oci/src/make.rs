@@ -288,10 +288,16 @@ fn preserved(line: &Line, document: &mut Document) -> Result<u32, Error> {
 /// Most descriptors that are passed: no process can have more (`sysctl_nr_open_max` of the kernel).
 const PRESERVED_MAX: u32 = 1 << 30;
 
-/// The descriptors of `--preserve-fds`, and `listening` more.
+/// The descriptors of `--preserve-fds`, each of which has to be there, and `listening` more.
 pub(crate) fn preserved_with(line: &Line, listening: u32) -> Result<u32, Error> {
-    let all = line.number::<u32>("preserve-fds")?.unwrap_or_default().checked_add(listening);
-    all.filter(|all| *all <= PRESERVED_MAX).ok_or_else(|| Error::Refused("--preserve-fds: no process can have so many".into()))
+    let wanted = line.number::<u32>("preserve-fds")?.unwrap_or_default();
+    let all = wanted.checked_add(listening).filter(|all| *all <= PRESERVED_MAX);
+    let all = all.ok_or_else(|| Error::Refused("--preserve-fds: no process can have so many".into()))?;
+    let missing = (listening..all).map(|index| 3 + index).find(|number| !belljar_linux::fd::is_inherited(*number as i32));
+    match missing {
+        Some(number) => Err(Error::Refused(format!("--preserve-fds {wanted}: descriptor {number} is not open"))),
+        None => Ok(all),
+    }
 }
 
 /// The descriptors that the caller listens at, and what a program has to know of them. Variables that were meant for another

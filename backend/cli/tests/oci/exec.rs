@@ -6,7 +6,7 @@ use belljar_testbed::process::namespace_inode;
 use belljar_testbed::wait_until;
 use serde_json::json;
 
-use crate::bed::{Bed, Runtime, Said};
+use crate::bed::{Bed, Kind, Runtime, Said};
 use crate::differences::Difference;
 
 sentences! {
@@ -256,6 +256,23 @@ fn exec_passes_extra_descriptors(runtime: &Runtime) {
     let mut shell = std::process::Command::new("sh");
     shell.arg("-c").arg("exec 3< \"$0\"; exec \"$@\"").arg(bed.path("three")).arg(command.get_program()).args(command.get_args());
     assert_eq!(Said::of(shell).line(), "third");
+}
+
+/// Ours alone: the others take for the caller's what they have opened themselves.
+#[test]
+fn descriptors_that_are_not_there_are_refused() {
+    crate::bed::with(Kind::Ours, |runtime| {
+        let bed = Bed::new(runtime);
+        bed.sleeping();
+        for arguments in [["exec", "--preserve-fds", "2", bed.id(), "true"].as_slice(), &["run", "--preserve-fds", "2", "other"]] {
+            let command = bed.command(arguments);
+            let mut shell = std::process::Command::new("sh");
+            let script = "exec 3< /dev/null 4<&-; exec \"$@\"";
+            shell.args(["-c", script, "sh"]).arg(command.get_program()).args(command.get_args()).current_dir(bed.path("bundle"));
+            let said = Said::of(shell).refused();
+            assert!(said.contains("--preserve-fds 2: descriptor 4 is not open"), "{said}");
+        }
+    });
 }
 
 fn exec_has_no_new_privileges_when_asked(runtime: &Runtime) {

@@ -12,6 +12,7 @@ use super::{Call, Command, DONE, Error};
 use crate::document::{self, DOCUMENT_BYTES_MAX};
 use crate::flags::{self, Flag, Line, Order, valued};
 use crate::state::Status;
+use crate::translate;
 
 const FLAGS: &[Flag] = &[
     valued("resources", "r", "FILE", "take everything from this JSON file, - for standard input; other flags are ignored then"),
@@ -51,7 +52,11 @@ fn run(call: &Call, line: &Line) -> Result<u8, Error> {
         return Err(Error::status(id, "container not running"));
     }
     let change = match line.value("resources").filter(|file| !file.is_empty()) {
-        Some(file) => of_file(file)?,
+        Some(file) => {
+            let change = of_file(file)?;
+            translate::check_memory(&change, "")?;
+            change
+        }
         None => of_flags(line)?,
     };
     // What the specification has no words for, nobody can ask for here.
@@ -147,6 +152,12 @@ mod tests {
         assert_eq!(change.cpu.and_then(|cpu| cpu.quota), Some(-1));
         assert_eq!(change.pids.and_then(|pids| pids.limit), Some(7));
         assert_eq!(resources("id").expect("it is nothing"), Resources::default());
+    }
+
+    #[test]
+    fn what_is_no_amount_of_a_file_is_refused_by_field() {
+        let change: Resources = serde_json::from_str(r#"{"memory": {"swap": -2}}"#).expect("it can be read");
+        assert_eq!(translate::check_memory(&change, "").unwrap_err().field, "memory.swap");
     }
 
     #[test]

@@ -98,7 +98,7 @@ pub struct Document {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hooks: Option<Hooks>,
     /// Notes of whoever made the bundle.
-    #[serde(default, deserialize_with = "absent", skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, deserialize_with = "texts", skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
     /// What is Linux's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -181,6 +181,12 @@ pub struct Hook {
 /// Takes `null` for what is not there.
 pub(crate) fn absent<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// The same of texts by name, each of which may be `null` too.
+fn texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {
+    let read: BTreeMap<String, Option<String>> = absent(deserializer)?;
+    Ok(read.into_iter().map(|(name, text)| (name, text.unwrap_or_default())).collect())
 }
 
 impl Document {

@@ -88,8 +88,7 @@ pub fn translate(document: &Document, request: &Request<'_>) -> Result<Translati
         readonly_paths: tree::paths("linux.readonlyPaths", &linux.readonly_paths)?,
         namespaces,
         cgroup: cgroup(linux, request)?,
-        // What the specification has no words for, no bundle can ask for.
-        resources: Resources { beyond: Beyond::default(), ..linux.resources.clone().unwrap_or_default() },
+        resources: resources(linux)?,
         hooks: hooks::hooks(document, request.bundle)?,
         mount_label: Some(linux.mount_label.clone()).filter(|label| !label.is_empty()),
         first: First::Program,
@@ -121,6 +120,24 @@ pub fn landlock(annotations: &std::collections::BTreeMap<String, String>) -> Res
 /// Where its cgroup is.
 fn cgroup(linux: &Linux, request: &Request<'_>) -> Result<CgroupPlace, Invalid> {
     CgroupPlace::parse(Some(&linux.cgroups_path).filter(|path| !path.is_empty()).map(String::as_str), request.id, request.driver)
+}
+
+/// The limits of its cgroup.
+fn resources(linux: &Linux) -> Result<Resources, Invalid> {
+    // What the specification has no words for, no bundle can ask for.
+    let resources = Resources { beyond: Beyond::default(), ..linux.resources.clone().unwrap_or_default() };
+    check_memory(&resources, "linux.resources.")?;
+    Ok(resources)
+}
+
+/// Refuses amounts of memory that are none: below zero there is only -1, for no limit.
+pub fn check_memory(resources: &Resources, parent: &str) -> Result<(), Invalid> {
+    let Some(memory) = &resources.memory else { return Ok(()) };
+    let amounts = [("limit", memory.limit), ("reservation", memory.reservation), ("swap", memory.swap), ("kernelTCP", memory.kernel_tcp)];
+    match amounts.into_iter().find_map(|(name, amount)| Some((name, amount.filter(|amount| *amount < -1)?))) {
+        Some((name, amount)) => Err(Invalid::new(format!("{parent}memory.{name}"), format!("{amount} is neither bytes nor -1, no limit"))),
+        None => Ok(()),
+    }
 }
 
 /// The folder of the root file system.

@@ -218,6 +218,34 @@ fn hooks_have_a_path_and_time() {
 }
 
 #[test]
+fn an_amount_of_memory_below_none_is_refused_by_its_field() {
+    for name in ["limit", "reservation", "swap", "kernelTCP"] {
+        let with = |amount: i64| move |document: &mut Value| document["linux"]["resources"] = json!({"memory": {name: amount}});
+        assert_eq!(wrong(with(-2)), format!("linux.resources.memory.{name}"));
+        assert!(translated(with(-1)).is_ok());
+    }
+}
+
+#[test]
+fn the_mode_of_a_device_has_room_for_the_kind_of_file_and_no_more() {
+    let with = |mode: u32| {
+        move |document: &mut Value| {
+            document["linux"]["devices"] = json!([{"path": "/dev/x", "type": "c", "major": 1, "minor": 3, "fileMode": mode}]);
+        }
+    };
+    for mode in [0o200_000, 0o4_200_666, 1 << 31] {
+        assert_eq!(wrong(with(mode)), "linux.devices[0].fileMode");
+    }
+    assert_eq!(translated(with(0o020_640)).expect("it is fine").spec.devices[0].mode, 0o640);
+}
+
+#[test]
+fn an_annotation_may_be_null() {
+    let spec = translated(|document| document["annotations"] = json!({"a": null, "b": "c"})).expect("it is fine").spec;
+    assert_eq!(spec.hooks.state.annotations, [("a", ""), ("b", "c")].map(|(name, text)| (name.to_owned(), text.to_owned())).into());
+}
+
+#[test]
 fn a_mount_is_named_by_its_place() {
     assert_eq!(wrong(|document| document["mounts"] = json!([{"destination": "/a", "type": "bind"}])), "mounts[0].source");
     let relative =

@@ -11,6 +11,8 @@ use crate::document::{self, Document, Linux};
 
 /// Permissions of a device node that has none asked for.
 const DEVICE_MODE: u32 = 0o666;
+/// `S_IFMT` of `stat(2)`.
+const KIND_OF_FILE: u32 = 0o170_000;
 /// Largest major and minor number (`MAJOR`, `MINOR` of the kernel's `kdev_t.h`).
 const MAJOR_END: i64 = 1 << 12;
 const MINOR_END: i64 = 1 << 20;
@@ -90,14 +92,17 @@ fn device(field: &str, wanted: &document::Device) -> Result<Device, Invalid> {
         Ok(number) if i64::from(number) < end => Ok(number),
         _ => Err(Invalid::new(at(name), format!("{number} is not from 0 to {}", end - 1))),
     };
-    // The upper bits are the kind of file, which some engines copy from stat(2).
-    let mode = wanted.file_mode.unwrap_or(DEVICE_MODE) & 0o7777;
+    // Above are bits of the kind of file, which some engines copy from stat(2), and nothing else.
+    let mode = wanted.file_mode.unwrap_or(DEVICE_MODE);
+    if mode > KIND_OF_FILE | 0o7777 {
+        return Err(Invalid::new(at("fileMode"), format!("{mode} ({mode:#o}) is no mode from 0 to 0o7777")));
+    }
     Ok(Device {
         path: wanted.path.clone(),
         kind,
         major: number("major", wanted.major, MAJOR_END)?,
         minor: number("minor", wanted.minor, MINOR_END)?,
-        mode,
+        mode: mode & 0o7777,
         uid: wanted.uid.unwrap_or_default(),
         gid: wanted.gid.unwrap_or_default(),
     })

@@ -89,7 +89,8 @@ const WITHOUT_EFFECT: [&str; 5] = ["iversion", "noiversion", "silent", "loud", "
 /// Reads the options of one mount. Refuses, by its place and name, one that can mean nothing.
 pub fn parse_options(options: &[String]) -> Result<Parsed, Invalid> {
     let mut parsed = Parsed::default();
-    for (index, option) in options.iter().enumerate() {
+    // Some engines join and split lists, of which an empty word is left: it asks for nothing.
+    for (index, option) in options.iter().enumerate().filter(|(_, option)| !option.is_empty()) {
         parsed.read(option).map_err(|problem| Invalid::new(format!("options[{index}]"), problem))?;
     }
     Ok(parsed)
@@ -97,7 +98,7 @@ pub fn parse_options(options: &[String]) -> Result<Parsed, Invalid> {
 
 impl Parsed {
     fn read(&mut self, option: &str) -> Result<(), String> {
-        if option.is_empty() || option.contains('\0') {
+        if option.contains('\0') {
             return Err(format!("{option:?} is no mount option"));
         }
         if self.read_attribute(option) || WITHOUT_EFFECT.contains(&option) {
@@ -306,7 +307,9 @@ mod tests {
     #[test]
     fn an_option_that_can_mean_nothing_is_refused_by_place_and_name() {
         let refused = |options: &[&str]| parse_options(&options.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>()).unwrap_err();
-        assert_eq!(refused(&["ro", ""]).field, "options[1]");
+        assert_eq!(refused(&["ro", "", "\0"]).field, "options[2]");
+        let of = |words: &[&str]| parse_options(&words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>()).unwrap();
+        assert_eq!(of(&["", "ro", ""]), of(&["ro"]), "an empty word asks for nothing");
         assert_eq!(refused(&["=x"]).field, "options[0]");
         let idmap = refused(&["idmap=uids=0-1-10"]);
         assert!(idmap.problem.contains("uidMappings"), "{idmap:?}");
