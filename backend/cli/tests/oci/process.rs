@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::bed::{Bed, Runtime};
+use crate::bed::{Bed, Kind, Runtime};
 use crate::differences::Difference;
 
 sentences! {
@@ -87,6 +87,24 @@ fn limits_are_set(runtime: &Runtime) {
     if !bed.differs(Difference::ExecLimits) {
         assert_eq!(bed.exec("ulimit -n").line(), "111");
     }
+}
+
+/// Ours alone: the others need up to eight themselves, and name no limit where there are fewer.
+#[test]
+fn few_open_files_are_enough_to_begin_with() {
+    crate::bed::with(Kind::Ours, |runtime| {
+        let bed = Bed::new(runtime);
+        for most in 0..6 {
+            bed.configure(|config| config["process"]["rlimits"] = json!([{"type": "RLIMIT_NOFILE", "soft": most, "hard": most}]));
+            assert_eq!(bed.run("ulimit -n").line(), most.to_string());
+            bed.sleeping();
+            let said = bed.exec("ulimit -n");
+            let is_told = said.err.contains(&format!("RLIMIT_NOFILE of {most} leaves too few"));
+            assert!(is_told || said.out == format!("{most}\n"), "{said:?}");
+            bed.end();
+            bed.delete().ok();
+        }
+    });
 }
 
 fn a_limit_listed_twice_is_refused(runtime: &Runtime) {

@@ -204,11 +204,21 @@ impl Inside<'_> {
                 self.passing = None;
             }
             Err(error) => {
-                let cause = super::told(&error);
+                let cause = super::told(&error) + &self.of_limit(index, &error);
                 self.report(&Report { index, took_nsec, outcome: Word::Failed(cause) });
                 process::exit_now(1);
             }
         }
+    }
+
+    /// Says so where it is the program's own limit of open files that a step met.
+    fn of_limit(&self, index: usize, error: &Error) -> String {
+        let limit = self.plan.steps[..index].iter().rev().find_map(|step| match step {
+            Step::Process(ProcessStep::Limit(limit)) if limit.resource == "NOFILE" => Some(limit.soft),
+            _ => None,
+        });
+        let met = limit.filter(|_| error.errno == Errno::MFILE);
+        met.map_or_else(String::new, |soft| format!(": RLIMIT_NOFILE of {soft} leaves too few to begin with"))
     }
 
     /// From here on nobody needs to live for it: the maker may end. Whoever tells it to start is listened to from then on, and

@@ -149,9 +149,7 @@ pub(super) fn streams(process: &Process, console: Console) -> ProcessStep {
 /// Everything that ends before the start is awaited. A filter without `no_new_privs` needs a right that is dropped right after,
 /// so it has to allow the rest of these; otherwise it comes last, and need not allow what we still do.
 pub(super) fn privileges(process: &Process, told: &Told<'_>) -> Result<Vec<ProcessStep>, Invalid> {
-    // Outside, and late: a limit of open files or processes would bind us as well.
-    let mut steps: Vec<ProcessStep> = process.rlimits.iter().cloned().map(ProcessStep::Limit).collect();
-    steps.extend(process.personality.map(ProcessStep::SetPersonality));
+    let mut steps: Vec<ProcessStep> = process.personality.map(ProcessStep::SetPersonality).into_iter().collect();
     steps.extend(process.apparmor.clone().map(|profile| ProcessStep::Label(Label::Apparmor(profile))));
     steps.extend(process.selinux_label.clone().map(|context| ProcessStep::Label(Label::Selinux(context))));
     steps.push(ProcessStep::EnterWorkdir(process.workdir.clone()));
@@ -162,8 +160,11 @@ pub(super) fn privileges(process: &Process, told: &Told<'_>) -> Result<Vec<Proce
     } else {
         steps.extend(filter(process, told)?);
     }
+    steps.push(ProcessStep::BoundCapabilities { keep: process.capabilities.bounding.clone() });
+    // Outside, and late: a limit of open files or processes binds us as well. Yet before it is another user's process, which an
+    // ordinary root has no right to limit, and whose number of processes the kernel looks at when it becomes that user's.
+    steps.extend(process.rlimits.iter().cloned().map(ProcessStep::Limit));
     steps.extend([
-        ProcessStep::BoundCapabilities { keep: process.capabilities.bounding.clone() },
         ProcessStep::BecomeUser(process.user.clone()),
         ProcessStep::LimitCapabilities(process.capabilities.clone()),
         ProcessStep::VerifyWorkdir(process.workdir.clone()),
