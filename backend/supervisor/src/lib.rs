@@ -193,6 +193,7 @@ impl Supervisor {
             registry,
             samples,
             diagnosis,
+            history: Arc::default(),
             notices,
             looks,
             execs: Arc::new(Semaphore::new(exec::EXECS_MAX)),
@@ -211,6 +212,7 @@ impl Supervisor {
             // A task that panicked has been reported by the runtime.
             drop(task.await);
         }
+        history::finish(&self.shared).await;
         self.shared.hierarchies().abandon(&self.shared.home.name);
     }
 

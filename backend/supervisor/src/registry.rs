@@ -136,6 +136,11 @@ impl Registry {
     }
 }
 
+/// Whether this may be an id, or the beginning of one.
+pub(crate) fn may_be_id(key: &str) -> bool {
+    key.len() >= PREFIX_CHARS_MIN && key.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
 pub(crate) fn not_found(key: &str) -> Error {
     Error::NotFound { what: "container", key: key.to_owned() }
 }

@@ -11,6 +11,7 @@ use tokio::sync::{Semaphore, broadcast};
 
 use crate::Notice;
 use crate::diagnosis::Diagnosis;
+use crate::history::History;
 use crate::hold::Hold;
 use crate::image::Shelf;
 use crate::launch::Launch;
@@ -45,6 +46,7 @@ pub(crate) struct Shared {
     pub(crate) registry: Registry,
     pub(crate) samples: Samples,
     pub(crate) diagnosis: Diagnosis,
+    pub(crate) history: Arc<History>,
     pub(crate) looks: Looks,
     /// Places for further programs in containers.
     pub(crate) execs: Arc<Semaphore>,

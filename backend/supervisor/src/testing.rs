@@ -92,6 +92,10 @@ impl Bench {
         self.store.save_setting(crate::boot::KEY, "another").await.expect("saved");
     }
 
+    pub(crate) fn shared(&self) -> &std::sync::Arc<crate::shared::Shared> {
+        &self.supervisor.shared
+    }
+
     pub(crate) async fn run(&self, name: &str, program: &str) -> Container {
         self.supervisor.create(config(name, program), StartNow::Yes).await.expect("created")
     }
