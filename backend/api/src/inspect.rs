@@ -1,6 +1,6 @@
 //! What a container is made of, on the wire: namespaces, cgroup, overlay, plan.
 
-use belljar_model::cgroup::{Unit, Value, Version};
+use belljar_model::cgroup::{RawFile, Unit, Value, Version};
 use belljar_model::namespace::{Kind, Sharing};
 use belljar_model::overlay::{FileKind, Role, Status};
 use belljar_model::plan::{Outcome, Place};
@@ -68,6 +68,9 @@ pub struct Controller {
     pub limits: Vec<Figure>,
     /// What was measured.
     pub usage: Vec<Figure>,
+    /// Its files as the kernel gives them. Those of v2 that belong to no controller are told of one named `cgroup`.
+    #[serde(default)]
+    pub files: Vec<RawFile>,
 }
 
 /// One figure and the file that it equals.
@@ -128,9 +131,9 @@ impl From<cgroup::Cgroup> for Cgroup {
 
 impl From<cgroup::Controller> for Controller {
     fn from(controller: cgroup::Controller) -> Self {
-        let cgroup::Controller { name, version, path, limits, usage } = controller;
+        let cgroup::Controller { name, version, path, limits, usage, files } = controller;
         let figures = |figures: Vec<cgroup::Figure>| figures.into_iter().map(Figure::from).collect();
-        Self { name, version, path, limits: figures(limits), usage: figures(usage) }
+        Self { name, version, path, limits: figures(limits), usage: figures(usage), files }
     }
 }
 

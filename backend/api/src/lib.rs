@@ -46,6 +46,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
+    use belljar_model::usage;
 
     fn names(object: &Value) -> BTreeSet<String> {
         object.as_object().expect("an object").keys().cloned().collect()
@@ -64,9 +65,14 @@ mod tests {
     #[test]
     fn the_openapi_document_names_every_field_of_a_container() {
         let mut container = Container::at(&container::tests::full(), 0);
-        container.usage = Some(belljar_model::usage::Usage::default().into());
+        container.usage = Some(usage::Usage::default().into());
         container.finding = Some("held back".to_owned());
         described("Usage", &container.usage);
+        described("DeviceUsage", &usage::DeviceUsage::default());
+        described("InterfaceUsage", &usage::InterfaceUsage::default());
+        described("Pressure", &usage::Pressure::default());
+        described("Stall", &usage::Stall::default());
+        described("StallLine", &usage::StallLine::default());
         described("Limits", &container.limits);
         described("Exit", &container.exit);
         described("OutOfMemory", &container.exit.as_ref().expect("an exit").out_of_memory);

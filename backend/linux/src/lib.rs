@@ -30,6 +30,7 @@ pub mod owner;
 pub mod process;
 pub mod procfs;
 pub mod removal;
+pub mod reread;
 pub mod seccomp;
 pub mod terminal;
 pub mod tree;

@@ -76,6 +76,21 @@ pub struct Controller {
     pub limits: Vec<Figure>,
     /// What was measured.
     pub usage: Vec<Figure>,
+    /// Its files as they are, by name. Those of v2 that belong to no controller are told of one named `cgroup`.
+    pub files: Vec<RawFile>,
+}
+
+/// One file of a cgroup, unread.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RawFile {
+    /// Its name: `memory.stat`.
+    pub name: String,
+    /// What it holds; bytes that are no text as `\xNN`.
+    pub content: String,
+    /// Whether it holds more than is told.
+    pub is_cut: bool,
+    /// Why it could not be read.
+    pub problem: Option<String>,
 }
 
 /// The whole cgroup of a container.

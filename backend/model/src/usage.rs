@@ -1,6 +1,7 @@
 //! What a container uses, as measured. A figure that could not be read is `None`: unknown, never 0.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -71,7 +72,8 @@ pub struct Usage {
     /// How long it waited for what it is short of; `None` where the kernel does not measure it.
     pub pressure: Option<Pressure>,
     /// For each field above by its name: the kernel's file that it was read from.
-    pub sources: BTreeMap<String, String>,
+    /// Readings of one container share it: it changes when a file comes or goes.
+    pub sources: Arc<BTreeMap<String, String>>,
 }
 
 /// What was read from and written to one block device.

@@ -6,84 +6,89 @@
 //! This crate must never know what a container is, nor how to start one: it is given a process, and looks into the
 //! network namespace that this process lives in.
 
-use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use belljar_linux::reread::{Buffer, Descriptors, Ends, Reread};
+use belljar_model::usage::InterfaceUsage;
 
 /// Most interfaces that are read of one namespace; a container with the right to make interfaces can make thousands.
 pub const INTERFACES_MAX: usize = 1024;
 
-/// One network interface, with its counters since it was made.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Interface {
-    /// Name inside the namespace: `lo`, `eth0`.
-    pub name: String,
-    /// Bytes received.
-    pub rx_bytes: u64,
-    /// Bytes sent.
-    pub tx_bytes: u64,
-    /// Packets received.
-    pub rx_packets: u64,
-    /// Packets sent.
-    pub tx_packets: u64,
+/// The interface whose bytes never leave the namespace.
+const LOOPBACK: &str = "lo";
+
+/// Lines of `/proc/<pid>/net/dev` before the first interface.
+const HEADER_LINES: usize = 2;
+
+/// The interfaces of the network namespace that a process lives in.
+///
+/// While its file is kept open, the namespace is: drop this when the process ends.
+#[derive(Debug)]
+pub struct Interfaces {
+    file: Reread,
 }
 
-impl Interface {
-    /// Whether it is the loopback interface, whose bytes never leave the container.
-    pub fn is_loopback(&self) -> bool {
-        self.name == "lo"
+impl Interfaces {
+    /// Those that process `pid` sees; nothing is opened before the first reading.
+    pub fn of(pid: i32, descriptors: &Arc<Descriptors>) -> Self {
+        Self { file: Reread::new(PathBuf::from(format!("/proc/{pid}/net/dev")), Ends::Empty, descriptors) }
+    }
+
+    /// The kernel's file that is read: the source of each figure.
+    pub fn source(&self) -> String {
+        self.file.path().display().to_string()
+    }
+
+    /// Reads them over `list`, whose memory is used again: in the kernel's order, at most [`INTERFACES_MAX`]. `None` where the
+    /// process is gone, or the file does not look as `proc_pid_net(5)` says.
+    pub fn read(&mut self, list: &mut Vec<InterfaceUsage>, buffer: &mut Buffer) -> Option<()> {
+        parse(std::str::from_utf8(self.file.read(buffer)?).ok()?, list)
     }
 }
 
-/// Why the interfaces of a process could not be read.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The file could not be read; most often because the process is gone.
-    #[error("could not read {path}")]
-    Read {
-        /// The kernel's file.
-        path: String,
-        /// What the kernel answered.
-        #[source]
-        source: io::Error,
-    },
-    /// The file does not look as `proc_pid_net(5)` says.
-    #[error("could not understand line {line} of {path}")]
-    Malformed {
-        /// The kernel's file.
-        path: String,
-        /// Number of the line, from 1.
-        line: usize,
-    },
+/// What was received and sent over all interfaces but loopback, in bytes.
+pub fn totals(list: &[InterfaceUsage]) -> (u64, u64) {
+    let outside = || list.iter().filter(|interface| interface.name != LOOPBACK);
+    let add = |sum: u64, bytes: u64| sum.saturating_add(bytes);
+    let received = outside().map(|interface| interface.rx_bytes_total).fold(0, add);
+    (received, outside().map(|interface| interface.tx_bytes_total).fold(0, add))
 }
 
-/// The kernel's file that [`interfaces`] reads: the source of each of its figures.
-pub fn interfaces_source(pid: i32) -> String {
-    format!("/proc/{pid}/net/dev")
-}
-
-/// The interfaces of the network namespace that process `pid` lives in, in the kernel's order; at most
-/// [`INTERFACES_MAX`]. Source: `/proc/<pid>/net/dev` (`proc_pid_net(5)`).
-pub fn interfaces(pid: i32) -> Result<Vec<Interface>, Error> {
-    let path = interfaces_source(pid);
-    match std::fs::read_to_string(&path) {
-        Ok(text) => parse(&text).map_err(|line| Error::Malformed { path, line }),
-        Err(source) => Err(Error::Read { path, source }),
+fn parse(text: &str, list: &mut Vec<InterfaceUsage>) -> Option<()> {
+    let mut count = 0;
+    for line in text.lines().skip(HEADER_LINES).take(INTERFACES_MAX) {
+        if count == list.len() {
+            list.push(InterfaceUsage::default());
+        }
+        parse_line(line, &mut list[count])?;
+        count += 1;
     }
-}
-
-/// Reads the table; on failure says which line, from 1, is not understood.
-fn parse(text: &str) -> Result<Vec<Interface>, usize> {
-    const HEADER_LINES: usize = 2;
-    let lines = text.lines().enumerate().skip(HEADER_LINES).take(INTERFACES_MAX);
-    lines.map(|(index, line)| parse_line(line).ok_or(index + 1)).collect()
+    list.truncate(count);
+    Some(())
 }
 
 /// One line: `  eth0: 8 receive counters, 8 transmit counters`. A name may itself hold colons (`eth0:1`), and in old
 /// kernels nothing separated the colon from the first figure, so the last colon is the one that counts.
-fn parse_line(line: &str) -> Option<Interface> {
-    let (name, figures) = line.rsplit_once(':')?;
-    let figures: Vec<u64> = figures.split_ascii_whitespace().map(|figure| figure.parse().ok()).collect::<Option<_>>()?;
-    let &[rx_bytes, rx_packets, _, _, _, _, _, _, tx_bytes, tx_packets, ..] = figures.as_slice() else { return None };
-    Some(Interface { name: name.trim_start().to_owned(), rx_bytes, tx_bytes, rx_packets, tx_packets })
+fn parse_line(line: &str, interface: &mut InterfaceUsage) -> Option<()> {
+    let (name, text) = line.rsplit_once(':')?;
+    let mut figures = [0_u64; 16];
+    let mut words = text.split_ascii_whitespace();
+    for figure in &mut figures {
+        *figure = words.next()?.parse().ok()?;
+    }
+    let name = name.trim_start();
+    if interface.name != name {
+        interface.name.clear();
+        interface.name.push_str(name);
+    }
+    let [rx_bytes, rx_packets, rx_errors, rx_drops, _, _, _, _, tx_bytes, tx_packets, tx_errors, tx_drops, ..] = figures;
+    interface.rx_bytes_total = rx_bytes;
+    interface.tx_bytes_total = tx_bytes;
+    interface.rx_packets_total = rx_packets;
+    interface.tx_packets_total = tx_packets;
+    interface.lost_packets_total = [rx_errors, rx_drops, tx_errors, tx_drops].into_iter().fold(0, u64::saturating_add);
+    Some(())
 }
 
 #[cfg(test)]
@@ -93,42 +98,64 @@ mod tests {
     const HEADER: &str = "Inter-|   Receive                                                |  Transmit\n \
         face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed\n";
 
+    fn read(text: &str) -> Option<Vec<InterfaceUsage>> {
+        let mut list = vec![InterfaceUsage { name: "of the reading before".into(), rx_bytes_total: 9, ..InterfaceUsage::default() }; 3];
+        parse(text, &mut list).map(|()| list)
+    }
+
     #[test]
     fn a_captured_table_is_read_to_the_last_figure() {
         let text = format!(
             "{HEADER}    lo:     168       2    0    0    0     0          0         0      168       2    0    0    0     0       0          0\n  \
-             eth0: 18446744073709551615 41229    0    0    0     0          0         0   123456     789    0    0    0     0       0          0\n"
+             eth0: 18446744073709551615 41229    1    2    0     0          0         0   123456     789    3    4    0     0       0          0\n"
         );
-        let interfaces = parse(&text).expect("a table");
-        let loopback = Interface { name: "lo".into(), rx_bytes: 168, tx_bytes: 168, rx_packets: 2, tx_packets: 2 };
-        let ethernet = Interface { name: "eth0".into(), rx_bytes: u64::MAX, tx_bytes: 123_456, rx_packets: 41_229, tx_packets: 789 };
+        let interfaces = read(&text).expect("a table");
+        let loopback = InterfaceUsage {
+            name: "lo".into(),
+            rx_bytes_total: 168,
+            tx_bytes_total: 168,
+            rx_packets_total: 2,
+            tx_packets_total: 2,
+            lost_packets_total: 0,
+        };
+        let ethernet = InterfaceUsage {
+            name: "eth0".into(),
+            rx_bytes_total: u64::MAX,
+            tx_bytes_total: 123_456,
+            rx_packets_total: 41_229,
+            tx_packets_total: 789,
+            lost_packets_total: 10,
+        };
         assert_eq!(interfaces, [loopback, ethernet]);
-        assert!(interfaces[0].is_loopback() && !interfaces[1].is_loopback());
+        assert_eq!(totals(&interfaces), (u64::MAX, 123_456), "loopback does not count");
     }
 
     #[test]
     fn an_old_kernel_without_a_space_and_a_name_with_a_colon_are_read() {
-        let line = "eth0:1:7 1 0 0 0 0 0 0 9 2 0 0 0 0 0 0";
-        let read = parse_line(line).expect("a line");
-        assert_eq!((read.name.as_str(), read.rx_bytes, read.tx_bytes), ("eth0:1", 7, 9));
+        let interfaces = read(&format!("{HEADER}eth0:1:7 1 0 0 0 0 0 0 9 2 0 0 0 0 0 0\n")).expect("a table");
+        assert_eq!((interfaces[0].name.as_str(), interfaces[0].rx_bytes_total, interfaces[0].tx_bytes_total), ("eth0:1", 7, 9));
     }
 
     #[test]
-    fn a_line_that_is_not_understood_is_named() {
-        for line in ["eth0 1 2 3", "eth0: 1 2 3", "eth0: 1 2 3 4 5 6 7 8 9 x", "eth0: -1 2 3 4 5 6 7 8 9 10"] {
-            assert_eq!(parse(&format!("{HEADER}{line}\n")), Err(3), "{line}");
+    fn a_line_that_is_not_understood_is_unknown() {
+        for line in ["eth0 1 2 3", "eth0: 1 2 3", "eth0: 1 2 3 4 5 6 7 8 9 x 1 2 3 4 5 6", "eth0: -1 2 3 4 5 6 7 8 9 10 1 2 3 4 5 6"] {
+            assert_eq!(read(&format!("{HEADER}{line}\n")), None, "{line}");
         }
     }
 
     #[test]
-    fn our_own_interfaces_are_read_from_the_kernel() {
-        let interfaces = interfaces(std::process::id().cast_signed()).expect("our own table");
-        assert!(interfaces.iter().any(Interface::is_loopback), "{interfaces:?}");
+    fn our_own_interfaces_are_read_again_and_again() {
+        let (descriptors, mut buffer, mut list) = (Descriptors::new(1), Buffer::default(), Vec::new());
+        let mut interfaces = Interfaces::of(std::process::id().cast_signed(), &descriptors);
+        for _ in 0..3 {
+            interfaces.read(&mut list, &mut buffer).expect("our own table");
+            assert_eq!(list.iter().filter(|interface| interface.name == LOOPBACK).count(), 1, "{list:?}");
+        }
+        assert_eq!(descriptors.left(), 0);
     }
 
     #[test]
-    fn a_process_that_does_not_exist_is_an_error_that_names_the_file() {
-        let error = interfaces(0).expect_err("process 0 has no folder");
-        assert_eq!(error.to_string(), "could not read /proc/0/net/dev");
+    fn a_process_that_does_not_exist_has_none() {
+        assert_eq!(Interfaces::of(0, &Descriptors::new(1)).read(&mut Vec::new(), &mut Buffer::default()), None);
     }
 }

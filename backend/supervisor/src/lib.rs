@@ -176,7 +176,7 @@ impl Supervisor {
             }
         };
         let ranges = Ranges::open(&ranges, &home.name, &home.folders.data_dir)?;
-        let (registry, samples, looks) = (Registry::default(), sample::Samples::default(), Looks::default());
+        let (registry, samples, looks) = (Registry::default(), sample::Samples::new(), Looks::default());
         let (diagnosis, tidings) = diagnosis::Diagnosis::new();
         let (notices, _) = broadcast::channel(shared::NOTICES_MAX);
         let shared = Arc::new(Shared {

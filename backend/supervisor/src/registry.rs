@@ -89,6 +89,11 @@ impl Registry {
         self.read().values().filter_map(|handle| pick(&handle.snapshot.borrow())).collect()
     }
 
+    /// Looks at every container.
+    pub(crate) fn each(&self, mut look: impl FnMut(&Container)) {
+        self.read().values().for_each(|handle| look(&handle.snapshot.borrow()));
+    }
+
     /// Names of the containers that are made of this image.
     pub(crate) fn made_of(&self, image: &ImageName) -> Vec<String> {
         let mut names = self.collect(|container| (container.config.image == *image).then(|| container.config.name.to_string()));

@@ -1,6 +1,7 @@
 //! Sample data for tests and previews: ordinary containers, a hostile one, and ends of every kind.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use belljar_frontend::containers::Usages;
 use belljar_frontend::{Access, Frame, Notice, Tone};
@@ -201,7 +202,7 @@ pub(crate) fn usage(number: u64) -> Usage {
         pids_max: Some(128),
         network_rx_bytes: Some(0),
         network_tx_bytes: None,
-        sources: sources.map(|(field, source)| (field.to_owned(), source.to_owned())).into(),
+        sources: Arc::new(sources.map(|(field, source)| (field.to_owned(), source.to_owned())).into()),
         ..Usage::default()
     }
 }
@@ -329,6 +330,7 @@ pub(crate) fn cgroup() -> Cgroup {
                     figure("cpu_usec_total", number(2_469_134.0), Unit::Usec, &file(cpu, "cpuacct.usage"), "2469134211"),
                     figure("throttled_count", number(1_732.0), Unit::Count, &file(cpu, "cpu.stat#nr_throttled"), "1732"),
                 ],
+                files: Vec::new(),
             },
             Controller {
                 name: "memory".into(),
@@ -342,6 +344,7 @@ pub(crate) fn cgroup() -> Cgroup {
                     figure("memory_bytes", number(20_108_864.0), Unit::Bytes, &file(memory, "memory.usage_in_bytes"), "20108864"),
                     figure("inactive_file_bytes", Value::Unknown, Unit::Bytes, &file(memory, "memory.stat#inactive_file"), HOSTILE),
                 ],
+                files: Vec::new(),
             },
             Controller {
                 name: "pids".into(),
@@ -349,6 +352,7 @@ pub(crate) fn cgroup() -> Cgroup {
                 path: pids.into(),
                 limits: vec![figure("pids_max", number(128.0), Unit::Count, &file(pids, "pids.max"), "128")],
                 usage: vec![figure("pids", number(7.0), Unit::Count, &file(pids, "pids.current"), "7")],
+                files: Vec::new(),
             },
         ],
     }

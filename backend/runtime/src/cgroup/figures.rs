@@ -1,16 +1,15 @@
 //! Cgroup files as figures: every number with the file (and key in it) that it equals.
 
-use std::collections::BTreeMap;
+use belljar_model::cgroup::{Cgroup as View, Controller, Figure, RawFile, Unit, Value, Version};
 
-use belljar_model::cgroup::{Cgroup as View, Controller, Figure, Unit, Value, Version};
-use belljar_model::usage::Usage;
-
-use super::{Cgroup, Part};
+use super::usage::V1_UNLIMITED;
+use super::{Cgroup, Part, raw};
 
 /// Most bytes of a file's content that are shown beside its reading.
 const RAW_BYTES_MAX: usize = 256;
-/// v1 writes "no limit" as the largest number of whole pages; anything this large is one.
-const V1_UNLIMITED: u64 = 1 << 62;
+
+/// What the files of v2 that belong to no controller are shown under; also those of controllers that live in v1.
+const CORE: &str = "cgroup";
 
 /// Where a figure stands in the kernel's files.
 struct Source {
@@ -44,9 +43,13 @@ macro_rules! sources {
 const SOURCES: &[Source] = sources! {
     "memory" V1 Limit "memory_bytes_max" = "memory.limit_in_bytes" Bytes;
     "memory" V1 Limit "memory_and_swap_bytes_max" = "memory.memsw.limit_in_bytes" Bytes;
+    "memory" V1 Limit "memory_reservation_bytes" = "memory.soft_limit_in_bytes" Bytes;
+    "memory" V1 Limit "memory_swappiness" = "memory.swappiness" Count;
     "memory" V1 Usage "memory_bytes" = "memory.usage_in_bytes" Bytes;
     "memory" V1 Usage "memory_bytes_peak" = "memory.max_usage_in_bytes" Bytes;
     "memory" V1 Usage "memory_and_swap_bytes" = "memory.memsw.usage_in_bytes" Bytes;
+    "memory" V1 Usage "memory_kernel_bytes" = "memory.kmem.usage_in_bytes" Bytes;
+    "memory" V1 Usage "memory_swap_bytes" = "memory.stat" # "total_swap" Bytes;
     "memory" V1 Usage "memory_anonymous_bytes" = "memory.stat" # "total_rss" Bytes;
     "memory" V1 Usage "memory_file_bytes" = "memory.stat" # "total_cache" Bytes;
     "memory" V1 Usage "memory_inactive_file_bytes" = "memory.stat" # "total_inactive_file" Bytes;
@@ -54,23 +57,31 @@ const SOURCES: &[Source] = sources! {
     "memory" V1 Usage "memory_oom_kills" = "memory.oom_control" # "oom_kill" Count;
     "memory" V2 Limit "memory_bytes_max" = "memory.max" Bytes;
     "memory" V2 Limit "memory_bytes_high" = "memory.high" Bytes;
+    "memory" V2 Limit "memory_reservation_bytes" = "memory.low" Bytes;
+    "memory" V2 Limit "memory_oom_group" = "memory.oom.group" Count;
     "memory" V2 Limit "swap_bytes_max" = "memory.swap.max" Bytes;
     "memory" V2 Usage "memory_bytes" = "memory.current" Bytes;
     "memory" V2 Usage "memory_bytes_peak" = "memory.peak" Bytes;
     "memory" V2 Usage "swap_bytes" = "memory.swap.current" Bytes;
     "memory" V2 Usage "memory_anonymous_bytes" = "memory.stat" # "anon" Bytes;
     "memory" V2 Usage "memory_file_bytes" = "memory.stat" # "file" Bytes;
+    "memory" V2 Usage "memory_kernel_bytes" = "memory.stat" # "kernel" Bytes;
     "memory" V2 Usage "memory_inactive_file_bytes" = "memory.stat" # "inactive_file" Bytes;
     "memory" V2 Usage "memory_limit_hits" = "memory.events" # "max" Count;
     "memory" V2 Usage "memory_oom_kills" = "memory.events" # "oom_kill" Count;
     "cpu" V1 Limit "cpu_quota_usec" = "cpu.cfs_quota_us" Usec;
     "cpu" V1 Limit "cpu_period_usec" = "cpu.cfs_period_us" Usec;
     "cpu" V1 Limit "cpu_shares" = "cpu.shares" Count;
+    "cpu" V1 Limit "cpu_burst_usec" = "cpu.cfs_burst_us" Usec;
+    "cpu" V1 Limit "cpu_idle" = "cpu.idle" Count;
     "cpu" V1 Usage "cpu_periods_total" = "cpu.stat" # "nr_periods" Count;
     "cpu" V1 Usage "cpu_throttled_periods_total" = "cpu.stat" # "nr_throttled" Count;
+    "cpu" V1 Usage "cpu_throttled_nsec_total" = "cpu.stat" # "throttled_time" Count;
     "cpuacct" V1 Usage "cpu_nsec_total" = "cpuacct.usage" Count;
     "cpu" V2 Limit "cpu_quota_usec" = "cpu.max" Usec;
     "cpu" V2 Limit "cpu_weight" = "cpu.weight" Count;
+    "cpu" V2 Limit "cpu_burst_usec" = "cpu.max.burst" Usec;
+    "cpu" V2 Limit "cpu_idle" = "cpu.idle" Count;
     "cpu" V2 Usage "cpu_usec_total" = "cpu.stat" # "usage_usec" Usec;
     "cpu" V2 Usage "cpu_user_usec_total" = "cpu.stat" # "user_usec" Usec;
     "cpu" V2 Usage "cpu_system_usec_total" = "cpu.stat" # "system_usec" Usec;
@@ -78,6 +89,11 @@ const SOURCES: &[Source] = sources! {
     "cpu" V2 Usage "cpu_throttled_periods_total" = "cpu.stat" # "nr_throttled" Count;
     "cpu" V2 Usage "cpu_throttled_usec_total" = "cpu.stat" # "throttled_usec" Usec;
     "blkio" V1 Usage "io_bytes_total" = "blkio.throttle.io_service_bytes_recursive" # "Total" Bytes;
+    "blkio" V1 Usage "io_operations_total" = "blkio.throttle.io_serviced_recursive" # "Total" Count;
+    "hugetlb" V1 Limit "hugetlb_2mb_bytes_max" = "hugetlb.2MB.limit_in_bytes" Bytes;
+    "hugetlb" V1 Usage "hugetlb_2mb_bytes" = "hugetlb.2MB.usage_in_bytes" Bytes;
+    "hugetlb" V2 Limit "hugetlb_2mb_bytes_max" = "hugetlb.2MB.max" Bytes;
+    "hugetlb" V2 Usage "hugetlb_2mb_bytes" = "hugetlb.2MB.current" Bytes;
     "pids" V1 Limit "pids_max" = "pids.max" Count;
     "pids" V1 Usage "pids" = "pids.current" Count;
     "pids" V1 Usage "pids_limit_hits" = "pids.events" # "max" Count;
@@ -103,6 +119,16 @@ impl Source {
     }
 }
 
+fn controller(part: &Part, name: &str, files: Vec<RawFile>) -> Controller {
+    let figures = |kind| Source::of(part, name).filter(|source| source.kind == kind).map(|source| source.read(part)).collect();
+    let path = part.path.display().to_string();
+    Controller { name: name.to_owned(), version: part.version, path, limits: figures(Kind::Limit), usage: figures(Kind::Usage), files }
+}
+
+fn is_of(file: &str, controller: &str) -> bool {
+    file.strip_prefix(controller).is_some_and(|rest| rest.starts_with('.'))
+}
+
 fn line_of<'a>(content: &'a str, key: &str) -> Option<&'a str> {
     content.lines().find(|line| line.strip_prefix(key).is_some_and(|rest| rest.starts_with(' ')))
 }
@@ -121,50 +147,20 @@ fn value_of(text: &str) -> Value {
 }
 
 impl Cgroup {
-    /// Every controller with its limits and usage. A controller whose files are gone shows every figure as unknown.
+    /// Every controller with its limits and usage, and its files. A controller whose files are gone shows every figure as unknown.
     pub fn view(&self, mode: &str) -> View {
         let mut controllers = Vec::new();
         for part in self.parts() {
             // A hierarchy that has a name only has no figures.
-            for name in part.controllers.iter().filter(|name| !name.contains('=')) {
-                let figures = |kind| Source::of(part, name).filter(|source| source.kind == kind).map(|source| source.read(part)).collect();
-                let path = part.path.display().to_string();
-                controllers.push(Controller {
-                    name: name.clone(),
-                    version: part.version,
-                    path,
-                    limits: figures(Kind::Limit),
-                    usage: figures(Kind::Usage),
-                });
+            let names = || part.controllers.iter().map(String::as_str).filter(|name| !name.contains('='));
+            controllers.extend(names().map(|name| controller(part, name, raw::files(&part.path, |file| is_of(file, name)))));
+            if part.version == Version::V2 {
+                let files = raw::files(&part.path, |file| !names().any(|name| is_of(file, name)));
+                controllers.push(controller(part, CORE, files));
             }
         }
         controllers.sort_by(|left, right| left.name.cmp(&right.name));
         View { mode: mode.to_owned(), controllers }
-    }
-
-    /// What the container uses now. `cpu_percent` and the network fields are left to the caller, who has two readings
-    /// and the container's pid.
-    pub fn usage(&self, at_ms: i64) -> Usage {
-        let mut reader = Reader { cgroup: self, sources: BTreeMap::new() };
-        let memory_bytes = reader.read("memory", "memory_bytes", "memory_bytes");
-        let inactive = reader.read("memory", "memory_inactive_file_bytes", "memory_working_set_bytes");
-        let cpu = match reader.read("cpu", "cpu_usec_total", "cpu_usec_total") {
-            Some(usec) => Some(usec),
-            None => reader.read("cpuacct", "cpu_nsec_total", "cpu_usec_total").map(|nsec| nsec / 1000),
-        };
-        reader.name_difference("memory_working_set_bytes", "memory_bytes");
-        Usage {
-            at_ms,
-            cpu_usec_total: cpu,
-            memory_bytes,
-            memory_working_set_bytes: memory_bytes.zip(inactive).map(|(all, inactive)| all.saturating_sub(inactive)),
-            memory_bytes_peak: reader.read("memory", "memory_bytes_peak", "memory_bytes_peak"),
-            memory_bytes_max: reader.read("memory", "memory_bytes_max", "memory_bytes_max"),
-            pids: reader.read("pids", "pids", "pids"),
-            pids_max: reader.read("pids", "pids_max", "pids_max"),
-            sources: reader.sources,
-            ..Usage::default()
-        }
     }
 
     /// A figure by its controller and name; `None` where it is unknown or unlimited.
@@ -178,31 +174,6 @@ impl Cgroup {
     fn read_figure(&self, controller: &str, name: &str) -> Option<Figure> {
         let part = self.part(controller)?;
         Source::of(part, controller).find(|source| source.name == name).map(|source| source.read(part))
-    }
-}
-
-/// Reads figures and notes where each came from.
-struct Reader<'a> {
-    cgroup: &'a Cgroup,
-    sources: BTreeMap<String, String>,
-}
-
-impl Reader<'_> {
-    /// A figure that is another one less what was read for it names both files.
-    fn name_difference(&mut self, field: &str, from: &str) {
-        if let (Some(from), Some(less)) = (self.sources.get(from), self.sources.get(field)) {
-            let both = format!("{from} - {less}");
-            self.sources.insert(field.to_owned(), both);
-        }
-    }
-
-    fn read(&mut self, controller: &str, name: &str, field: &str) -> Option<u64> {
-        let figure = self.cgroup.read_figure(controller, name)?;
-        self.sources.insert(field.to_owned(), figure.source);
-        match figure.value {
-            Value::Number(number) => Some(number as u64),
-            Value::Unlimited | Value::Unknown => None,
-        }
     }
 }
 
@@ -221,35 +192,6 @@ mod tests {
         let hierarchy = Hierarchy { version, point: folder.path().to_owned(), controllers };
         let cgroup = Cgroup::at(&Hierarchies::of_list(vec![hierarchy]), "b/1");
         (folder, cgroup)
-    }
-
-    #[test]
-    fn usage_of_v1_and_v2_files_is_the_same_usage() {
-        let v1 = [
-            ("memory.usage_in_bytes", "5000\n"),
-            ("memory.stat", "cache 1\ninactive_file 9\ntotal_inactive_file 1000\n"),
-            ("memory.limit_in_bytes", "9223372036854771712\n"),
-            ("cpuacct.usage", "7000000\n"),
-            ("pids.current", "3\n"),
-            ("pids.max", "max\n"),
-        ];
-        let v2 = [
-            ("memory.current", "5000\n"),
-            ("memory.stat", "anon 1\ninactive_file 1000\n"),
-            ("memory.max", "max\n"),
-            ("cpu.stat", "usage_usec 7000\nuser_usec 1\n"),
-            ("pids.current", "3\n"),
-            ("pids.max", "max\n"),
-        ];
-        for (version, files) in [(Version::V1, v1), (Version::V2, v2)] {
-            let (_folder, cgroup) = cgroup(version, &files);
-            let usage = cgroup.usage(1);
-            assert_eq!((usage.memory_bytes, usage.memory_working_set_bytes, usage.memory_bytes_max), (Some(5000), Some(4000), None));
-            assert_eq!((usage.cpu_usec_total, usage.pids, usage.pids_max), (Some(7000), Some(3), None));
-            assert_eq!(usage.memory_bytes_peak, None, "a missing file is unknown, not 0");
-            let source = usage.sources.get("memory_working_set_bytes").unwrap();
-            assert!(source.contains(".current - ") || source.contains("usage_in_bytes - "), "a difference names both files: {source}");
-        }
     }
 
     #[test]

@@ -3,7 +3,8 @@
 //! Which controller lives in which hierarchy is asked from the kernel each time ([`Hierarchies::probe`]): another engine
 //! that starts may mount one meanwhile. A container has one folder of the same name in every hierarchy ([`Cgroup`]).
 //! Start reading at [`hierarchy`]; [`resources`] is what can be asked, [`writes()`] turns it into files and values,
-//! [`devices`] into rules, [`figures`] turns files into what is shown, each with its source.
+//! [`devices`] into rules, [`figures`] turns files into what is shown, each with its source,
+//! and [`usage`] into what is measured again and again.
 
 mod claim;
 pub mod devices;
@@ -14,12 +15,14 @@ pub mod hierarchy;
 mod life;
 pub mod limits;
 pub mod place;
+mod raw;
 pub mod resources;
 pub mod support;
 pub mod systemd;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod update;
+pub mod usage;
 pub mod weights;
 pub mod writes;
 
@@ -35,6 +38,7 @@ pub use hierarchy::{Hierarchies, Hierarchy};
 pub use place::CgroupPlace;
 pub use resources::Resources;
 pub use update::update;
+pub use usage::UsageFiles;
 pub use writes::{Write, writes};
 
 /// How long a freeze, or the end of killed processes, may take before it is an error.
