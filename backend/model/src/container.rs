@@ -148,6 +148,10 @@ impl Config {
         self.time_offsets.check(&self.namespaces)?;
         self.security.check()?;
         setting::check_sysctls(&self.sysctls, &self.namespaces)?;
+        let said_twice = self.sysctls.keys().find(|name| self.domainname.is_some() && name.replace('/', ".") == "kernel.domainname");
+        if let Some(name) = said_twice {
+            return Err(Invalid::new(format!("sysctls.{name}"), "is what the field domainname says"));
+        }
         if self.shm_bytes.is_some() && self.namespaces.of(Kind::Ipc) == Whose::Host {
             return Err(Invalid::new("shm_bytes", "cannot be set where /dev/shm is the host's: namespaces.ipc is host"));
         }
@@ -412,7 +416,11 @@ mod tests {
     #[test]
     fn wrong_fields_are_named() {
         type Breaks = fn(&mut Config);
-        let broken: [(&str, Breaks); 17] = [
+        let broken: [(&str, Breaks); 18] = [
+            ("sysctls.kernel.domainname", |config| {
+                config.domainname = "a".parse().ok();
+                config.sysctls.insert("kernel.domainname".into(), "b".into());
+            }),
             ("command", |config| config.command.clear()),
             ("command", |config| config.command.push("a\0b".into())),
             ("env", |config| drop(config.env.insert("A=B".into(), String::new()))),

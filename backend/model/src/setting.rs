@@ -76,6 +76,9 @@ pub fn check_sysctls(sysctls: &BTreeMap<String, String>, namespaces: &Namespaces
         if !parts_are_plain || !name.bytes().all(plain) {
             return refuse("is not a name such as net.ipv4.ip_forward".to_owned());
         }
+        if name.replace('/', ".") == "kernel.hostname" {
+            return refuse("is what the field hostname says".to_owned());
+        }
         let Some(kind) = namespace_of(name) else {
             return refuse("belongs to the host's kernel, and to no namespace of a container".to_owned());
         };
@@ -95,12 +98,17 @@ pub fn namespace_of(sysctl: &str) -> Option<Kind> {
     let ipc = ["kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem", "kernel.shmall", "kernel.shmmax", "kernel.shmmni"];
     match name.as_str() {
         "kernel.domainname" | "kernel.hostname" => Some(Kind::Uts),
-        "kernel.shm_rmid_forced" | "kernel.msg_next_id" | "kernel.sem_next_id" | "kernel.shm_next_id" => Some(Kind::Ipc),
+        "kernel.shm_rmid_forced" => Some(Kind::Ipc),
         name if ipc.contains(&name) || name.starts_with("fs.mqueue.") => Some(Kind::Ipc),
         name if name.starts_with("net.") => Some(Kind::Net),
         _ => None,
     }
 }
+
+/// What is in every container's `/dev` and no device: what is mounted there, and links. In `shm` there may be devices.
+const EVERYONES: [&str; 9] = ["pts", "shm", "mqueue", "ptmx", "fd", "stdin", "stdout", "stderr", "core"];
+/// The devices of every container.
+const STANDARD: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
 
 /// A device of the host that a container may use.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -135,6 +143,17 @@ impl Device {
             if !path.starts_with("/dev/") {
                 return Err(Invalid::new(field, "must be below /dev"));
             }
+        }
+        let names: Vec<&str> = self.path().split('/').filter(|name| !matches!(*name, "" | ".")).collect();
+        let is_taken = match names.as_slice() {
+            ["dev", "shm", _, ..] => false,
+            ["dev", name] if STANDARD.contains(name) => self.source != self.path(),
+            ["dev", name, ..] => EVERYONES.contains(name),
+            _ => false,
+        };
+        if is_taken {
+            let name = if self.path.is_some() { "path" } else { "source" };
+            return Err(Invalid::new(format!("{field}.{name}"), "every container has something else there"));
         }
         let letters: Vec<char> = self.access.chars().collect();
         let twice = |letter: &char| letters.iter().filter(|other| *other == letter).count() > 1;
@@ -197,7 +216,18 @@ mod tests {
         for name in ["net.ipv4.ip_forward", "net/ipv4/ip_forward", "kernel.shmmax", "fs.mqueue.msg_max", "kernel.domainname"] {
             assert_eq!(check(name, "1", "{}"), Ok(()), "{name}");
         }
-        for name in ["kernel.core_pattern", "vm.swappiness", "kernel.panic", "", "net..x", "net.../../kernel/panic", "net.a b"] {
+        for name in [
+            "kernel.core_pattern",
+            "kernel.hostname",
+            "kernel/hostname",
+            "kernel.msg_next_id",
+            "vm.swappiness",
+            "kernel.panic",
+            "",
+            "net..x",
+            "net.../../kernel/panic",
+            "net.a b",
+        ] {
             assert_eq!(check(name, "1", "{}"), Err(format!("sysctls.{name}")), "{name}");
         }
         assert!(check("net.ipv4.ip_forward", "1", r#"{"net":"host"}"#).is_err());
@@ -217,6 +247,17 @@ mod tests {
     #[test]
     fn devices_lie_below_dev_and_have_dockers_letters() {
         let device = |source: &str, access: &str| Device { source: source.into(), path: None, access: access.into() };
+        let at =
+            |path: &str| Device { path: Some(path.into()), ..device("/dev/fuse", "rw") }.check("devices[0]").map_err(|wrong| wrong.field);
+        for path in ["/dev/pts", "/dev//pts/", "/dev/pts/7", "/dev/shm", "/dev/mqueue/x"] {
+            assert_eq!(at(path), Err("devices[0].path".to_owned()), "{path}");
+        }
+        for path in ["/dev/null", "/dev/ptmx", "/dev/stdin", "/dev/fd/3"] {
+            assert_eq!(at(path), Err("devices[0].path".to_owned()), "{path}");
+        }
+        assert_eq!(device("/dev/null", "rw").check("devices[0]"), Ok(()), "it is the same one");
+        assert_eq!((at("/dev/shm/x"), at("/dev/ptsx"), at("/dev/own/pts")), (Ok(()), Ok(()), Ok(())));
+        assert_eq!(device("/dev/pts/0", "rw").check("devices[0]").map_err(|wrong| wrong.field), Err("devices[0].source".to_owned()));
         assert_eq!(device("/dev/fuse", "rw").check("devices[0]"), Ok(()));
         for (source, access) in
             [("/etc/passwd", "r"), ("fuse", "r"), ("/dev/../etc", "r"), ("/dev/fuse", ""), ("/dev/fuse", "rr"), ("/dev/fuse", "x")]

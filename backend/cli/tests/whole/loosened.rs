@@ -193,6 +193,15 @@ fn limits_sysctls_umask_groups_and_names_are_so_inside() {
     assert_eq!(warnings(&server, "tuned"), Vec::<String>::new(), "nothing of it loosens anything");
     let refused = json!({"image": "host", "command": ["true"], "sysctls": {"kernel.core_pattern": "|/tmp/x"}});
     assert_eq!(server.api().post_json("/api/v1/containers", &refused).expect(422).json()["field"], "sysctls.kernel.core_pattern");
+    let create = |option: &[&str]| {
+        let output = crate::belljar_output(&server, &[&["create"], option, &["host", "true"]].concat());
+        assert!(!output.status.success());
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let refused = create(&["--sysctl", "kernel.hostname=other"]);
+    assert!(refused.contains("sysctls.kernel.hostname"), "{refused}");
+    let refused = create(&["--device", "/dev/null:/dev/pts"]);
+    assert!(refused.contains("devices[0].path"), "{refused}");
 }
 
 #[test]
