@@ -18,6 +18,7 @@ use belljar_model::{Failure, Signal};
 use belljar_runtime::apply::{self, Started, Streams};
 use belljar_runtime::cgroup::{Cgroup, Hierarchies};
 use belljar_runtime::plan::{ExecFacts, make_exec};
+use belljar_runtime::seccomp;
 use belljar_runtime::spec::Exec;
 use rustix::event::{PollFd, PollFlags};
 use serde::{Deserialize, Serialize};
@@ -72,8 +73,9 @@ fn begin(order: OwnedFd, streams: Streams) -> std::result::Result<(Started, Proc
     let exec = read(order).map_err(failed)?;
     let hierarchies = Hierarchies::probe().map_err(failed)?;
     let cgroup = exec.cgroup.cgroup(&hierarchies);
-    let facts = ExecFacts::of(exec.first, hierarchies).map_err(failed)?;
     let refused = |invalid: belljar_model::Invalid| Failure { step: "plan".into(), object: invalid.field, cause: invalid.problem };
+    let filter = seccomp::of_process(&exec.process, exec.filters.as_deref()).map_err(refused)?;
+    let facts = ExecFacts { filter, ..ExecFacts::of(exec.first, hierarchies).map_err(failed)? };
     let plan = make_exec(&exec, &facts).map_err(refused)?;
     let (record, started) = apply::apply(&plan, streams);
     let unknown = || Failure { step: "exec".into(), object: exec.process.arguments.concat(), cause: "nobody knows why".into() };

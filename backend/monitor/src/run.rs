@@ -17,15 +17,12 @@ use belljar_runtime::cgroup::{Cgroup, Hierarchies};
 use belljar_runtime::plan::{self, Facts, Plan};
 use belljar_runtime::seccomp::record::Recorder;
 use belljar_runtime::seccomp::{self, Prepared};
-use belljar_runtime::spec::Process;
+use belljar_runtime::spec::{Folders, Process};
 use belljar_runtime::{Bundle, Spec};
 
 use crate::denied::Denied;
 use crate::record::{self, Alive, Ended};
 use crate::{collect, log};
-
-/// Folder of compiled filters, in the run folder: a boot may bring another kernel.
-const FILTERS: &str = "filters";
 
 /// Makes the container of the spec at `path`, stays until it has ended, and notes how. `poke` is dropped as soon as there is
 /// something to look at: that is how the server, if it is there, learns of it.
@@ -67,7 +64,7 @@ fn note_never_started(spec: &Spec, bundle: &Bundle, failure: Failure) {
 
 /// The filter of one of its processes. One that is not the default is compiled once for all that have it.
 fn filter(spec: &Spec, process: &Process) -> std::result::Result<Option<Arc<Prepared>>, Invalid> {
-    let folder = spec.folders.as_ref().map(|folders| folders.run_dir.join(FILTERS));
+    let folder = spec.folders.as_ref().map(Folders::filters);
     seccomp::of_process(process, folder.as_deref())
 }
 

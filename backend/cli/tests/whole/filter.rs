@@ -106,3 +106,20 @@ fn what_the_filter_refuses_is_counted_and_still_refused() {
     // The kernel's own answers now: no such address, a new namespace, no such call.
     assert_eq!(through.get(3).map(String::as_str), Some("0"), "unshare was made: {through:?}");
 }
+
+#[test]
+fn an_exec_takes_the_filter_that_was_compiled_for_its_container() {
+    let Some(server) = crate::server() else { return };
+    // Not the default, which nobody has to keep.
+    let security = json!({"capabilities": {"add": ["SYS_ADMIN"]}});
+    server.create(&json!({"image": "host", "name": "busy", "command": ["sleep", "1d"], "security": security}));
+    let folder = server.run_dir().join("filters");
+    let kept = || fs::read_dir(&folder).map(|files| files.flatten().map(|file| file.path()).collect::<Vec<_>>()).unwrap_or_default();
+    let [first] = &kept()[..] else { panic!("one filter is kept, not {:?}", kept()) };
+    let modified = || fs::metadata(first).unwrap().modified().unwrap();
+    let before = modified();
+    let run = || server.api().post_json("/api/v1/containers/busy/exec", &json!({"command": ["true"]})).expect(200).json()["code"].clone();
+    assert_eq!((run(), modified(), kept().len()), (json!(0), before, 1), "it was there");
+    fs::remove_file(first).unwrap();
+    assert_eq!((run(), kept()), (json!(0), vec![first.clone()]), "where it is gone, it is compiled and kept again");
+}

@@ -100,8 +100,9 @@ fn join(call: &Call, line: &Line, (folder, record): (&Folder, &Record), wanted: 
     let first = record.first.ok_or_else(|| Error::status(&record.id, "cannot exec in a container that is being created"))?;
     let first = ProcessRef { pid: first.pid, start_ticks: first.start_ticks };
     let cgroup = ExecCgroup::Found(cgroup(line, &record.cgroup)?);
-    let exec = Exec { id: record.id.clone(), first, cgroup, process, state: spec.hooks.state };
-    let filter = seccomp::of_process(&exec.process, Some(&folder.filters()))?;
+    let filters = Some(folder.filters());
+    let exec = Exec { id: record.id.clone(), first, cgroup, process, state: spec.hooks.state, filters };
+    let filter = seccomp::of_process(&exec.process, exec.filters.as_deref())?;
     let facts = ExecFacts { filter, ..ExecFacts::of(first, Hierarchies::probe()?)? };
     // Only in the mount namespace of both is the container's root a folder that can be entered (`TreeStep::Chroot`).
     if shares_mounts && facts.entered.contains(&Kind::Mnt) {

@@ -136,7 +136,7 @@ mod tests {
         });
         let cgroup = ExecCgroup::Found(Cgroup::at(&Hierarchies::of_list(Vec::new()), "x"));
         let first = ProcessRef { pid: 1, start_ticks: 1 };
-        let exec = Exec { id: "x".into(), first, cgroup, process, state: HookState::default() };
+        let exec = Exec { id: "x".into(), first, cgroup, process, state: HookState::default(), filters: None };
         let facts = ExecFacts { hierarchies: Hierarchies::of_list(Vec::new()), entered: vec![Kind::Pid], unified: None, filter: None };
         let plan = make_exec(&exec, &facts).unwrap();
         plan.steps.iter().map(crate::step::Step::verb).filter(|verb| ["appear", "load", "hand over", "exec"].contains(verb)).collect()

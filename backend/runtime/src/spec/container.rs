@@ -108,7 +108,8 @@ impl Exec {
             process.workdir.clone_from(workdir);
         }
         let (id, cgroup, state) = (spec.id.clone(), super::ExecCgroup::Place(spec.cgroup.clone()), spec.hooks.state.clone());
-        Self { id, first, cgroup, process, state }
+        let filters = spec.folders.as_ref().map(super::Folders::filters);
+        Self { id, first, cgroup, process, state, filters }
     }
 }
 

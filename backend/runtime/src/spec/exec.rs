@@ -1,5 +1,7 @@
 //! One more program in a container that runs.
 
+use std::path::PathBuf;
+
 use belljar_model::container::ProcessRef;
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +21,8 @@ pub struct Exec {
     pub process: Process,
     /// What an agent of its filter is told of the container.
     pub state: HookState,
+    /// Folder of compiled filters, where there is one.
+    pub filters: Option<PathBuf>,
 }
 
 /// The cgroup that a program joins.

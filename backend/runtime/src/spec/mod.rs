@@ -110,6 +110,13 @@ pub struct Folders {
     pub run_dir: PathBuf,
 }
 
+impl Folders {
+    /// Compiled filters: in the run folder, since a boot may bring another kernel.
+    pub fn filters(&self) -> PathBuf {
+        self.run_dir.join("filters")
+    }
+}
+
 /// What reads as empty by default: it tells of the host, or has been a way out of containers before.
 pub const DEFAULT_MASKED_PATHS: [&str; 12] = [
     "/proc/acpi",

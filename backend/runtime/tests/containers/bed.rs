@@ -195,6 +195,7 @@ impl Bed {
             cgroup: ExecCgroup::Place(self.spec.cgroup.clone()),
             process: Process::of(&["/bin/sh", "-c", script]),
             state: self.spec.hooks.state.clone(),
+            filters: None,
         }
     }
 
