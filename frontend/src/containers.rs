@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 
 use askama::Template;
+use belljar_model::diagnosis::{Finding, FindingKind, Gravity};
 use belljar_model::usage::Usage;
 use belljar_model::{Container, ContainerId, State, warning};
 
-use crate::container::{Action, actions};
+use crate::container::{Action, actions, tone};
 use crate::frame::{Page, Section};
 use crate::live::Stream;
 use crate::words::Ending;
@@ -14,6 +15,34 @@ use crate::{Error, Frame, Part, Tone, figure};
 
 /// Usage of those containers that have any.
 pub type Usages = HashMap<ContainerId, Usage>;
+
+/// The worst of what was found, of those containers of which something was.
+pub type Findings = HashMap<ContainerId, Finding>;
+
+/// What is known of a container at this moment.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Latest<'a> {
+    /// Its latest reading.
+    pub usage: Option<&'a Usage>,
+    /// The worst of what was found about it.
+    pub finding: Option<&'a Finding>,
+}
+
+/// What is known of every container at this moment.
+#[derive(Debug, Clone, Copy)]
+pub struct Known<'a> {
+    /// Latest readings.
+    pub usages: &'a Usages,
+    /// What was found.
+    pub findings: &'a Findings,
+}
+
+impl<'a> Known<'a> {
+    /// What is known of one of them.
+    pub fn of(self, id: &ContainerId) -> Latest<'a> {
+        Latest { usage: self.usages.get(id), finding: self.findings.get(id) }
+    }
+}
 
 /// The page `/containers`.
 #[derive(Template)]
@@ -23,8 +52,8 @@ pub struct List<'a> {
     pub frame: Frame<'a>,
     /// What is listed, in this order.
     pub containers: &'a [Container],
-    /// Latest readings.
-    pub usages: &'a Usages,
+    /// What is known of them.
+    pub known: Known<'a>,
 }
 
 impl Page for List<'_> {
@@ -47,23 +76,23 @@ impl<'a> List<'a> {
     }
 
     fn rows(&self) -> Part<Rows<'a>> {
-        Part(Rows { containers: self.containers, usages: self.usages, now_ms: self.frame.now_ms })
+        Part(Rows { containers: self.containers, known: self.known, now_ms: self.frame.now_ms })
     }
 }
 
 /// All rows as one element: the first message of [`Stream::Containers`], which also takes away what is gone.
-pub fn list(containers: &[Container], usages: &Usages, now_ms: i64) -> Result<String, Error> {
-    Rows { containers, usages, now_ms }.render()
+pub fn list(containers: &[Container], known: Known<'_>, now_ms: i64) -> Result<String, Error> {
+    Rows { containers, known, now_ms }.render()
 }
 
 /// One row, with the `id` [`row_id`]. A row that the page does not have yet is put at the beginning.
-pub fn row(container: &Container, usage: Option<&Usage>, now_ms: i64) -> Result<String, Error> {
-    Row { container, usage, now_ms }.render()
+pub fn row(container: &Container, latest: Latest<'_>, now_ms: i64) -> Result<String, Error> {
+    Row { container, latest, now_ms }.render()
 }
 
 /// The figures of a row alone (uptime, processor, memory, processes): a tenth of its bytes, for every second.
-pub fn figures(container: &Container, usage: Option<&Usage>, now_ms: i64) -> Result<String, Error> {
-    Figures { container, usage, now_ms }.render()
+pub fn figures(container: &Container, latest: Latest<'_>, now_ms: i64) -> Result<String, Error> {
+    Figures { container, latest, now_ms }.render()
 }
 
 /// How many containers there are, by state.
@@ -80,14 +109,14 @@ pub fn row_id(id: &ContainerId) -> String {
 #[template(path = "containers/rows.html")]
 struct Rows<'a> {
     containers: &'a [Container],
-    usages: &'a Usages,
+    known: Known<'a>,
     now_ms: i64,
 }
 
 impl<'a> Rows<'a> {
     fn rows(&self) -> impl Iterator<Item = Part<Row<'a>>> {
-        let (usages, now_ms) = (self.usages, self.now_ms);
-        self.containers.iter().map(move |container| Part(Row { container, usage: usages.get(&container.id), now_ms }))
+        let (known, now_ms) = (self.known, self.now_ms);
+        self.containers.iter().map(move |container| Part(Row { container, latest: known.of(&container.id), now_ms }))
     }
 }
 
@@ -98,7 +127,7 @@ const MAIN: [&str; 3] = ["start", "stop", "resume"];
 #[template(path = "containers/row.html")]
 struct Row<'a> {
     container: &'a Container,
-    usage: Option<&'a Usage>,
+    latest: Latest<'a>,
     now_ms: i64,
 }
 
@@ -119,7 +148,7 @@ impl<'a> Row<'a> {
     }
 
     fn figures(&self) -> Part<Figures<'a>> {
-        Part(Figures { container: self.container, usage: self.usage, now_ms: self.now_ms })
+        Part(Figures { container: self.container, latest: self.latest, now_ms: self.now_ms })
     }
 }
 
@@ -127,7 +156,7 @@ impl<'a> Row<'a> {
 #[template(path = "containers/figures.html")]
 struct Figures<'a> {
     container: &'a Container,
-    usage: Option<&'a Usage>,
+    latest: Latest<'a>,
     now_ms: i64,
 }
 
@@ -137,7 +166,19 @@ impl Figures<'_> {
     }
 
     fn gauges(&self) -> Gauges {
-        Gauges::of(self.container, self.usage)
+        Gauges::of(self.container, self.latest.usage)
+    }
+
+    /// What holds it up, where it is alive and something does.
+    fn complaint(&self) -> Option<(&str, Tone)> {
+        let finding = self.latest.finding.filter(|finding| self.container.state.is_alive() && finding.gravity > Gravity::Note)?;
+        Some((finding.text.as_str(), tone(&finding.gravity)))
+    }
+
+    /// Why it ended: the finding says who was killed, and where.
+    fn reason(&self, ending: &Ending) -> String {
+        let killed = self.latest.finding.filter(|finding| finding.kind == FindingKind::OutOfMemory);
+        killed.map_or_else(|| ending.detail.clone(), |finding| finding.text.clone())
     }
 }
 
@@ -185,6 +226,13 @@ impl Gauge {
     fn of(value: f64, limit: Option<f64>, source: &str, write: impl Fn(f64) -> String) -> Self {
         let percent = limit.filter(|limit| *limit > 0.0).map(|limit| (value / limit * 100.0).clamp(0.0, 100.0).round() as u8);
         Self { value: write(value), limit: limit.map(&write), percent, source: source.to_owned() }
+    }
+
+    /// Bytes of `usage`, and what they may reach.
+    pub(crate) fn of_bytes((value, limit): (Option<u64>, Option<u64>), usage: &Usage, field: &str) -> Self {
+        let source = usage.sources.get(field).map_or("", String::as_str);
+        let write = |bytes| figure::bytes(bytes as u64);
+        value.map_or_else(Self::unknown, |value| Self::of(value as f64, limit.map(|limit| limit as f64), source, write))
     }
 
     /// Colour of the bar: near the limit it warns.

@@ -1,11 +1,13 @@
 //! The form that makes a container: its fields as they were typed, and the message at the one that is wrong.
 
 use askama::Template;
+use belljar_model::container::Restart;
 use belljar_model::limits::HostCapacity;
 use belljar_model::{Image, Invalid};
 use serde::Deserialize;
 
 use crate::frame::{Page, Section};
+use crate::limits::{self, Field, Kind, Supports, Texts};
 use crate::{Frame, figure};
 
 /// The fields of the form as text, exactly as the browser sends them. A field that is missing is empty.
@@ -34,6 +36,30 @@ pub struct Values {
     pub cpus: String,
     /// Most processes.
     pub pids: String,
+    /// Memory above which it is slowed. The limits from here on read as in [`Texts`].
+    pub memory_high: String,
+    /// Memory that is left to it.
+    pub memory_reservation: String,
+    /// 0 to 100.
+    pub memory_swappiness: String,
+    /// Anything where all of it is killed with one of its processes.
+    pub oom_group: String,
+    /// Huge pages, one size per line.
+    pub hugetlb: String,
+    /// 1 to 10000.
+    pub cpu_weight: String,
+    /// In milliseconds.
+    pub cpu_burst: String,
+    /// Anything where it runs only while nobody else wants to.
+    pub cpu_idle: String,
+    /// Processors.
+    pub cpuset: String,
+    /// Memory nodes.
+    pub cpuset_mems: String,
+    /// 1 to 10000.
+    pub io_weight: String,
+    /// One device per line.
+    pub io: String,
     /// One mount per line: `/host:/container[:ro]`, `layer:/path`, `tmpfs:/path[:size]`.
     pub mounts: String,
     /// `no`, `on-failure`, `always` or `unless-stopped`.
@@ -113,6 +139,8 @@ pub struct Form<'a> {
     pub images: &'a [Image],
     /// What this host has, said beside the limits.
     pub host: HostCapacity,
+    /// What of the limits it can enforce.
+    pub supports: Supports<'a>,
     /// What is wrong, in the model's words; shown at its field.
     pub invalid: Option<&'a Invalid>,
 }
@@ -128,15 +156,25 @@ impl Page for Form<'_> {
 }
 
 /// The restart policies, by the word that is sent and the words that are read.
-const RESTARTS: [(&str, &str); 4] = [
+pub(crate) const RESTARTS: [(&str, &str); 4] = [
     ("no", "it stays stopped"),
     ("on-failure", "start it again on failure"),
     ("unless-stopped", "start it again, unless I stopped it"),
     ("always", "always start it again"),
 ];
 
+/// The word of a policy.
+pub fn restart_word(policy: Restart) -> &'static str {
+    match policy {
+        Restart::No => "no",
+        Restart::OnFailure => "on-failure",
+        Restart::UnlessStopped => "unless-stopped",
+        Restart::Always => "always",
+    }
+}
+
 /// The names of the form's fields, by which templates ask for messages.
-const FIELDS: [&str; 39] = [
+const FIELDS: [&str; 35] = [
     "name",
     "image",
     "command",
@@ -144,10 +182,6 @@ const FIELDS: [&str; 39] = [
     "hostname",
     "user",
     "workdir",
-    "memory",
-    "swap",
-    "cpus",
-    "pids",
     "mounts",
     "restart",
     "net",
@@ -179,9 +213,7 @@ const FIELDS: [&str; 39] = [
 ];
 
 /// Those whose names differ from the model's.
-const OTHER_NAMES: [(&str, &str); 12] = [
-    ("limits.memory_bytes", "memory"),
-    ("limits.memory_swap_bytes", "swap"),
+const OTHER_NAMES: [(&str, &str); 9] = [
     ("namespaces.user", "userns"),
     ("namespaces.cgroup", "cgroupns"),
     ("security.capabilities.add", "cap_add"),
@@ -191,8 +223,10 @@ const OTHER_NAMES: [(&str, &str); 12] = [
     ("time_offsets.monotonic", "monotonic"),
     ("time_offsets", "boottime"),
     ("namespaces.time", "timens"),
-    ("limits.pids", "pids"),
 ];
+
+/// The limits that stand in the open; the others are folded away.
+const FIRST_LIMITS: [&str; 4] = ["memory", "swap", "cpus", "pids"];
 
 /// What is isolated, by the field's name, its label and what an empty one means.
 const NAMESPACES: [(&str, &str, &str); 6] = [
@@ -243,6 +277,29 @@ const FILTERS: [(&str, &str); 3] = [
 ];
 
 impl Values {
+    /// Those of the fields that are limits.
+    pub fn limits(&self) -> Texts {
+        Texts {
+            memory: self.memory.clone(),
+            swap: self.swap.clone(),
+            memory_high: self.memory_high.clone(),
+            memory_reservation: self.memory_reservation.clone(),
+            memory_swappiness: self.memory_swappiness.clone(),
+            oom_group: self.oom_group.clone(),
+            cpus: self.cpus.clone(),
+            cpu_weight: self.cpu_weight.clone(),
+            cpu_burst: self.cpu_burst.clone(),
+            cpu_idle: self.cpu_idle.clone(),
+            cpuset: self.cpuset.clone(),
+            cpuset_mems: self.cpuset_mems.clone(),
+            pids: self.pids.clone(),
+            io_weight: self.io_weight.clone(),
+            io: self.io.clone(),
+            hugetlb: self.hugetlb.clone(),
+            restart: String::new(),
+        }
+    }
+
     /// What the field of this name holds.
     fn text(&self, name: &str) -> &str {
         let fields = [
@@ -280,12 +337,15 @@ impl Form<'_> {
     /// The field of the form that holds the model's field: `mounts[2].source` is typed in `mounts`.
     fn wrong_field(&self) -> Option<&'static str> {
         let path = self.invalid?.field.as_str();
+        if let Some(limit) = limits::field_of(path) {
+            return Some(limit);
+        }
         let other = OTHER_NAMES
             .into_iter()
             .find(|(model, _)| path.strip_prefix(model).is_some_and(|rest| rest.is_empty() || rest.starts_with('[')));
         let name = other.map_or_else(
             || {
-                let bare = ["limits.", "namespaces.", "security."].into_iter().find_map(|group| path.strip_prefix(group)).unwrap_or(path);
+                let bare = ["namespaces.", "security."].into_iter().find_map(|group| path.strip_prefix(group)).unwrap_or(path);
                 bare.split(['.', '[']).next().unwrap_or(bare)
             },
             |(_, form)| form,
@@ -308,6 +368,17 @@ impl Form<'_> {
         let values = self.values;
         let filled = [&values.env, &values.hostname, &values.user, &values.workdir, &values.mounts].iter().any(|text| !text.is_empty());
         filled || matches!(self.wrong_field(), Some("env" | "hostname" | "user" | "workdir" | "mounts"))
+    }
+
+    /// The limits that few people want, as they are drawn.
+    fn more_limits(&self) -> impl Iterator<Item = &'static Field> {
+        limits::all().filter(|field| !FIRST_LIMITS.contains(&field.name))
+    }
+
+    /// Whether these must be seen.
+    fn shows_more_limits(&self) -> bool {
+        let texts = self.values.limits();
+        self.more_limits().any(|field| !texts.text(field.name).is_empty() || self.wrong_field() == Some(field.name))
     }
 
     /// The same for isolation and settings.

@@ -20,6 +20,7 @@ pub mod figure;
 pub mod frame;
 pub mod host;
 pub mod images;
+pub mod limits;
 pub mod live;
 pub mod login;
 pub mod problem;

@@ -16,7 +16,8 @@
 //! | stream | first | then |
 //! |---|---|---|
 //! | [`Stream::Containers`] | [`crate::containers::list`] | [`crate::containers::row`] and [`crate::containers::summary`] on a change, [`crate::containers::figures`] per sample, `gone` + [`crate::containers::row_id`] |
-//! | [`Stream::Container`] | [`crate::container::header`], [`crate::container::usage`] | the same; `gone` + [`crate::container::HEADER_ID`] when deleted |
+//! | [`Stream::Container`] | [`crate::container::header`], [`crate::container::findings`], [`crate::container::usage`] | the same; `gone` + [`crate::container::HEADER_ID`] when deleted |
+//! | [`Stream::Limits`] | header, [`crate::container::limits_now`] | the same |
 //! | [`Stream::Logs`] | header, [`crate::container::log`] | [`crate::container::log_line`] |
 //! | [`Stream::ContainerEvents`] | header, [`crate::events::table`] | [`crate::events::row`] |
 //! | [`Stream::Events`] | [`crate::events::table`] | [`crate::events::row`] |
@@ -35,6 +36,8 @@ pub enum Stream<'a> {
     Containers,
     /// One container: header and usage.
     Container(&'a ContainerId),
+    /// One container: header, and what it uses of each limit.
+    Limits(&'a ContainerId),
     /// One container: header and log, of which only what the page shows.
     Logs(&'a ContainerId, Filter),
     /// One container: header and events.
@@ -48,6 +51,7 @@ impl fmt::Display for Stream<'_> {
         match self {
             Stream::Containers => formatter.write_str("/stream?page=containers"),
             Stream::Container(id) => write!(formatter, "/stream?page=container&id={id}"),
+            Stream::Limits(id) => write!(formatter, "/stream?page=limits&id={id}"),
             Stream::Logs(id, Filter { tail, stream }) => {
                 let stream = stream.map_or("", Output::as_str);
                 write!(formatter, "/stream?page=logs&id={id}&tail={tail}&stream={stream}")

@@ -10,13 +10,14 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use belljar_frontend::container::{
-    CgroupPage, Changes, Delete, Events as ContainerEvents, Filter, Logs, Namespaces, Overlay, Overview, Past, Plan, Range,
+    CgroupPage, Changes, Delete, Events as ContainerEvents, Filter, LimitsPage, Logs, Namespaces, Overlay, Overview, Past, Plan, Range,
 };
-use belljar_frontend::containers::List;
+use belljar_frontend::containers::{Findings, Known, Latest, List};
 use belljar_frontend::create::{Form, Values};
 use belljar_frontend::events::Events;
 use belljar_frontend::host::HostPage;
 use belljar_frontend::images::Images;
+use belljar_frontend::limits::{Supports, Texts};
 use belljar_frontend::login::{Login, Setup};
 use belljar_frontend::problem::Problem;
 use belljar_frontend::settings::{FreshToken, Settings};
@@ -33,7 +34,8 @@ fn rendered(page: impl Template) -> String {
 }
 
 fn list(notice: Option<&str>, containers: &[Container]) -> String {
-    rendered(List { frame: frame(notice), containers, usages: &sample::usages(containers) })
+    let (usages, findings) = (sample::usages(containers), sample::found(containers));
+    rendered(List { frame: frame(notice), containers, known: Known { usages: &usages, findings: &findings } })
 }
 
 fn container_pages() -> Pages {
@@ -48,7 +50,8 @@ fn container_pages() -> Pages {
     let overview = |container: &Container, usage: Option<&Usage>, processes| {
         let (history, events) = if usage.is_some() { (&day, &marks[..]) } else { (&nothing, &[][..]) };
         let past = Past { range: Range::Hour, history, events };
-        rendered(Overview { frame: frame(None), container, usage, processes, denied: &sample::denied(), past })
+        let findings = if usage.is_some() { sample::findings() } else { Vec::new() };
+        rendered(Overview { frame: frame(None), container, usage, processes, denied: &sample::denied(), findings: &findings, past })
     };
     let loosened = sample::loosened();
     let typo = sample::containers().remove(4);
@@ -96,13 +99,34 @@ fn container_pages() -> Pages {
     ]
 }
 
+fn limits_pages() -> Pages {
+    let (database, greedy, usage) = (sample::database(), sample::out_of_memory(), sample::usage(1));
+    let (supports, findings) = (sample::supports(), sample::findings());
+    let limits_of = |container, usage, (texts, invalid)| {
+        let (supports, host) = (Supports(&supports), sample::capacity());
+        rendered(LimitsPage { frame: frame(None), container, texts, usage, supports, host, findings: &findings, invalid })
+    };
+    let limits = |texts, invalid| limits_of(&database, Some(&usage), (texts, invalid));
+    let refused = Texts { memory: "8m".into(), io: HOSTILE.into(), cpuset: HOSTILE.into(), ..Texts::of(&database.config.limits) };
+    let busy = Invalid::new("limits.memory_bytes", "it uses 18.9 MiB, and the kernel cannot take enough of it back (EBUSY)");
+    vec![
+        ("limits", limits(&Texts { restart: "unless-stopped".into(), ..Texts::of(&database.config.limits) }, None)),
+        ("limits-refused", limits(&refused, Some(&busy))),
+        ("limits-stopped", limits_of(&greedy, None, (&Texts::of(&greedy.config.limits), None))),
+    ]
+}
+
 fn other_pages() -> Pages {
     let (images, tokens, host, events, all) = (sample::images(), sample::tokens(), sample::host(), sample::events(), sample::containers());
     let invalid = Invalid::new("limits.memory_bytes", format!("must be between 1 and 2, not {HOSTILE}"));
     let wrong = Values { name: HOSTILE.into(), memory: HOSTILE.into(), command: HOSTILE.into(), env: HOSTILE.into(), ..Values::fresh() };
     let loose =
         Values { net: HOSTILE.into(), seccomp: HOSTILE.into(), sysctls: HOSTILE.into(), cap_add: HOSTILE.into(), ..Values::fresh() };
-    let form = |values, invalid| rendered(Form { frame: frame(None), values, images: &images, host: sample::capacity(), invalid });
+    let supports = sample::supports();
+    let form = |values, invalid| {
+        rendered(Form { frame: frame(None), values, images: &images, host: sample::capacity(), supports: Supports(&supports), invalid })
+    };
+
     let refused = Invalid::new("file", "is not a tar archive, plain or packed with gzip or zstd");
     let fresh = FreshToken { name: "phone", secret: "bj_9qXc2V7mH0aKpZ3sT8wLrNfYdE4uB6gJ" };
     let failure = sample::failure();
@@ -114,7 +138,7 @@ fn other_pages() -> Pages {
         ("images-wrong", rendered(Images { frame: frame(None), images: &images, containers: &[], name: HOSTILE, invalid: Some(&refused) })),
         ("events", rendered(Events { frame: frame(None), events: &events, before: None, older: None })),
         ("events-none", rendered(Events { frame: frame(None), events: &[], before: None, older: None })),
-        ("host", rendered(HostPage { frame: frame(None), host: &host, alive: 4, version: "0.1.0" })),
+        ("host", rendered(HostPage { frame: frame(None), host: &host, pressure: Some(&sample::pressure()), alive: 4, version: "0.1.0" })),
         ("settings", rendered(Settings { frame: frame(None), tokens: &tokens, fresh: Some(fresh), invalid: None })),
         ("login", rendered(Login { frame: nobody(), next: "/containers", problem: None })),
         ("login-wrong", rendered(Login { frame: nobody(), next: HOSTILE, problem: Some("That is not the password.") })),
@@ -145,19 +169,25 @@ fn pages() -> Pages {
         ("list-200", list(None, &sample::many(200))),
     ];
     pages.extend(container_pages());
+    pages.extend(limits_pages());
     pages.extend(other_pages());
     pages
 }
 
 fn parts() -> Pages {
     let (hostile, usage, lines, events) = (sample::hostile(), sample::usage(2), sample::lines(), sample::events());
+    let latest = Latest { usage: Some(&usage), finding: None };
+    let (all, none) = (sample::containers(), Findings::new());
+    let usages = sample::usages(&all);
     let part = |result: Result<String, belljar_frontend::Error>| result.expect("a part renders");
     vec![
-        ("row", part(containers::row(&hostile, Some(&usage), NOW_MS))),
-        ("figures", part(containers::figures(&hostile, Some(&usage), NOW_MS))),
+        ("row", part(containers::row(&hostile, latest, NOW_MS))),
+        ("figures", part(containers::figures(&hostile, latest, NOW_MS))),
         ("summary", part(containers::summary(&sample::containers()))),
-        ("rows", part(containers::list(&sample::containers(), &sample::usages(&sample::containers()), NOW_MS))),
+        ("rows", part(containers::list(&all, Known { usages: &usages, findings: &none }, NOW_MS))),
         ("header", part(container::header(&hostile, NOW_MS))),
+        ("limits now", part(container::limits_now(&sample::database(), Some(&usage)))),
+        ("findings", part(container::findings(&sample::database(), &sample::findings()))),
         ("usage", part(container::usage(&sample::database(), Some(&usage)))),
         ("log", part(container::log(&lines))),
         ("log line", part(container::log_line(&lines[4]))),
@@ -223,13 +253,14 @@ fn an_id_stands_once_on_a_page() {
 #[test]
 fn a_part_is_the_same_on_the_page_and_over_the_stream() {
     let all = sample::containers();
-    let usages = sample::usages(&all);
+    let (usages, findings) = (sample::usages(&all), sample::found(&all));
+    let known = Known { usages: &usages, findings: &findings };
     let page = list(None, &all);
     for one in &all {
-        let row = containers::row(one, usages.get(&one.id), NOW_MS).expect("a row renders");
+        let row = containers::row(one, known.of(&one.id), NOW_MS).expect("a row renders");
         assert!(page.contains(row.trim()), "the row of {} differs", one.config.name);
         assert!(row.contains(&format!("id=\"{}\"", containers::row_id(&one.id))));
-        let figures = containers::figures(one, usages.get(&one.id), NOW_MS).expect("figures render");
+        let figures = containers::figures(one, known.of(&one.id), NOW_MS).expect("figures render");
         assert!(row.contains(figures.trim()), "the figures of {} differ", one.config.name);
     }
 }
@@ -273,6 +304,7 @@ fn a_wrong_namespace_is_told_at_its_field_and_the_part_is_open() {
             values: &values,
             images: &sample::images(),
             host: sample::capacity(),
+            supports: Supports(&[]),
             invalid: Some(&invalid),
         });
         assert!(html.contains(&format!("id=\"{id}-wrong\"")), "{field}");
@@ -305,7 +337,9 @@ fn a_wrong_field_keeps_what_was_typed_and_says_what_is_wrong_beside_it() {
 fn the_list_of_200_containers_is_light() {
     let containers = sample::many(200);
     let usages = sample::usages(&containers);
-    let page = || rendered(List { frame: frame(None), containers: &containers, usages: &usages });
+    let findings = sample::found(&containers);
+    let known = Known { usages: &usages, findings: &findings };
+    let page = || rendered(List { frame: frame(None), containers: &containers, known });
     let html = page();
     let begin = Instant::now();
     let rounds = 50;

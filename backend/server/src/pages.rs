@@ -8,6 +8,7 @@ mod containers;
 mod create;
 mod entry;
 mod images;
+mod limits;
 pub(crate) mod problem;
 mod settings;
 mod surroundings;
@@ -22,6 +23,7 @@ use belljar_api::query::Nothing;
 use belljar_frontend::host::HostPage;
 
 pub(crate) use container::Filter;
+pub(crate) use containers::findings;
 
 use crate::VERSION;
 use crate::app::App;
@@ -40,6 +42,7 @@ pub(crate) fn router() -> Router<Arc<App>> {
         .route("/containers/new", get(create::form))
         .route("/containers/{container}", get(container::overview))
         .route("/containers/{container}/history", get(container::history))
+        .route("/containers/{container}/limits", get(limits::show))
         .route("/containers/{container}/namespaces", get(container::namespaces))
         .route("/containers/{container}/cgroup", get(container::cgroup))
         .route("/containers/{container}/overlay", get(container::overlay))
@@ -66,5 +69,5 @@ pub(crate) fn router() -> Router<Arc<App>> {
 
 async fn host(State(app): State<Arc<App>>, around: Surroundings, Query(Nothing {}): Query<Nothing>) -> Answer<Response> {
     let alive = app.supervisor.containers().iter().filter(|container| container.state.is_alive()).count();
-    around.page(&HostPage { frame: around.frame(), host: &app.supervisor.host(), alive, version: VERSION })
+    around.page(&HostPage { frame: around.frame(), host: &app.supervisor.host(), pressure: None, alive, version: VERSION })
 }

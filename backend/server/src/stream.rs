@@ -53,6 +53,7 @@ pub(crate) struct Which {
 enum Page {
     Containers,
     Container,
+    Limits,
     Logs,
     ContainerEvents,
     Events,
@@ -168,6 +169,7 @@ pub(crate) async fn open(State(app): State<Arc<App>>, Query(which): Query<Which>
     let mut view = match which.page {
         Page::Containers => View::List(list::List::default()),
         Page::Container => View::Container(container::Live::new(named(&supervisor, which.id)?, container::Body::Usage)),
+        Page::Limits => View::Container(container::Live::new(named(&supervisor, which.id)?, container::Body::Limits)),
         Page::Logs => {
             let filter = pages::Filter { tail: which.tail, stream: which.stream }.read();
             View::Container(container::Live::new(named(&supervisor, which.id)?, container::Body::logs(filter)))
@@ -202,6 +204,7 @@ mod tests {
         let streams = [
             (Stream::Containers, Page::Containers),
             (Stream::Container(&id), Page::Container),
+            (Stream::Limits(&id), Page::Limits),
             (Stream::Logs(&id, belljar_frontend::container::Filter { tail: 5, stream: None }), Page::Logs),
             (Stream::ContainerEvents(&id), Page::ContainerEvents),
             (Stream::Events, Page::Events),

@@ -1,8 +1,10 @@
 //! One container: its head (state, buttons), the tabs, and what each shows.
 
 mod cgroup;
+mod findings;
 mod history;
 mod isolation;
+mod limits;
 mod logs;
 mod namespaces;
 mod overlay;
@@ -21,7 +23,10 @@ use crate::words::Ending;
 use crate::{Error, Frame, Part, figure};
 
 pub use cgroup::CgroupPage;
+pub use findings::findings;
+pub(crate) use findings::tone;
 pub use history::{Drawing, Past, Range};
+pub use limits::{LimitsPage, limits_now};
 pub use logs::{Filter, Logs, log, log_line};
 pub use namespaces::Namespaces;
 pub use overlay::{Changes, Overlay};
@@ -99,6 +104,7 @@ pub(crate) fn needs_force(state: State) -> bool {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tab {
     Overview,
+    Limits,
     Namespaces,
     Cgroup,
     Overlay,
@@ -108,11 +114,13 @@ pub(crate) enum Tab {
 }
 
 impl Tab {
-    pub(crate) const ALL: [Tab; 7] = [Tab::Overview, Tab::Namespaces, Tab::Cgroup, Tab::Overlay, Tab::Logs, Tab::Events, Tab::Plan];
+    pub(crate) const ALL: [Tab; 8] =
+        [Tab::Overview, Tab::Limits, Tab::Namespaces, Tab::Cgroup, Tab::Overlay, Tab::Logs, Tab::Events, Tab::Plan];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Tab::Overview => "Overview",
+            Tab::Limits => "Limits",
             Tab::Namespaces => "Namespaces",
             Tab::Cgroup => "Cgroup",
             Tab::Overlay => "Overlay",
@@ -126,6 +134,7 @@ impl Tab {
     pub(crate) fn path(self) -> &'static str {
         match self {
             Tab::Overview => "",
+            Tab::Limits => "/limits",
             Tab::Namespaces => "/namespaces",
             Tab::Cgroup => "/cgroup",
             Tab::Overlay => "/overlay",

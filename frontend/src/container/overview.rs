@@ -3,11 +3,13 @@
 use askama::Template;
 use belljar_model::container::Restart;
 use belljar_model::denied::Denied;
+use belljar_model::diagnosis::Finding;
 use belljar_model::mount::{Mount, TMPFS_SIZE_BYTES_DEFAULT};
 use belljar_model::security::Seccomp;
 use belljar_model::usage::Usage;
 use belljar_model::{Container, Process};
 
+use super::findings::Findings;
 use super::history::{Charts, Past};
 use super::{Tab, TabPage, isolation, tab};
 use crate::containers::{Gauge, Gauges};
@@ -29,6 +31,8 @@ pub struct Overview<'a> {
     pub processes: &'a [Process],
     /// What it asked the kernel for and was denied; empty where that is not recorded.
     pub denied: &'a [Denied],
+    /// What was found about it, the worst first.
+    pub findings: &'a [Finding],
     /// What it used before.
     pub past: Past<'a>,
 }
@@ -45,6 +49,10 @@ impl<'a> Overview<'a> {
 
     fn records(&self) -> bool {
         self.container.config.security.seccomp == Seccomp::Record
+    }
+
+    fn found(&self) -> Part<Findings<'a>> {
+        Part(Findings { container: self.container, findings: self.findings })
     }
 
     fn charts(&self) -> Part<Charts<'a>> {

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use belljar_frontend::containers::Usages;
+use belljar_frontend::containers::{Findings, Usages};
 use belljar_frontend::{Access, Frame, Notice, Tone};
 use belljar_model::cgroup::{Cgroup, Controller, Figure, Unit, Value, Version};
 use belljar_model::container::{ProcessRef, Restart};
 use belljar_model::denied::Denied;
+use belljar_model::diagnosis::{Finding, FindingKind, Gravity};
 use belljar_model::exit::{Cause, Victim};
 use belljar_model::history::{History, Point};
 use belljar_model::host::{HostController, LimitSupport, Support};
@@ -19,7 +20,7 @@ use belljar_model::overlay::{Change, Entry, FileKind, Layer, Role, Stack, Status
 use belljar_model::plan::{Outcome, Place, PlanRecord, StepRecord};
 use belljar_model::security::{LandlockAccess, LandlockRule};
 use belljar_model::setting::Device;
-use belljar_model::usage::Usage;
+use belljar_model::usage::{Pressure, Stall, StallLine, Usage};
 use belljar_model::{
     Config, Container, ContainerId, Event, EventKind, Exit, Failure, Host, Image, Limits, Mount, OutOfMemory, Process, Signal, State,
     Token, Wanted, Whose,
@@ -210,7 +211,7 @@ pub(crate) fn usage(number: u64) -> Usage {
 /// An ordinary past: a day's rhythm, a limit that was raised after it ran out of memory, and an hour in which the server was away.
 pub(crate) fn history(step_ms: i64, length_ms: i64) -> History {
     let begin_ms = (NOW_MS - length_ms) / step_ms * step_ms;
-    let slots = (0..length_ms / step_ms).filter(|slot| !(slot * 100 / (length_ms / step_ms) == 62));
+    let slots = (0..length_ms / step_ms).filter(|slot| slot * 100 / (length_ms / step_ms) != 62);
     let noise = |slot: i64, salt: i64| (slot.wrapping_mul(2_654_435_761) ^ salt.wrapping_mul(40_503)).rem_euclid(1000) as f64 / 1000.0;
     let point = |slot: i64| {
         let share = slot as f64 / (length_ms / step_ms) as f64;
@@ -526,6 +527,73 @@ pub(crate) fn host() -> Host {
         run_dir: "/run/belljar".into(),
         instance: "belljar".into(),
     }
+}
+
+pub(crate) fn supports() -> Vec<LimitSupport> {
+    let yes =
+        |name: &str, file: &str| LimitSupport { name: name.into(), support: Support::Yes, version: Some(Version::V1), file: file.into() };
+    let no =
+        |name: &str, why: &str| LimitSupport { name: name.into(), support: Support::No(why.into()), version: None, file: String::new() };
+    vec![
+        yes("limits.memory_bytes", "memory.limit_in_bytes"),
+        yes("limits.memory_swap_bytes", "memory.memsw.limit_in_bytes"),
+        no("limits.memory_high_bytes", "memory.high is cgroup v2's, and the controller memory is in v1 here"),
+        yes("limits.memory_reservation_bytes", "memory.soft_limit_in_bytes"),
+        yes("limits.memory_swappiness", "memory.swappiness"),
+        no("limits.oom_group", "memory.oom.group is cgroup v2's, and the controller memory is in v1 here"),
+        yes("limits.cpus", "cpu.cfs_quota_us"),
+        yes("limits.cpu_weight", "cpu.shares"),
+        yes("limits.cpu_burst_usec", "cpu.cfs_burst_us"),
+        yes("limits.cpu_idle", "cpu.idle"),
+        yes("limits.cpuset", "cpuset.cpus"),
+        yes("limits.cpuset_mems", "cpuset.mems"),
+        yes("limits.pids", "pids.max"),
+        no("limits.io_weight", "io.weight needs the bfq scheduler or io.cost; this kernel has neither"),
+        yes("limits.io.read_bytes_per_second", "blkio.throttle.read_bps_device"),
+        yes("limits.io.write_bytes_per_second", "blkio.throttle.write_bps_device"),
+        no("limits.io.weight", "io.weight needs the bfq scheduler or io.cost; this kernel has neither"),
+        yes("limits.hugetlb.2MB", "hugetlb.2MB.max"),
+    ]
+}
+
+pub(crate) fn findings() -> Vec<Finding> {
+    let finding = |kind: FindingKind, gravity: Gravity, text: &str, advice: &str| Finding {
+        kind,
+        gravity,
+        text: text.into(),
+        advice: advice.into(),
+        sources: vec!["/sys/fs/cgroup/belljar/4f2a/cpu.stat#nr_throttled".into()],
+    };
+    vec![
+        finding(
+            FindingKind::OutOfMemory,
+            Gravity::Error,
+            "a process of it, postgres (pid 7), was killed by OOM at 32 MiB, 4 min ago",
+            HOSTILE,
+        ),
+        finding(
+            FindingKind::CpuThrottled,
+            Gravity::Warning,
+            "held back by its cpu limit 41 % of the last minute",
+            "raise limits.cpus above 0.5, if it should be faster",
+        ),
+        Finding {
+            sources: vec!["history".into()],
+            ..finding(FindingKind::Suggestion, Gravity::Note, "a limit of 48 MiB would have been enough for the last 7 days", "")
+        },
+    ]
+}
+
+/// One of each three that run is held back.
+pub(crate) fn found(containers: &[Container]) -> Findings {
+    let alive = containers.iter().filter(|container| container.state.is_alive()).step_by(3);
+    alive.map(|container| (container.id.clone(), findings().remove(1))).collect()
+}
+
+pub(crate) fn pressure() -> Pressure {
+    let line = |share: f64| StallLine { avg10_percent: share, avg60_percent: share / 2.0, avg300_percent: share / 5.0, usec_total: 1 };
+    let stall = |share: f64| Some(Stall { some: line(share), full: Some(line(share / 3.0)) });
+    Pressure { cpu: stall(24.0), memory: stall(0.0), io: stall(3.2) }
 }
 
 pub(crate) fn capacity() -> HostCapacity {

@@ -66,9 +66,11 @@ pub(super) async fn overview(
         (None, Vec::new())
     };
     let denied = app.supervisor.denied(&container.id).await?;
+    let findings = app.supervisor.diagnosis(&container.id).await?;
     let (history, events) = past(&app, &container, range).await?;
     let (frame, usage, past) = (around.frame(), usage.as_ref(), view::Past { range, history: &history, events: &events });
-    around.page(&view::Overview { frame, container: &container, usage, processes: &processes, denied: &denied, past })
+    let (container, processes, denied, findings) = (&container, &processes, &denied, &findings);
+    around.page(&view::Overview { frame, container, usage, processes, denied, findings, past })
 }
 
 pub(super) async fn namespaces(

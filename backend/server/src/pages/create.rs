@@ -6,10 +6,10 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use belljar_api::container::Limits;
 use belljar_api::query::Nothing;
 use belljar_api::{CreateRequest, Mount, notation};
 use belljar_frontend::create::{Form as View, Values};
+use belljar_frontend::limits::Supports;
 use belljar_model::container::Restart;
 use belljar_model::limits::HostCapacity;
 use belljar_model::security::{NewPrivileges, Seccomp, SystemPaths};
@@ -18,6 +18,7 @@ use belljar_model::{Invalid, Namespaces, Whose, size};
 use crate::app::App;
 use crate::extract::{Form, Query};
 use crate::fault::{Answer, Fault};
+use crate::pages::limits;
 use crate::pages::surroundings::{Deed, Surroundings, done};
 use crate::rest::create_container;
 
@@ -44,8 +45,10 @@ async fn create(app: &App, values: &Values) -> Answer<belljar_model::Container> 
 
 fn show(app: &App, around: &Surroundings, status: StatusCode, (values, invalid): (&Values, Option<&Invalid>)) -> Answer<Response> {
     let host = app.supervisor.host();
+    let (supports, images) = (Supports(&host.limits), app.supervisor.images());
     let host = HostCapacity { memory_bytes: host.memory_bytes, cpus: host.cpus, pids: host.pids };
-    around.page_with(status, &View { frame: around.frame(), values, images: &app.supervisor.images(), host, invalid })
+    let view = View { frame: around.frame(), values, images: &images, host, supports, invalid };
+    around.page_with(status, &view)
 }
 
 /// What the fields ask for. An empty field asks for nothing.
@@ -56,7 +59,7 @@ fn request(values: &Values) -> Result<CreateRequest, Fault> {
     request.hostname = given(&values.hostname);
     request.user = given(&values.user);
     request.workdir = given(&values.workdir);
-    request.limits = limits(values)?;
+    request.limits = limits::read(&values.limits())?;
     request.mounts = mounts(&values.mounts)?;
     request.restart = restart(&values.restart)?;
     request.start = !values.start.is_empty();
@@ -127,23 +130,12 @@ fn each<T>(field: &str, text: &str, read: impl Fn(&str, &str) -> Result<T, Inval
     lines.enumerate().map(|(index, line)| read(&format!("{field}[{index}]"), line)).collect()
 }
 
-fn given(text: &str) -> Option<String> {
+pub(super) fn given(text: &str) -> Option<String> {
     let text = text.trim();
     (!text.is_empty()).then(|| text.to_owned())
 }
 
-fn limits(values: &Values) -> Result<Limits, Invalid> {
-    let bytes = |field: &str, text: &str| given(text).map(|text| size::parse(field, &text)).transpose();
-    Ok(Limits {
-        memory_bytes: bytes("limits.memory_bytes", &values.memory)?,
-        memory_swap_bytes: bytes("limits.memory_swap_bytes", &values.swap)?,
-        cpus: number("limits.cpus", &values.cpus, "a number such as 0.5")?,
-        pids: number("limits.pids", &values.pids, "a whole number such as 128")?,
-        ..Limits::default()
-    })
-}
-
-fn number<T: FromStr>(field: &str, text: &str, expected: &str) -> Result<Option<T>, Invalid> {
+pub(super) fn number<T: FromStr>(field: &str, text: &str, expected: &str) -> Result<Option<T>, Invalid> {
     let read = |text: String| text.parse().map_err(|_| Invalid::new(field, format!("{text:?} is not {expected}")));
     given(text).map(read).transpose()
 }
@@ -153,7 +145,7 @@ fn mounts(text: &str) -> Result<Vec<Mount>, Invalid> {
     lines.enumerate().map(|(index, line)| notation::mount(&format!("mounts[{index}]"), line)).collect()
 }
 
-fn restart(word: &str) -> Result<Restart, Invalid> {
+pub(super) fn restart(word: &str) -> Result<Restart, Invalid> {
     match word {
         "" | "no" => Ok(Restart::No),
         "on-failure" => Ok(Restart::OnFailure),
@@ -166,6 +158,7 @@ fn restart(word: &str) -> Result<Restart, Invalid> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use belljar_api::container::Limits;
 
     #[test]
     fn a_filled_form_asks_for_what_it_says() {

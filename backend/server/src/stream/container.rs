@@ -1,6 +1,7 @@
 //! One container, live: its head, and below it what the tab shows.
 
 use belljar_frontend::{container as view, events};
+use belljar_model::usage::Usage;
 use belljar_model::{Container, ContainerId};
 use belljar_supervisor::{LogFollow, LogQuery, Notice, Supervisor};
 
@@ -12,6 +13,8 @@ use crate::now_ms;
 pub(super) enum Body {
     /// What it uses.
     Usage,
+    /// What it uses of each limit.
+    Limits,
     /// Its log.
     Logs {
         /// What the page shows of it.
@@ -34,13 +37,15 @@ impl Body {
 pub(super) struct Live {
     id: ContainerId,
     body: Body,
+    /// What was found about it, as it was sent last: what has not moved is not sent again.
+    findings: String,
     /// When the newest line that was sent had been written, in Unix microseconds.
     line_usec: Option<i64>,
 }
 
 impl Live {
     pub(super) fn new(container: Container, body: Body) -> Self {
-        Self { id: container.id, body, line_usec: None }
+        Self { id: container.id, body, findings: String::new(), line_usec: None }
     }
 
     pub(super) async fn first(&mut self, supervisor: &Supervisor, parts: &mut Parts) -> Answer<()> {
@@ -49,8 +54,10 @@ impl Live {
             return Ok(());
         };
         parts.push_back(head(&container)?);
+        self.findings.clear();
+        self.find(supervisor, &container, parts).await?;
         match &mut self.body {
-            Body::Usage => parts.push_back(usage(supervisor, &container).await?),
+            Body::Usage | Body::Limits => parts.push_back(usage(supervisor, &container, &self.body).await?),
             Body::Events => parts.push_back(Part::Html(events_table(supervisor, Some(self.id.clone())).await?)),
             Body::Logs { filter, follow } => {
                 let query = LogQuery { since_usec: None, tail: Some(filter.tail), stream: filter.stream };
@@ -69,26 +76,40 @@ impl Live {
             Notice::Container(id) if id == self.id => {
                 let Ok(container) = supervisor.find(id.as_str()) else { return Ok(()) };
                 parts.push_back(head(&container)?);
+                self.find(supervisor, &container, parts).await?;
                 match &mut self.body {
-                    Body::Usage => parts.push_back(usage(supervisor, &container).await?),
+                    Body::Usage | Body::Limits => parts.push_back(usage(supervisor, &container, &self.body).await?),
                     Body::Logs { filter, follow: follow @ None } => {
                         *follow = follow_on(supervisor, &container, (*filter, self.line_usec)).await?;
                     }
                     Body::Logs { .. } | Body::Events => {}
                 }
             }
-            Notice::Sampled if matches!(self.body, Body::Usage) => {
+            Notice::Sampled if matches!(self.body, Body::Usage | Body::Limits) => {
                 let Ok(container) = supervisor.find(self.id.as_str()) else { return Ok(()) };
                 if container.state.is_alive() {
                     let usages = supervisor.usages();
-                    let html = view::usage(&container, usages.get(&self.id)).map_err(unrendered)?;
-                    parts.push_back(Part::Html(html));
+                    parts.push_back(figures(&container, usages.get(&self.id), &self.body)?);
+                    self.find(supervisor, &container, parts).await?;
                 }
             }
             Notice::Event(event) if matches!(self.body, Body::Events) && event.container.as_ref() == Some(&self.id) => {
                 parts.push_back(Part::Html(events::row(&event, now_ms()).map_err(unrendered)?));
             }
             Notice::Removed(_) | Notice::Container(_) | Notice::Sampled | Notice::Event(_) => {}
+        }
+        Ok(())
+    }
+
+    /// What is found about it, where the page shows that and it has changed.
+    async fn find(&mut self, supervisor: &Supervisor, container: &Container, parts: &mut Parts) -> Answer<()> {
+        if matches!(self.body, Body::Usage) {
+            let findings = supervisor.diagnosis(&self.id).await?;
+            let html = view::findings(container, &findings).map_err(unrendered)?;
+            if html != self.findings {
+                parts.push_back(Part::Html(html.clone()));
+                self.findings = html;
+            }
         }
         Ok(())
     }
@@ -116,12 +137,20 @@ fn head(container: &Container) -> Answer<Part> {
     view::header(container, now_ms()).map(Part::Html).map_err(unrendered)
 }
 
-async fn usage(supervisor: &Supervisor, container: &Container) -> Answer<Part> {
+async fn usage(supervisor: &Supervisor, container: &Container, body: &Body) -> Answer<Part> {
     let usage = match container.state.is_alive() {
         true => Some(supervisor.usage(&container.id).await?),
         false => None,
     };
-    view::usage(container, usage.as_ref()).map(Part::Html).map_err(unrendered)
+    figures(container, usage.as_ref(), body)
+}
+
+fn figures(container: &Container, usage: Option<&Usage>, body: &Body) -> Answer<Part> {
+    let html = match body {
+        Body::Limits => view::limits_now(container, usage),
+        Body::Usage | Body::Logs { .. } | Body::Events => view::usage(container, usage),
+    };
+    html.map(Part::Html).map_err(unrendered)
 }
 
 /// The log from the line after the newest that was sent.

@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 
-use belljar_frontend::containers;
+use belljar_frontend::containers::{self, Known, Latest};
 use belljar_model::ContainerId;
 use belljar_supervisor::{Notice, Supervisor};
 
 use super::{Part, Parts, unrendered};
 use crate::fault::Answer;
 use crate::now_ms;
+use crate::pages::findings;
 
 /// What the page was sent last of each container's figures: what has not moved is not sent again.
 #[derive(Default)]
@@ -20,7 +21,9 @@ impl List {
     pub(super) fn first(&mut self, supervisor: &Supervisor, parts: &mut Parts) -> Answer<()> {
         self.figures.clear();
         let (all, usages) = (supervisor.containers(), supervisor.usages());
-        parts.push_back(Part::Html(containers::list(&all, &usages, now_ms()).map_err(unrendered)?));
+        let findings = findings(supervisor, &all);
+        let known = Known { usages: &usages, findings: &findings };
+        parts.push_back(Part::Html(containers::list(&all, known, now_ms()).map_err(unrendered)?));
         parts.push_back(Part::Html(containers::summary(&all).map_err(unrendered)?));
         Ok(())
     }
@@ -44,7 +47,9 @@ impl List {
         let Ok(container) = supervisor.find(id.as_str()) else { return Ok(()) };
         self.figures.remove(id);
         let usages = supervisor.usages();
-        let row = containers::row(&container, usages.get(id), now_ms()).map_err(unrendered)?;
+        let finding = supervisor.finding(&container);
+        let latest = Latest { usage: usages.get(id), finding: finding.as_ref() };
+        let row = containers::row(&container, latest, now_ms()).map_err(unrendered)?;
         parts.push_back(Part::Html(row));
         parts.push_back(summary(supervisor)?);
         Ok(())
@@ -54,7 +59,9 @@ impl List {
         let (now_ms, usages) = (now_ms(), supervisor.usages());
         let mut moved = String::new();
         for container in supervisor.containers().iter().filter(|container| container.state.is_alive()) {
-            let figures = containers::figures(container, usages.get(&container.id), now_ms).map_err(unrendered)?;
+            let finding = supervisor.finding(container);
+            let latest = Latest { usage: usages.get(&container.id), finding: finding.as_ref() };
+            let figures = containers::figures(container, latest, now_ms).map_err(unrendered)?;
             if self.figures.get(&container.id) != Some(&figures) {
                 moved.push_str(&figures);
                 self.figures.insert(container.id.clone(), figures);
