@@ -127,7 +127,7 @@ impl Client {
                     }
                 }
             };
-            tokio::time::timeout(ANSWER_LIMIT, exchange).await?
+            tokio::time::timeout(ANSWER_LIMIT * crate::wait::patience(), exchange).await?
         })
     }
 

@@ -13,9 +13,14 @@ pub fn wait_until<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
     try_wait(DEADLINE, look).unwrap_or_else(|| panic!("waited {} s in vain until {what}", DEADLINE.as_secs()))
 }
 
-/// Looks until `look` finds something or `limit` is over.
+/// How many times longer than usual everything may take on this machine: `BELLJAR_TEST_PATIENCE`, or 1.
+pub fn patience() -> u32 {
+    std::env::var("BELLJAR_TEST_PATIENCE").ok().and_then(|times| times.parse().ok()).unwrap_or(1)
+}
+
+/// Looks until `look` finds something or `limit`, times the machine's patience, is over.
 pub fn try_wait<T>(limit: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
-    let deadline = Instant::now() + limit;
+    let deadline = Instant::now() + limit * patience();
     loop {
         if let Some(found) = look() {
             return Some(found);
