@@ -103,9 +103,8 @@ mod tests {
 
     #[test]
     fn a_confined_thread_reaches_what_was_named_and_nothing_else() {
-        if landlock::abi().is_err() {
-            return println!("skipped: needs Landlock");
-        }
+        let Ok(abi) = landlock::abi() else { return println!("skipped: needs Landlock") };
+        let has_ports = abi >= 4;
         let folder = tempfile::tempdir().unwrap();
         for name in ["read", "write", "shut"] {
             std::fs::create_dir(folder.path().join(name)).unwrap();
@@ -119,7 +118,7 @@ mod tests {
                 rule("/write", &[FileAccess::Read, FileAccess::Write]),
                 rule("/one", &[FileAccess::Read, FileAccess::Write]),
             ],
-            connect_tcp: Some(BTreeSet::new()),
+            connect_tcp: has_ports.then(BTreeSet::new),
             ..Landlock::default()
         };
         let root = tree::root(folder.path()).unwrap();
@@ -137,7 +136,7 @@ mod tests {
             assert!(std::fs::write(path.join("one"), "y").is_ok() && std::fs::remove_file(path.join("one")).is_err());
             assert!(std::fs::read(path.join("shut/file")).is_err() && std::fs::read_dir(path.join("shut")).is_err());
             assert!(std::fs::rename(path.join("write/new"), path.join("shut/new")).is_err());
-            assert!(std::net::TcpStream::connect(address).is_err(), "no port was named");
+            assert_eq!(std::net::TcpStream::connect(address).is_err(), has_ports, "no port was named");
         });
         confined.join().unwrap();
     }

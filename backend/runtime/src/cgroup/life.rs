@@ -252,6 +252,9 @@ mod tests {
             if hide {
                 living.hide_unified();
             }
+            if living.cgroup.parts().is_empty() {
+                continue;
+            }
             let nested: Vec<_> = living.cgroup.parts().iter().map(|part| part.path.join("inner/most")).collect();
             nested.iter().for_each(|folder| std::fs::create_dir_all(folder).unwrap());
             living.fill_cpusets();

@@ -51,9 +51,9 @@ impl Living {
         self.cgroup.parts.retain(|part| part.version == Version::V1);
     }
 
-    /// Gives processors and memory to cpusets below.
+    /// Gives processors and memory to cpusets below, which v1 makes without any.
     pub(crate) fn fill_cpusets(&self) {
-        if let Some(part) = self.cgroup.part("cpuset") {
+        if let Some(part) = self.cgroup.part("cpuset").filter(|part| part.version == Version::V1) {
             for level in ["inner", "inner/most"] {
                 Part { path: part.path.join(level), ..part.clone() }.make(&[]).unwrap();
             }

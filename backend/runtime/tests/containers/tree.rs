@@ -167,7 +167,9 @@ pub(crate) fn propagation_of_the_root_is_as_asked() {
         bed.spec.root.propagation = propagation;
         let text = bed.output();
         let has = |word: &str| text.contains(word);
-        assert_eq!((has("shared:"), has("unbindable"), has("master:")), (word == "shared:", word == "unbindable", false), "{text}");
+        assert_eq!((has("shared:"), has("unbindable")), (word == "shared:", word == "unbindable"), "{text}");
+        // A root cannot be the peer of the host's own mount, and where that is shared it is below it.
+        assert!(word == "shared:" || !has("master:"), "{text}");
     }
 }
 
@@ -313,7 +315,7 @@ pub(crate) fn containers_that_share_a_volume_cannot_lead_each_others_mounts_out_
     });
     let until = std::time::Instant::now() + std::time::Duration::from_secs(4);
     let (mut runs, mut made) = (0, 0);
-    while std::time::Instant::now() < until {
+    while std::time::Instant::now() < until || runs <= 10 {
         made += u32::from(bed.run().status == Some(0));
         runs += 1;
     }
