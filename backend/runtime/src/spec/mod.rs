@@ -134,7 +134,10 @@ pub const DEFAULT_MASKED_PATHS: [&str; 12] = [
 ];
 
 /// What cannot be written to by default: it changes the host's kernel.
-pub const DEFAULT_READONLY_PATHS: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+///
+/// `/proc/dynamic_debug` decides what the host's kernel logs, for whoever is its root, and asks for no capability.
+pub const DEFAULT_READONLY_PATHS: [&str; 6] =
+    ["/proc/bus", "/proc/dynamic_debug", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
 /// Where programs are looked up when the container does not say otherwise.
 pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
