@@ -30,6 +30,17 @@ enum Task {
     Tidy(tidy::Options),
     /// Everything that a change has to pass: format, clippy, tidy, all tests, and the browser tests.
     Test,
+    /// The tests in a virtual machine with cgroup v2 alone, which are a stage of `test`.
+    Vm {
+        /// Only tests whose package, target or name contains one of these.
+        filters: Vec<String>,
+    },
+    /// What the virtual machine itself executes.
+    #[command(hide = true)]
+    Inside {
+        /// The file that says what is to be done.
+        orders: std::path::PathBuf,
+    },
     /// Measure starts, memory and pages, beside other runtimes where they are installed.
     Bench(bench::Options),
     /// Build what is shipped: the executable with link-time optimisation.
@@ -44,6 +55,8 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().task {
         Task::Tidy(options) => tidy::run(&options).map_err(Into::into),
         Task::Test => test::run().map_err(Into::into),
+        Task::Vm { filters } => test::run_vm(&filters).map_err(Into::into),
+        Task::Inside { orders } => test::vm::inside::run(&orders).map_err(Into::into),
         Task::Bench(options) => bench::run(&options),
         Task::Dist => dist::run().map_err(Into::into),
         Task::Screenshot => screenshot::run().map_err(Into::into),

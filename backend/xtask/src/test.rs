@@ -6,6 +6,7 @@ mod counts;
 mod packages;
 mod sanitizer;
 mod suite;
+pub(crate) mod vm;
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -28,19 +29,22 @@ pub(crate) enum Error {
     #[error(transparent)]
     Sanitizer(#[from] sanitizer::Error),
     #[error(transparent)]
+    Vm(#[from] vm::Error),
+    #[error(transparent)]
     Browser(#[from] browser::Error),
 }
 
 /// A stage's name, and what it does.
 type Stage = (&'static str, fn() -> Result<Counts, Error>);
 
-const STAGES: [Stage; 7] = [
+const STAGES: [Stage; 8] = [
     ("packages", || Ok(packages::install()?)),
     ("format", || check(&["fmt", "--all", "--check"])),
     ("clippy", || check(&["clippy", "--workspace", "--all-targets", "--locked", "--quiet", "--", "--deny", "warnings"])),
     ("tidy", tidy_stage),
     ("tests", || Ok(suite::run()?)),
     ("sanitizer", || Ok(sanitizer::run()?)),
+    ("vm", || Ok(vm::run(&[])?)),
     ("browser", || Ok(browser::run()?)),
 ];
 
@@ -64,6 +68,13 @@ pub(crate) fn run() -> Result<ExitCode, Error> {
     }
     println!("{total}");
     Ok(if total.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Runs the stage `vm` alone, and of it only tests whose names contain one of `filters`.
+pub(crate) fn run_vm(filters: &[String]) -> Result<ExitCode, Error> {
+    let counts = vm::run(filters)?;
+    println!("{counts}");
+    Ok(if counts.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn row(name: &str, took: Duration, counts: Counts) -> String {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::Add;
 
 /// A test that cannot run here prints a line with this, and which capability is missing.
-const SKIPPED: &str = "skipped: needs ";
+pub(super) const SKIPPED: &str = "skipped: needs ";
 
 /// Tests by how they ended.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
