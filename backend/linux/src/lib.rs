@@ -18,6 +18,7 @@ pub mod ending;
 pub mod error;
 pub mod executable;
 pub mod fd;
+pub mod file;
 pub mod idmap;
 pub mod kmsg;
 pub mod label;

@@ -22,7 +22,7 @@ pub struct Mount {
 /// All mounts that this process sees.
 pub fn read() -> Result<Vec<Mount>> {
     let path = "/proc/self/mountinfo";
-    let text = std::fs::read_to_string(path).context("read", || path.into())?;
+    let text = crate::file::read(path).context("read", || path.into())?;
     Ok(text.lines().filter_map(parse).collect())
 }
 

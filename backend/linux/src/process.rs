@@ -133,7 +133,7 @@ unsafe fn sides(pid: libc::c_long, pidfd: i32) -> Result<Cloned> {
 /// The pid, as this process sees it, of the process that a pidfd means; `ESRCH` where it is gone.
 pub fn pid_of(pidfd: impl AsFd) -> Result<i32> {
     let path = format!("/proc/self/fdinfo/{}", pidfd.as_fd().as_raw_fd());
-    let text = std::fs::read_to_string(&path).context("read", || path)?;
+    let text = crate::file::read(&path).context("read", || path)?;
     let pid = text.lines().find_map(|line| line.strip_prefix("Pid:")?.trim().parse().ok());
     pid.filter(|pid| *pid > 0).ok_or_else(|| Error::new("find", "process of a pidfd", Errno::SRCH))
 }
@@ -195,7 +195,7 @@ pub fn exit_now(code: i32) -> ! {
 
 /// Field 22 of `/proc/<pid>/stat`: clock ticks between boot and the process's start. `ESRCH` where there is none.
 pub fn start_ticks(pid: i32) -> Result<u64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).map_err(|_| gone(pid))?;
+    let stat = crate::file::read(format!("/proc/{pid}/stat")).map_err(|_| gone(pid))?;
     parse_stat(&stat).map(|stat| stat.start_ticks).ok_or_else(|| gone(pid))
 }
 
@@ -239,7 +239,7 @@ pub fn parse_stat(line: &str) -> Option<Stat> {
 
 /// Whether the process that had this pid and start time still exists (a zombie does not count).
 pub fn is_alive(pid: i32, ticks: u64) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok();
+    let stat = crate::file::read(format!("/proc/{pid}/stat")).ok();
     stat.and_then(|line| parse_stat(&line)).is_some_and(|stat| stat.start_ticks == ticks && !matches!(stat.state, 'Z' | 'X'))
 }
 

@@ -84,6 +84,7 @@ pub(crate) struct Bundle {
 pub(crate) struct Made {
     pub(crate) folder: Folder,
     pub(crate) record: Record,
+    pub(crate) spec: Spec,
     pub(crate) running: Running,
     pub(crate) lock: Lock,
 }
@@ -148,7 +149,7 @@ pub(crate) fn make(wish: &Wish<'_>, bundle: Bundle, journal: &Journal) -> Result
     let (folder, lock) = Folder::reserve(wish.root, wish.id)?;
     let _reserved = Reserved(folder.path().to_owned());
     match fill(wish, bundle, &folder, journal) {
-        Ok((record, running)) => Ok(Made { folder, record, running, lock }),
+        Ok((record, spec, running)) => Ok(Made { folder, record, spec, running, lock }),
         Err(error) => {
             // Its making goes over into its end, with the hooks of that (runtime-spec, *Lifecycle*, steps 6 to 13).
             let spec = folder.spec().ok();
@@ -188,7 +189,7 @@ fn check_terminal(wish: &Wish<'_>, document: &Document) -> Result<(), Error> {
     }
 }
 
-fn fill(wish: &Wish<'_>, mut bundle: Bundle, folder: &Folder, journal: &Journal) -> Result<(Record, Running), Error> {
+fn fill(wish: &Wish<'_>, mut bundle: Bundle, folder: &Folder, journal: &Journal) -> Result<(Record, Spec, Running), Error> {
     if wish.line.has("no-pivot") {
         return Err(Error::Unsupported { what: "--no-pivot", reason: "a container whose root can be left is none" });
     }
@@ -228,7 +229,7 @@ fn fill(wish: &Wish<'_>, mut bundle: Bundle, folder: &Folder, journal: &Journal)
         apply::undo(&plan);
         return Err(error);
     }
-    Ok((record, running))
+    Ok((record, translation.spec, running))
 }
 
 /// What is told of a container that stands.

@@ -278,25 +278,37 @@ impl Folder {
 
     /// Keeps the document as it was.
     pub fn write_config(&self, text: &[u8]) -> Result<(), Error> {
-        self.put(document::CONFIG, text)
+        self.put_first(document::CONFIG, text)
     }
 
     /// Keeps what the document was translated into.
     pub fn write_spec(&self, spec: &belljar_runtime::Spec) -> Result<(), Error> {
-        self.put(SPEC, &serde_json::to_vec(spec).unwrap_or_default())
+        self.put_first(SPEC, &serde_json::to_vec(spec).unwrap_or_default())
     }
 
     /// Keeps the steps that made it.
     pub fn write_plan(&self, plan: &belljar_model::plan::PlanRecord) -> Result<(), Error> {
-        self.put(PLAN, &serde_json::to_vec(plan).unwrap_or_default())
+        self.put_first(PLAN, &serde_json::to_vec(plan).unwrap_or_default())
     }
 
+    /// Writes a file that nobody reads before the state names a first process, and that is not written again.
+    fn put_first(&self, name: &str, content: &[u8]) -> Result<(), Error> {
+        let path = self.path.join(name);
+        create(&path, content).map_err(|source| self.failed("write", &path, source))
+    }
+
+    /// Writes a file whole or not at all, also where there is one already. The two change places: a file system that keeps its
+    /// blocks on a disk would write the new one out at once if it were renamed over the old one (ext4's `auto_da_alloc`).
     fn put(&self, name: &str, content: &[u8]) -> Result<(), Error> {
+        use rustix::fs::{CWD, RenameFlags, renameat_with};
         let (path, beside) = (self.path.join(name), self.path.join(format!("{name}.new")));
         let write = || {
-            let mut file = std::fs::File::options().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
-            std::io::Write::write_all(&mut file, content)?;
-            std::fs::rename(&beside, &path)
+            create(&beside, content)?;
+            match renameat_with(CWD, &beside, CWD, &path, RenameFlags::EXCHANGE) {
+                Ok(()) => std::fs::remove_file(&beside),
+                // There is none yet, or the file system cannot.
+                Err(_) => std::fs::rename(&beside, &path),
+            }
         };
         write().map_err(|source| self.failed("write", &path, source))
     }
@@ -350,6 +362,13 @@ impl Folder {
 
     /// Removes it, which gives the id back. Gone already is fine.
     pub fn remove(&self) -> Result<(), Error> {
+        // What is usually there, without a look; the state last, by which the rest is found again where this is cut off.
+        for name in [PLAN, SPEC, document::CONFIG, STATE] {
+            let _ = std::fs::remove_file(self.path.join(name));
+        }
+        if std::fs::remove_dir(&self.path).is_ok() {
+            return Ok(());
+        }
         match belljar_linux::removal::remove(&self.path) {
             Err(error) if error.errno == rustix::io::Errno::NOENT => Ok(()),
             done => done.map_err(|error| self.failed("remove", &self.path, error.errno.into())),
@@ -363,6 +382,11 @@ impl Folder {
     fn failed(&self, operation: &'static str, path: &Path, source: std::io::Error) -> Error {
         Error::Files { operation, path: path.to_owned(), source }
     }
+}
+
+fn create(path: &Path, content: &[u8]) -> std::io::Result<()> {
+    let mut file = std::fs::File::options().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    std::io::Write::write_all(&mut file, content)
 }
 
 /// Every id that is reserved, in order.

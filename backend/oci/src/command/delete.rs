@@ -2,6 +2,7 @@
 
 use belljar_linux::process;
 use belljar_model::Signal;
+use belljar_runtime::Spec;
 use belljar_runtime::cgroup::{CgroupPlace, Hierarchies};
 
 use super::{Call, Command, DONE, Error};
@@ -35,7 +36,7 @@ fn run(call: &Call, line: &Line) -> Result<u8, Error> {
         _ if force => {}
         _ => return Err(Error::status(id, format!("cannot delete container {id} that is not stopped: {}", status.as_str()))),
     }
-    destroy(&folder, &record, &call.journal)?;
+    destroy(&folder, &record, None, &call.journal)?;
     Ok(DONE)
 }
 
@@ -48,7 +49,7 @@ fn abandoned(call: &Call, id: &str) -> Result<u8, Error> {
         lock => lock?,
     };
     match folder.read() {
-        Ok(record) => destroy(&folder, &record, &call.journal)?,
+        Ok(record) => destroy(&folder, &record, None, &call.journal)?,
         Err(_) => destroy_unknown(&folder, &call.journal)?,
     }
     Ok(DONE)
@@ -62,8 +63,7 @@ fn destroy_unknown(folder: &Folder, journal: &Journal) -> Result<(), Error> {
         Some(CgroupPlace::Below(name)) => journal.warning(&format!("{name}: where this cgroup was is not known: what runs in it goes on")),
         Some(place) => {
             let cgroup = place.cgroup(&Hierarchies::probe()?);
-            cgroup.kill_all()?;
-            cgroup.remove()?;
+            cgroup.end()?;
         }
         None => {}
     }
@@ -74,18 +74,17 @@ fn destroy_unknown(folder: &Folder, journal: &Journal) -> Result<(), Error> {
     Ok(())
 }
 
-/// Ends what still runs, removes cgroup and folder, and runs the hooks that follow.
-pub(super) fn destroy(folder: &Folder, record: &Record, journal: &Journal) -> Result<(), Error> {
+/// Ends what still runs, removes cgroup and folder, and runs the hooks that follow. Whoever has the spec need not have it read again.
+pub(super) fn destroy(folder: &Folder, record: &Record, spec: Option<Spec>, journal: &Journal) -> Result<(), Error> {
     // The first process by itself too: nobody must be able to keep it by having removed its cgroup.
     if let Some(first) = record.first
         && let Ok(pidfd) = process::open(first.pid, first.start_ticks)
     {
         let _ = process::signal(&pidfd, Signal::KILL.number());
     }
-    record.cgroup.kill_all()?;
-    record.cgroup.remove()?;
+    record.cgroup.end()?;
     // One that was cut off before it had a spec has no hooks that were ever promised anything.
-    let spec = folder.spec().ok();
+    let spec = spec.or_else(|| folder.spec().ok());
     folder.remove()?;
     if let Some(spec) = spec {
         crate::make::poststop(&spec, journal);

@@ -36,7 +36,7 @@ fn ran(call: &Call, line: &Line, id: &str) -> Result<u8, Error> {
     // Before there is a program: a signal that comes in between would leave it alone.
     let signals = (stay == Stay::Attached).then(Signals::hold).transpose()?;
     let wish = Wish { id, line, root: &call.root, driver: call.driver, start: Start::AtOnce, stay };
-    let Made { folder, record, mut running, lock } = make::make(&wish, bundle, &call.journal)?;
+    let Made { folder, record, spec, mut running, lock } = make::make(&wish, bundle, &call.journal)?;
     drop(lock);
     let Some(signals) = signals else {
         if let (Some((proxy, _)), Some(first)) = (&running.notice, record.first) {
@@ -46,7 +46,7 @@ fn ran(call: &Call, line: &Line, id: &str) -> Result<u8, Error> {
     };
     let status = make::stay(&mut running, &signals)?;
     if !line.has("keep") {
-        delete::destroy(&folder, &record, &call.journal)?;
+        delete::destroy(&folder, &record, Some(spec), &call.journal)?;
     }
     Ok(status)
 }

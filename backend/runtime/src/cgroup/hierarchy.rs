@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use belljar_linux::error::Context;
 use belljar_linux::mountinfo::{self, Mount};
-use belljar_linux::{Error, Result};
+use belljar_linux::{Error, Result, file};
 use belljar_model::cgroup::Version;
 use rustix::io::Errno;
 
@@ -45,12 +45,12 @@ impl Hierarchies {
     pub fn probe() -> Result<Self> {
         let mounts = mountinfo::read()?;
         let systemd = if Path::new("/run/systemd/system").exists() { Systemd::Runs } else { Systemd::Absent };
-        let found = Self::from_mounts(&mounts, systemd, |file| std::fs::read_to_string(file).ok());
+        let found = Self::from_mounts(&mounts, systemd, |file| file::read(file).ok());
         if found.list.is_empty() {
             return Err(Error::new("find", "a mounted cgroup hierarchy", Errno::NOENT));
         }
         let path = "/proc/self/cgroup";
-        let lines = std::fs::read_to_string(path).context("read", || path.into())?;
+        let lines = file::read(path).context("read", || path.into())?;
         Ok(found.seen_from(&lines, &mounts))
     }
 

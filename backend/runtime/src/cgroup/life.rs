@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use belljar_linux::{Error, Result, process};
+use belljar_linux::{Error, Result, file, process};
 use belljar_model::cgroup::Version;
 use rustix::io::Errno;
 
@@ -140,6 +140,23 @@ impl Cgroup {
         let _ = self.thaw();
     }
 
+    /// Ends what still runs in it, and removes it: [`Cgroup::kill_all`] and [`Cgroup::remove`], which most cgroups need no more.
+    /// Nobody is in a folder that the kernel lets go.
+    pub fn end(&self) -> Result<()> {
+        if self.unit.is_none() && self.remove_empty() {
+            return Ok(());
+        }
+        self.kill_all()?;
+        self.remove()
+    }
+
+    /// Whether every folder of it went at once. By those that go last the others' processes are killed where it did not.
+    fn remove_empty(&self) -> bool {
+        let kills = |part: &&Part| part.version == Version::V2 || part.controllers.iter().any(|name| name == "freezer");
+        let (last, first): (Vec<_>, Vec<_>) = self.parts.iter().partition(kills);
+        first.into_iter().chain(last).all(|part| matches!(rustix::fs::rmdir(&part.path), Ok(()) | Err(Errno::NOENT)))
+    }
+
     /// Removes its folders, and those below that the container may have made; ends its unit, where systemd has one.
     /// Processes must be gone.
     pub fn remove(&self) -> Result<()> {
@@ -162,12 +179,12 @@ fn open(pid: i32) -> Option<OwnedFd> {
 }
 
 fn state(file: &Path) -> Option<String> {
-    std::fs::read_to_string(file).ok().map(|state| state.trim().to_owned())
+    file::read(file).ok().map(|state| state.trim().to_owned())
 }
 
 /// Pids in one folder; those of another pid namespace read as 0 and are left out.
 fn pids_of(folder: &Path) -> Vec<i32> {
-    let text = std::fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default();
+    let text = file::read(folder.join("cgroup.procs")).unwrap_or_default();
     text.lines().filter_map(|line| line.parse().ok()).filter(|pid| *pid > 0).collect()
 }
 
@@ -188,13 +205,17 @@ pub(super) fn is_empty(path: &Path) -> bool {
     }
     let mut empty = true;
     each_folder(path, &mut |folder| {
-        let list = std::fs::read_to_string(folder.join("cgroup.procs"));
+        let list = file::read(folder.join("cgroup.procs"));
         empty &= list.is_ok_and(|list| list.trim().is_empty()) || !folder.exists();
     });
     empty
 }
 
 fn remove_below(path: &Path) -> Result<()> {
+    // Few have any below them.
+    if rustix::fs::rmdir(path).is_ok() {
+        return Ok(());
+    }
     for entry in std::fs::read_dir(path).into_iter().flatten().flatten() {
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             remove_below(&entry.path())?;

@@ -140,7 +140,7 @@ impl Cgroup {
 
     /// Content of a file of a controller; `None` where controller or file is missing.
     pub fn read(&self, controller: &str, file: &str) -> Option<String> {
-        std::fs::read_to_string(self.part(controller)?.path.join(file)).ok()
+        belljar_linux::file::read(self.part(controller)?.path.join(file)).ok()
     }
 }
 
@@ -161,6 +161,6 @@ pub fn write(path: &Path, value: &str) -> Result<()> {
 
 /// The number after `name` in a file of `name number` lines.
 fn key(path: &Path, name: &str) -> Option<u64> {
-    let text = std::fs::read_to_string(path).ok()?;
+    let text = belljar_linux::file::read(path).ok()?;
     text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok())
 }

@@ -7,7 +7,7 @@
 use std::path::{Component, Path, PathBuf};
 
 use belljar_linux::error::Context;
-use belljar_linux::{Error, Result};
+use belljar_linux::{Error, Result, file};
 use belljar_model::Invalid;
 use belljar_model::cgroup::Version;
 use rustix::io::Errno;
@@ -131,10 +131,15 @@ impl Cgroup {
         let (claim, found) = Claim::begin(first)?;
         let mut made = Vec::from_iter((found == Found::New).then_some(&first.path));
         for part in self.parts() {
-            if !part.path.exists() {
-                made.push(&part.path);
-            }
-            if let Err(error) = part.make(needed) {
+            // One that was made a moment ago, and is claimed, is nobody else's.
+            let ready = match made.first() {
+                Some(claimed) if *claimed == &part.path => part.make_ready(Found::New, needed),
+                _ => claim::make(&part.path).and_then(|found| {
+                    made.extend((found == Found::New).then_some(&part.path));
+                    part.make_ready(found, needed)
+                }),
+            };
+            if let Err(error) = ready {
                 made.into_iter().for_each(|folder| drop(std::fs::remove_dir(folder)));
                 return Err(error);
             }
@@ -146,7 +151,12 @@ impl Cgroup {
 impl Part {
     /// Makes this folder; see [`Cgroup::make`].
     pub fn make(&self, needed: &[String]) -> Result<()> {
-        if claim::make(&self.path)? == Found::There {
+        self.make_ready(claim::make(&self.path)?, needed)
+    }
+
+    /// Makes a folder ready that is there.
+    fn make_ready(&self, found: Found, needed: &[String]) -> Result<()> {
+        if found == Found::There {
             self.check_free()?;
         }
         match self.version {
@@ -162,7 +172,7 @@ impl Part {
         if !life::is_empty(&self.path) {
             return refused("which has processes already");
         }
-        let says = |file: &str, word: &str| std::fs::read_to_string(self.path.join(file)).is_ok_and(|text| text.trim() == word);
+        let says = |file: &str, word: &str| file::read(self.path.join(file)).is_ok_and(|text| text.trim() == word);
         if says("cgroup.freeze", "1") || says("freezer.state", "FROZEN") || says("freezer.state", "FREEZING") {
             return refused("which is frozen");
         }
@@ -184,18 +194,17 @@ impl Part {
     /// v1: nobody can join a cpuset without processors and memory nodes; each level takes what the one above has.
     fn fill_cpusets(&self) -> Result<()> {
         let files = ["cpuset.cpus", "cpuset.mems"];
-        let filled =
-            |folder: &Path| files.iter().all(|file| std::fs::read_to_string(folder.join(file)).is_ok_and(|list| !list.trim().is_empty()));
+        let filled = |folder: &Path| files.iter().all(|file| file::read(folder.join(file)).is_ok_and(|list| !list.trim().is_empty()));
         if filled(&self.path) {
             return Ok(());
         }
         for level in self.levels() {
             let above = level.parent().unwrap_or(&self.point);
             for file in files {
-                let own = std::fs::read_to_string(level.join(file)).unwrap_or_default();
+                let own = file::read(level.join(file)).unwrap_or_default();
                 if own.trim().is_empty() {
                     let path = above.join(file);
-                    let list = std::fs::read_to_string(&path).context("read", || path.display().to_string())?;
+                    let list = file::read(&path).context("read", || path.display().to_string())?;
                     write(&level.join(file), list.trim())?;
                 }
             }
@@ -219,7 +228,7 @@ impl Part {
                 }
             }
         }
-        let kind = std::fs::read_to_string(self.path.join("cgroup.type")).unwrap_or_default();
+        let kind = file::read(self.path.join("cgroup.type")).unwrap_or_default();
         if kind.trim() == "domain invalid" {
             let subject =
                 format!("cgroup {}: one above it has threads of processes elsewhere, and takes no whole process", self.path.display());
@@ -230,7 +239,7 @@ impl Part {
 }
 
 fn words(path: &Path) -> Vec<String> {
-    std::fs::read_to_string(path).unwrap_or_default().split_ascii_whitespace().map(str::to_owned).collect()
+    file::read(path).unwrap_or_default().split_ascii_whitespace().map(str::to_owned).collect()
 }
 
 fn cannot_enable(controller: &str, folder: &Path, errno: Errno) -> Error {
