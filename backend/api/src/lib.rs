@@ -12,6 +12,7 @@ pub mod create;
 pub mod diagnosis;
 pub mod document;
 pub mod exec;
+pub mod history;
 pub mod host;
 pub mod inspect;
 pub mod mount;
@@ -26,6 +27,7 @@ pub mod usage;
 pub use container::{Container, Exit, Limits, OutOfMemory};
 pub use create::CreateRequest;
 pub use exec::{ExecAnswer, ExecRequest};
+pub use history::History;
 pub use host::Host;
 pub use mount::Mount;
 pub use problem::{Kind, Problem};
@@ -46,6 +48,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
+    use belljar_model::history as model_history;
     use belljar_model::usage;
 
     fn names(object: &Value) -> BTreeSet<String> {
@@ -73,6 +76,9 @@ mod tests {
         described("Pressure", &usage::Pressure::default());
         described("Stall", &usage::Stall::default());
         described("StallLine", &usage::StallLine::default());
+        let history = model_history::History { step_ms: 1, points: vec![model_history::Point::default()] };
+        described("History", &History::new(history, None));
+        described("HistoryPoint", &history::Point::from(model_history::Point::default()));
         described("Limits", &container.limits);
         described("Exit", &container.exit);
         described("OutOfMemory", &container.exit.as_ref().expect("an exit").out_of_memory);

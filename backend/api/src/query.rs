@@ -210,6 +210,56 @@ impl Logs {
     }
 }
 
+/// `GET /containers/{id}/usage/history`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct UsageHistory {
+    /// From this moment on (RFC 3339, or Unix milliseconds); an hour before `to` where missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// Until then; now where missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+    /// In slots of at least this length, at most an hour: seconds, or `10s`, `1m`, `10m`, `1h`; as short as they are known where missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub step: Option<String>,
+}
+
+/// A stretch of a past, in milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stretch {
+    /// Its beginning, in Unix milliseconds.
+    pub from_ms: i64,
+    /// Its end.
+    pub to_ms: i64,
+    /// Least length of a slot; 0 where any will do.
+    pub step_ms: i64,
+}
+
+impl UsageHistory {
+    /// What is asked for at the moment `now_ms`.
+    pub fn stretch(&self, now_ms: i64) -> Result<Stretch, Invalid> {
+        const HOUR_MS: i64 = 3_600_000;
+        let moment = |field: &str, text: &Option<String>| text.as_deref().map(|text| moment(field, text)).transpose();
+        let to_ms = moment("to", &self.to)?.unwrap_or(now_ms);
+        let from_ms = moment("from", &self.from)?.unwrap_or(to_ms.saturating_sub(HOUR_MS));
+        if from_ms >= to_ms {
+            return Err(Invalid::new("from", "must be before to, which is now where it is not given"));
+        }
+        let step_ms = self.step.as_deref().map(|text| time::length_ms("step", text)).transpose()?.unwrap_or(0);
+        if step_ms > HOUR_MS {
+            return Err(Invalid::new("step", "must be at most 1h: nothing is remembered in longer slots"));
+        }
+        Ok(Stretch { from_ms, to_ms, step_ms })
+    }
+}
+
+/// Reads a moment as RFC 3339, or as Unix milliseconds.
+fn moment(field: &str, text: &str) -> Result<i64, Invalid> {
+    let problem = || Invalid::new(field, format!("{text:?} is neither a moment such as 2026-11-23T21:31:20Z nor Unix milliseconds"));
+    text.parse().ok().or_else(|| time::to_millis(text)).ok_or_else(problem)
+}
+
 /// `GET /containers/{id}/overlay/files`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -270,6 +320,29 @@ mod tests {
         let events = Events { container: Some("a b&c".into()), before: Some(-1), limit: Some(5), ..Events::default() };
         assert_eq!(parse(&write(&events)), Ok(events));
         assert_eq!(write(&Events::default()), "");
+    }
+
+    #[test]
+    fn a_stretch_of_the_past_is_the_last_hour_where_nothing_is_said() {
+        let stretch = |query: &str| parse::<UsageHistory>(query).expect("a query").stretch(10_000_000_000).map_err(|invalid| invalid.field);
+        let of = |from_ms, to_ms, step_ms| Ok(Stretch { from_ms, to_ms, step_ms });
+        assert_eq!(stretch(""), of(9_996_400_000, 10_000_000_000, 0));
+        assert_eq!(stretch("from=5&to=1970-01-01T00:00:10Z&step=10m"), of(5, 10_000, 600_000));
+        assert_eq!(stretch("from=-9999999999999999&step=60"), of(-9_999_999_999_999_999, 10_000_000_000, 60_000));
+        let wrong = [
+            ("from=yesterday", "from"),
+            ("to=5.5", "to"),
+            ("from=7&to=7", "from"),
+            ("from=99999999999999", "from"),
+            ("step=0", "step"),
+            ("step=2h", "step"),
+            ("step=soon", "step"),
+            ("step=99999999999999999999m", "step"),
+        ];
+        for (query, field) in wrong {
+            assert_eq!(stretch(query), Err(field.to_owned()), "{query}");
+        }
+        assert_eq!(parse::<UsageHistory>("since=5").map_err(|problem| problem.field), Err(Some("since".into())));
     }
 
     #[test]

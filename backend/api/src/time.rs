@@ -2,6 +2,7 @@
 //!
 //! The model counts Unix milliseconds and microseconds. These modules are for serde's `with`.
 
+use belljar_model::Invalid;
 use jiff::Timestamp;
 
 /// A moment as text, with three digits after the second. A number beyond the year 9999 is shown as the last moment.
@@ -24,6 +25,21 @@ pub fn from_micros(at_usec: i64) -> String {
 /// The Unix microseconds of a moment as text; `None` where it is not RFC 3339.
 pub fn to_micros(text: &str) -> Option<i64> {
     text.parse::<Timestamp>().ok().map(Timestamp::as_microsecond)
+}
+
+/// The milliseconds of a length of time: seconds, or a number with one of `s m h d` behind it. It is never 0.
+pub fn length_ms(field: &str, text: &str) -> Result<i64, Invalid> {
+    let refuse = || Invalid::new(field, format!("{text:?} is not a length of time such as 10s, 1m, 1h or 7d"));
+    let (number, unit_ms) = match text.char_indices().next_back() {
+        Some((end, 's')) => (&text[..end], 1000),
+        Some((end, 'm')) => (&text[..end], 60_000),
+        Some((end, 'h')) => (&text[..end], 3_600_000),
+        Some((end, 'd')) => (&text[..end], 86_400_000),
+        _ => (text, 1000),
+    };
+    let number: u32 = number.parse().map_err(|_| refuse())?;
+    let length_ms = i64::from(number) * unit_ms;
+    if length_ms == 0 { Err(refuse()) } else { Ok(length_ms) }
 }
 
 const EXPECTED: &str = "a moment such as 2026-11-23T21:31:20Z";
@@ -95,6 +111,16 @@ mod tests {
         assert_eq!(from_micros(1_700_000_000_000_007), "2023-11-14T22:13:20.000007Z");
         for text in ["", "now", "2023-11-14", "1700000000"] {
             assert_eq!(to_millis(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_length_of_time_has_one_unit() {
+        for (text, ms) in [("1", 1000), ("10s", 10_000), ("1m", 60_000), ("1h", 3_600_000), ("30d", 2_592_000_000)] {
+            assert_eq!(length_ms("step", text), Ok(ms), "{text}");
+        }
+        for text in ["", "s", "0", "0d", "-1m", "1.5h", "1w", "1 d", "99999999999s", "1é"] {
+            assert!(length_ms("step", text).is_err(), "{text}");
         }
     }
 

@@ -164,6 +164,11 @@ fn instance_name(text: &str) -> Result<String, String> {
     text.parse::<belljar_model::ContainerName>().map(|name| name.to_string()).map_err(|invalid| invalid.problem)
 }
 
+/// The milliseconds of a length of time.
+fn span_ms(text: &str) -> Result<i64, String> {
+    belljar_api::time::length_ms("history", text).map_err(|invalid| invalid.problem)
+}
+
 /// `run`: what `create` takes, and what happens then.
 #[derive(Debug, Args)]
 pub(crate) struct RunArguments {
@@ -319,6 +324,9 @@ pub(crate) struct StatsArguments {
     /// Print once and return
     #[arg(long)]
     pub(crate) no_stream: bool,
+    /// Show the last 1h, 1d, 7d, 30d or any other time up to then, also of containers that are gone (by their ids)
+    #[arg(long, value_name = "TIME", value_parser = span_ms, requires = "containers", conflicts_with = "no_stream")]
+    pub(crate) history: Option<i64>,
     /// Names or ids; all that run where none is given
     #[arg(value_name = "CONTAINER")]
     pub(crate) containers: Vec<String>,

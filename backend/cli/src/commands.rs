@@ -11,6 +11,7 @@ mod inside;
 mod lifecycle;
 mod list;
 mod logs;
+mod past;
 pub(crate) mod run;
 mod stats;
 mod tokens;
@@ -56,7 +57,10 @@ pub(crate) async fn dispatch(session: &mut Session, command: Command) -> Outcome
         Command::Inspect(containers) => list::inspect(session, containers).await,
         Command::Logs(arguments) => logs::logs(session, arguments).await,
         Command::Why(one) => why::why(session, one).await,
-        Command::Stats(arguments) => stats::stats(session, arguments).await,
+        Command::Stats(arguments) => match arguments.history {
+            Some(span_ms) => past::past(session, &arguments.containers, span_ms).await,
+            None => stats::stats(session, arguments).await,
+        },
         Command::Top(one) => session.show(&of(&one.container, "processes"), one.format, stats::processes).await,
         Command::Namespaces(one) => session.show(&of(&one.container, "namespaces"), one.format, inside::namespaces).await,
         Command::Cgroup(one) => session.show(&of(&one.container, "cgroup"), one.format, inside::cgroup).await,

@@ -10,7 +10,7 @@ use axum::http::request::Parts;
 use axum::middleware::{from_fn, from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use belljar_api::problem::Kind;
-use belljar_model::Container;
+use belljar_model::{Container, ContainerId};
 use belljar_supervisor::Supervisor;
 use tokio_util::sync::CancellationToken;
 use tower_http::CompressionLevel;
@@ -53,11 +53,25 @@ impl FromRequestParts<Arc<App>> for Found {
     type Rejection = Fault;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Answer<Self> {
-        let axum::extract::Path(key) = axum::extract::Path::<String>::from_request_parts(parts, app)
-            .await
-            .map_err(|_| Fault::new(Kind::NotFound, "there is no container of that name"))?;
-        Ok(Self(app.supervisor.find(&key)?))
+        Ok(Self(app.supervisor.find(&key(parts, app).await?)?))
     }
+}
+
+/// The container of a path as [`Found`], also one that is gone: by its id, or its beginning.
+pub(crate) struct Remembered(pub(crate) ContainerId);
+
+impl FromRequestParts<Arc<App>> for Remembered {
+    type Rejection = Fault;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Answer<Self> {
+        Ok(Self(app.supervisor.remembered(&key(parts, app).await?).await?))
+    }
+}
+
+/// What the path calls the container.
+async fn key(parts: &mut Parts, app: &Arc<App>) -> Answer<String> {
+    let key = axum::extract::Path::<String>::from_request_parts(parts, app).await;
+    key.map(|axum::extract::Path(key)| key).map_err(|_| Fault::new(Kind::NotFound, "there is no container of that name"))
 }
 
 /// Everything, ready to answer.

@@ -55,6 +55,7 @@ fn routes() -> Vec<Route> {
         route("get", "/containers/{container}/wait", get(containers::wait)),
         route("get", "/containers/{container}/logs", get(logs::read)),
         route("get", "/containers/{container}/usage", get(inspect::usage)),
+        route("get", "/containers/{container}/usage/history", get(inspect::history)),
         route("get", "/containers/{container}/diagnosis", get(inspect::diagnosis)),
         route("get", "/containers/{container}/processes", get(inspect::processes)),
         route("get", "/containers/{container}/events", get(events::of_container)),

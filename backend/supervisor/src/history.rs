@@ -11,9 +11,9 @@ mod suggestion;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use belljar_model::ContainerId;
 use belljar_model::diagnosis::Finding;
 use belljar_model::history::{History as Answer, Tier};
-use belljar_model::{ContainerId, Limits};
 use belljar_store::{Slot, Store};
 
 use crate::clock::now_ms;
@@ -190,12 +190,13 @@ impl Supervisor {
         }
     }
 
-    /// What limits would have been enough for the container for the last week, where its own say much more, or nothing.
+    /// What limits would have been enough for the container for the last week, where its own say much more, or nothing. Nobody
+    /// sets limits of one that is gone.
     pub async fn suggestion(&self, id: &ContainerId) -> Result<Option<Finding>, Error> {
-        let limits = self.shared.registry.snapshot(id).map_or_else(|_| Limits::default(), |container| container.config.limits);
+        let Ok(container) = self.shared.registry.snapshot(id) else { return Ok(None) };
         let now_ms = now_ms();
         let week = self.history(id, now_ms - Tier::TenMinutes.kept_ms(), now_ms, Tier::TenMinutes.step_ms()).await?;
-        Ok(suggestion::suggest(&limits, &week, now_ms))
+        Ok(suggestion::suggest(&container.config.limits, &week, now_ms))
     }
 }
 

@@ -297,9 +297,11 @@ impl Supervisor {
         self.shared.samples.all()
     }
 
-    /// Why the container died, or why it is slow: the worst first, nothing where all is well.
+    /// Why the container died, or why it is slow, and what its history suggests: the worst first, nothing where all is well.
     pub async fn diagnosis(&self, id: &ContainerId) -> Result<Vec<Finding>, Error> {
-        self.inspect(id, |shared, container| shared.diagnosis.of(container, &sample::read(shared, container))).await
+        let mut found = self.inspect(id, |shared, container| shared.diagnosis.of(container, &sample::read(shared, container))).await?;
+        found.extend(self.suggestion(id).await?);
+        Ok(found)
     }
 
     /// The worst of that, by what was measured last; `None` where all is well.

@@ -21,6 +21,7 @@ mod memory;
 mod names;
 mod options;
 mod overlay;
+mod past;
 mod refusals;
 mod survival;
 mod tour;

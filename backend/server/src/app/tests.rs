@@ -195,6 +195,26 @@ async fn a_container_without_a_name_gets_one_and_can_be_found_by_it() {
 }
 
 #[tokio::test]
+async fn a_past_is_asked_for_by_moments_and_outlives_its_container() {
+    let Some(house) = house().await else { return };
+    let id = house.create("web").await["id"].as_str().expect("an id").to_owned();
+    let path = |key: &str, query: &str| format!("/api/v1/containers/{key}/usage/history{query}");
+    let told = async |key: &str, query: &str| house.json(get(&path(key, query)), Value::Null).await;
+    let nothing = |step_ms: i64| (200, json!({"step_ms": step_ms, "points": [], "suggestion": null}));
+    assert_eq!(told("web", "").await, nothing(10_000));
+    assert_eq!(told(&id[..12], "?step=1m").await, nothing(60_000));
+    assert_eq!(told("web", "?from=0").await, nothing(3_600_000));
+    for (query, field) in [("?from=soon", "from"), ("?from=5&to=5", "from"), ("?step=2h", "step"), ("?since=0", "since")] {
+        let (status, problem) = told("web", query).await;
+        let wrong = if field == "since" { 400 } else { 422 };
+        assert_eq!((status, &problem["field"]), (wrong, &json!(field)), "{query}: {problem}");
+    }
+    assert_eq!(house.text(ask(Method::DELETE, &format!("/api/v1/containers/{id}")), "").await.0, 204);
+    assert_eq!(told(&id[..12], "").await, nothing(10_000));
+    assert_eq!((told("web", "").await.0, told(&"0".repeat(64), "").await.0), (404, 404));
+}
+
+#[tokio::test]
 async fn a_form_that_is_wrong_comes_back_filled_with_the_message_at_its_field() {
     let Some(house) = house().await else { return };
     let response = house.post_form("/containers", "name=web&image=host&command=sleep+1d&memory=lots").await;

@@ -4,16 +4,17 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use belljar_api::Usage;
 use belljar_api::diagnosis::Finding;
 use belljar_api::inspect::{Cgroup, Change, Denied, Entry, Namespace, Overlay, Plan};
-use belljar_api::query::{Files, Nothing};
+use belljar_api::query::{Files, Nothing, Stretch, UsageHistory};
 use belljar_api::usage::Process;
+use belljar_api::{History, Usage};
 use belljar_model::mount::absolute_path;
 
-use crate::app::{App, Found};
+use crate::app::{App, Found, Remembered};
 use crate::extract::Query;
 use crate::fault::Answer;
+use crate::now_ms;
 
 /// A list of model types as a list of wire types.
 fn all<Model, Wire: From<Model>>(list: Vec<Model>) -> Json<Vec<Wire>> {
@@ -30,6 +31,17 @@ pub(super) async fn diagnosis(
     Query(Nothing {}): Query<Nothing>,
 ) -> Answer<Json<Vec<Finding>>> {
     Ok(all(app.supervisor.diagnosis(&container.id).await?))
+}
+
+pub(super) async fn history(
+    State(app): State<Arc<App>>,
+    Remembered(id): Remembered,
+    Query(query): Query<UsageHistory>,
+) -> Answer<Json<History>> {
+    let Stretch { from_ms, to_ms, step_ms } = query.stretch(now_ms())?;
+    let history = app.supervisor.history(&id, from_ms, to_ms, step_ms).await?;
+    let suggestion = app.supervisor.suggestion(&id).await?;
+    Ok(Json(History::new(history, suggestion.map(|finding| finding.text))))
 }
 
 pub(super) async fn processes(
