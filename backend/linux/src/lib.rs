@@ -33,6 +33,7 @@ pub mod procfs;
 pub mod removal;
 pub mod reread;
 pub mod seccomp;
+pub mod socket;
 pub mod terminal;
 pub mod tree;
 

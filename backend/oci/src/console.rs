@@ -10,6 +10,7 @@ use crate::command::Error;
 /// Sends a descriptor, with the name that the receiver shows for it.
 pub(crate) fn send(socket: &Path, name: &[u8], descriptor: &OwnedFd) -> Result<(), Error> {
     let failed = |source| Error::File { operation: "connect to", path: socket.to_owned(), source };
-    let stream = UnixStream::connect(socket).map_err(failed)?;
+    let found = belljar_linux::socket::Found::at(socket)?;
+    let stream = UnixStream::connect(found.path()).map_err(failed)?;
     Ok(belljar_linux::fd::send(&stream, name, &[descriptor.as_fd()])?)
 }

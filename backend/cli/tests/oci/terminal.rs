@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::bed::console::Console;
-use crate::bed::{Bed, Runtime, Said};
+use crate::bed::{Bed, Kind, Runtime, Said};
 use crate::differences::Difference;
 
 sentences! {
@@ -94,6 +94,21 @@ fn a_console_socket_that_is_missing_is_refused(runtime: &Runtime) {
     bed.configure(|config| config["process"]["terminal"] = json!(true)).arguments(&["sleep", "1000"]);
     bed.try_create(&["--console-socket", "/no/such/socket"]).refused();
     bed.assert_nothing_left();
+}
+
+/// Ours alone: runc takes no path that does not fit an address.
+#[test]
+fn a_console_socket_may_have_a_long_path() {
+    crate::bed::with(Kind::Ours, |runtime| {
+        let bed = Bed::new(runtime);
+        bed.configure(|config| config["process"]["terminal"] = json!(true)).script("tty; sleep 1000");
+        let console = Console::listen_deep(&bed);
+        assert!(console.path().len() > 150);
+        bed.try_create(&["--console-socket", console.path()]).ok();
+        let mut terminal = console.accept();
+        bed.start();
+        terminal.hear("/dev/pts/0");
+    });
 }
 
 fn exec_has_a_terminal_of_its_own(runtime: &Runtime) {

@@ -36,7 +36,8 @@ impl ProcessState {
 /// Connects to the socket at `path` and sends the listener with the state. Whoever is there answers from then on; closing our
 /// copy is the caller's, by dropping it.
 pub fn hand_over(path: &str, state: &ProcessState, listener: &OwnedFd) -> Result<()> {
-    let address = SocketAddrUnix::new(path).context("name", || format!("seccomp listener {path}"))?;
+    let found = belljar_linux::socket::Found::at(std::path::Path::new(path))?;
+    let address = SocketAddrUnix::new(found.path()).context("name", || format!("seccomp listener {path}"))?;
     let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None);
     let socket = socket.context("make", || "socket".into())?;
     rustix::io::retry_on_intr(|| rustix::net::connect(&socket, &address)).context("connect to", || format!("seccomp listener {path}"))?;

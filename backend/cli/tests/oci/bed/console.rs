@@ -2,8 +2,9 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use belljar_testbed::wait_until;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -21,7 +22,19 @@ impl Console {
     pub(crate) fn listen(bed: &Bed) -> Self {
         let path = bed.path("console.sock");
         let _none_yet = std::fs::remove_file(&path);
-        let listener = UnixListener::bind(&path).expect("a socket can be bound");
+        Self::bound(path.clone(), &path)
+    }
+
+    /// At a path that is longer than the address of a socket.
+    pub(crate) fn listen_deep(bed: &Bed) -> Self {
+        let folder = bed.path(&"deep/".repeat(30));
+        std::fs::create_dir_all(&folder).expect("folders can be made");
+        let opened = File::open(&folder).expect("a folder can be opened");
+        Self::bound(folder.join("console.sock"), Path::new(&format!("/proc/self/fd/{}/console.sock", opened.as_raw_fd())))
+    }
+
+    fn bound(path: PathBuf, address: &Path) -> Self {
+        let listener = UnixListener::bind(address).expect("a socket can be bound");
         listener.set_nonblocking(true).expect("a socket can be made not to block");
         Self { path, listener }
     }
