@@ -9,6 +9,7 @@
 #![allow(unsafe_code)]
 #![deny(unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks)]
 
+pub mod allocation;
 pub mod attributes;
 pub mod board;
 pub mod bpf;

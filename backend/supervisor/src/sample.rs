@@ -56,7 +56,7 @@ pub(crate) struct Samples {
     table: Mutex<Table>,
     descriptors: Arc<Descriptors>,
     /// What a round works with, kept for the next one.
-    bench: Mutex<Bench>,
+    tools: Mutex<Tools>,
     /// Somebody began to watch.
     pub(crate) wake: Notify,
 }
@@ -70,7 +70,7 @@ struct Table {
 }
 
 #[derive(Default)]
-struct Bench {
+struct Tools {
     buffer: Buffer,
     files: Vec<Arc<Files>>,
 }
@@ -104,7 +104,7 @@ impl Samples {
         Self {
             table: Mutex::default(),
             descriptors: Descriptors::new(limit - DESCRIPTORS_LEFT.min(limit / 2)),
-            bench: Mutex::default(),
+            tools: Mutex::default(),
             wake: Notify::new(),
         }
     }
@@ -227,8 +227,8 @@ pub(crate) async fn run(shared: Weak<Shared>) {
 fn round(shared: &Shared) {
     let samples = &shared.samples;
     let at_ms = now_ms();
-    let mut bench = lock(&samples.bench);
-    let Bench { buffer, files } = &mut *bench;
+    let mut tools = lock(&samples.tools);
+    let Tools { buffer, files } = &mut *tools;
     look_around(shared);
     files.extend(lock(&samples.table).files.iter().map(Arc::clone));
     for files in files.drain(..) {

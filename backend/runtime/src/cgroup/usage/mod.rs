@@ -28,7 +28,8 @@ use table::{Kind, TABLE};
 #[derive(Debug)]
 pub struct UsageFiles {
     slots: Vec<Slot>,
-    sources: Arc<BTreeMap<String, String>>,
+    /// A reading that could read nothing, with the sources of all: what each begins as, without allocating.
+    unknown: Usage,
 }
 
 #[derive(Debug)]
@@ -50,26 +51,27 @@ impl UsageFiles {
                 slots.push(Slot { kind, file, told: false });
             }
         }
-        Self { slots, sources: Arc::default() }
+        Self { slots, unknown: Usage::default() }
     }
 
     /// Names the source of a field that is read from elsewhere.
     pub fn name_source(&mut self, field: &str, source: String) {
-        Arc::make_mut(&mut self.sources).insert(field.to_owned(), source);
+        Arc::make_mut(&mut self.unknown.sources).insert(field.to_owned(), source);
     }
 
     /// Reads what is used now over `usage`: an earlier one of the same container, whose memory is used again, or a new one. What
     /// is no cgroup's to tell (`cpu_percent`, the network) is left as it was.
     pub fn read(&mut self, at_ms: i64, usage: &mut Usage, buffer: &mut Buffer) {
-        forget(usage, at_ms);
-        let devices = usage.io.take().unwrap_or_default();
+        let (devices, network) = (usage.io.take().unwrap_or_default(), usage.network.take());
+        let Usage { cpu_percent, network_rx_bytes, network_tx_bytes, .. } = *usage;
+        *usage = Usage { at_ms, cpu_percent, network_rx_bytes, network_tx_bytes, network, ..self.unknown.clone() };
         let mut draft = Draft { usage, period_usec: None, devices, counted: false };
         for slot in &mut self.slots {
-            slot.read(&mut draft, &mut self.sources, buffer);
+            slot.read(&mut draft, &mut self.unknown.sources, buffer);
         }
         let Draft { devices, counted, .. } = draft;
         usage.io = counted.then_some(devices);
-        usage.sources = Arc::clone(&self.sources);
+        usage.sources = Arc::clone(&self.unknown.sources);
     }
 }
 
@@ -103,11 +105,4 @@ impl Slot {
             }
         }
     }
-}
-
-/// All figures of the cgroup are unknown again; what holds memory keeps it.
-fn forget(usage: &mut Usage, at_ms: i64) {
-    let (io, network) = (usage.io.take(), usage.network.take());
-    let Usage { cpu_percent, network_rx_bytes, network_tx_bytes, .. } = *usage;
-    *usage = Usage { at_ms, cpu_percent, network_rx_bytes, network_tx_bytes, io, network, ..Usage::default() };
 }
