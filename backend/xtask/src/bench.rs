@@ -10,6 +10,7 @@ mod runtime;
 mod shell;
 mod starts;
 mod table;
+mod usage;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -43,6 +44,8 @@ pub(crate) struct Options {
 enum Subject {
     /// The OCI runtime beside crun, runc, bubblewrap, and the least that a container can be.
     Runtime(runtime::Options),
+    /// Measuring containers once a second, and the answer to what one uses, beside Docker.
+    Usage(usage::Options),
 }
 
 /// Builds the release executable, linked as it is shipped, measures, and prints the table.
@@ -51,8 +54,10 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
         return Err("only root may make containers: run cargo xtask bench as root".into());
     }
     dist::build("release")?;
-    if let Some(Subject::Runtime(options)) = &options.subject {
-        return runtime::run(options);
+    match &options.subject {
+        Some(Subject::Runtime(options)) => return runtime::run(options),
+        Some(Subject::Usage(options)) => return usage::run(options),
+        None => {}
     }
     let server = Server::start(repository::root().join("target/release/belljar"));
     let mut table = Table::default();

@@ -63,24 +63,50 @@ async fn read(session: &Session, names: &[String]) -> Result<Readings, Failure> 
     Ok(readings)
 }
 
+const COLUMNS: [&str; 12] = ["NAME", "CPU", "HELD", "MEMORY", "LIMIT", "PEAK", "PIDS", "READ", "WRITTEN", "RECEIVED", "SENT", "WAITED"];
+
 fn table(before: &Readings, now: &Readings) -> Table {
-    let mut table = Table::new(&["NAME", "CPU", "MEMORY", "LIMIT", "PEAK", "PIDS", "RECEIVED", "SENT"]).figures(&[1, 2, 3, 4, 5, 6, 7]);
+    let mut table = Table::new(&COLUMNS).figures(&[1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
     let bytes = |figure: Option<u64>| figure.map_or(UNKNOWN.to_owned(), size::display);
+    let share = |percent: Option<f64>| percent.map_or(UNKNOWN.to_owned(), |percent| format!("{percent:.1}%"));
     for (name, usage) in now {
         let earlier = before.iter().find(|(other, _)| other == name).map(|(_, usage)| usage);
-        let percent = earlier.and_then(|earlier| cpu_percent(earlier, usage));
         table.row(vec![
             name.into(),
-            percent.map_or(UNKNOWN.to_owned(), |percent| format!("{percent:.1}%")).into(),
+            share(earlier.and_then(|earlier| cpu_percent(earlier, usage))).into(),
+            share(earlier.and_then(|earlier| held_percent(earlier, usage))).into(),
             bytes(usage.memory_working_set_bytes.or(usage.memory_bytes)).into(),
             bytes(usage.memory_bytes_max).into(),
             bytes(usage.memory_bytes_peak).into(),
             usage.pids.map_or(UNKNOWN.to_owned(), |pids| pids.to_string()).into(),
+            bytes(usage.io_read_bytes_total).into(),
+            bytes(usage.io_write_bytes_total).into(),
             bytes(usage.network_rx_bytes).into(),
             bytes(usage.network_tx_bytes).into(),
+            waited(usage).into(),
         ]);
     }
     table
+}
+
+/// Of the periods of its quota between two readings, those in which it was held back, in percent. `None` where it has no quota,
+/// or did not want to run.
+fn held_percent(before: &Usage, now: &Usage) -> Option<f64> {
+    let periods = now.cpu_periods_total?.checked_sub(before.cpu_periods_total?).filter(|periods| *periods > 0)?;
+    let held = now.cpu_throttled_periods_total?.checked_sub(before.cpu_throttled_periods_total?)?;
+    Some(held as f64 / periods as f64 * 100.0)
+}
+
+/// What it waited for most in the last 10 s, and for how much of it.
+fn waited(usage: &Usage) -> String {
+    let Some(pressure) = usage.pressure else { return UNKNOWN.to_owned() };
+    let stalls = [("cpu", pressure.cpu), ("memory", pressure.memory), ("io", pressure.io)];
+    let shares = stalls.into_iter().filter_map(|(what, stall)| Some((what, stall?.some.avg10_percent)));
+    match shares.max_by(|left, right| left.1.total_cmp(&right.1)) {
+        Some((what, percent)) if percent >= 0.05 => format!("{what} {percent:.1}%"),
+        Some(_) => "0.0%".to_owned(),
+        None => UNKNOWN.to_owned(),
+    }
 }
 
 /// Share of one processor between two readings of ours, in percent. The server's own is taken since *its* last look, which
@@ -114,6 +140,7 @@ pub(crate) fn processes(processes: &Vec<Process>, _now_ms: i64) -> Table {
 mod tests {
     use super::*;
     use crate::output::Paint;
+    use belljar_model::usage::{Pressure, Stall, StallLine};
 
     fn reading(at_ms: i64, cpu_usec_total: Option<u64>) -> Usage {
         let usage = belljar_model::usage::Usage { at_ms, cpu_usec_total, memory_bytes: Some(3 << 20), pids: Some(2), ..Default::default() };
@@ -123,7 +150,18 @@ mod tests {
     #[test]
     fn a_figure_that_the_kernel_does_not_have_is_a_dash_and_never_zero() {
         let text = table(&Vec::new(), &vec![("web".into(), reading(0, None))]).render(Paint::Plain);
-        assert_eq!(text.lines().last(), Some("web      -    3 MiB       -      -      2          -      -"));
+        assert_eq!(text.lines().last(), Some("web      -      -    3 MiB      -      -      2      -         -          -      -   -"));
+    }
+
+    #[test]
+    fn what_it_was_held_back_by_and_waited_for_is_told() {
+        let quota = |periods, held| Usage { cpu_periods_total: Some(periods), cpu_throttled_periods_total: Some(held), ..reading(0, None) };
+        assert_eq!(held_percent(&quota(10, 1), &quota(20, 5)), Some(40.0));
+        assert_eq!((held_percent(&quota(10, 1), &quota(10, 1)), held_percent(&reading(0, None), &quota(1, 1))), (None, None));
+        let stall = |avg10_percent| Some(Stall { some: StallLine { avg10_percent, ..StallLine::default() }, full: None });
+        let pressed = |cpu, io| Usage { pressure: Some(Pressure { cpu, memory: None, io }), ..reading(0, None) };
+        assert_eq!(waited(&pressed(stall(1.25), stall(12.0))), "io 12.0%");
+        assert_eq!((waited(&pressed(stall(0.0), None)).as_str(), waited(&reading(0, None)).as_str()), ("0.0%", "-"));
     }
 
     #[test]
