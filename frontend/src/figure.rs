@@ -5,6 +5,7 @@
 use std::borrow::Borrow;
 
 use belljar_model::size;
+use belljar_model::usage::{Pressure, Stall, StallLine};
 use jiff::Timestamp;
 
 /// What stands where a figure is not known.
@@ -82,6 +83,41 @@ pub fn ago(now_ms: impl Borrow<i64>, then_ms: impl Borrow<i64>) -> String {
         ..5_000 => "just now".to_owned(),
         elapsed => format!("{} ago", span(elapsed)),
     }
+}
+
+/// The kernel's file without the folders that it lies in: `memory.stat#anon`. Files of `/proc` are short, and told whole.
+pub fn file(source: &str) -> &str {
+    match source.strip_prefix("/sys/fs/cgroup/") {
+        Some(path) => path.rsplit('/').next().unwrap_or(path),
+        None => source,
+    }
+}
+
+/// How much of the time something was waited for: one line of pressure.
+pub struct Waiting {
+    /// What for.
+    pub label: &'static str,
+    /// Of the last 10 s, minute, and five minutes.
+    pub shares: [String; 3],
+}
+
+/// Pressure as lines; those that the kernel does not measure are not there.
+pub fn waiting(pressure: Option<Pressure>) -> Vec<Waiting> {
+    let Some(pressure) = pressure else { return Vec::new() };
+    let of = [
+        (pressure.cpu, ["For a processor, some", "For a processor, all"]),
+        (pressure.memory, ["For memory, some", "For memory, all"]),
+        (pressure.io, ["For disks, some", "For disks, all"]),
+    ];
+    let line = |label, line: StallLine| {
+        let shares = [line.avg10_percent, line.avg60_percent, line.avg300_percent].map(percent);
+        Waiting { label, shares }
+    };
+    let lines = |(stall, [some, all]): (Option<Stall>, [&'static str; 2])| {
+        let full = stall.and_then(|stall| stall.full).map(|full| line(all, full));
+        stall.map(|stall| line(some, stall.some)).into_iter().chain(full)
+    };
+    of.into_iter().flat_map(lines).collect()
 }
 
 fn timestamp(ms: i64) -> Timestamp {

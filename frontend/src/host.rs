@@ -3,7 +3,7 @@
 use askama::Template;
 use belljar_model::Host;
 use belljar_model::host::Support;
-use belljar_model::usage::{Pressure, Stall, StallLine};
+use belljar_model::usage::Pressure;
 
 use crate::frame::{Page, Section};
 use crate::{Frame, figure};
@@ -34,32 +34,9 @@ impl Page for HostPage<'_> {
     }
 }
 
-/// One line of the machine's pressure.
-struct Waiting {
-    label: &'static str,
-    /// Of 10 s, of a minute, of five.
-    shares: [String; 3],
-    source: &'static str,
-}
-
 impl<'a> HostPage<'a> {
-    fn pressure(&self) -> Vec<Waiting> {
-        let Some(pressure) = self.pressure else { return Vec::new() };
-        let of = [
-            (pressure.cpu, ["a processor", "a processor, everything"], "/proc/pressure/cpu"),
-            (pressure.memory, ["memory", "memory, everything"], "/proc/pressure/memory"),
-            (pressure.io, ["disks", "disks, everything"], "/proc/pressure/io"),
-        ];
-        let row = |label, line: StallLine, source| {
-            let shares = [line.avg10_percent, line.avg60_percent, line.avg300_percent].map(figure::percent);
-            Waiting { label, shares, source }
-        };
-        let rows = |(stall, [some, full], source): (Option<Stall>, [&'static str; 2], &'static str)| {
-            // That everything waited for a processor means nothing for a whole machine (psi.rst).
-            let full = stall.and_then(|stall| stall.full).filter(|_| !source.ends_with("cpu")).map(|line| row(full, line, source));
-            stall.map(|stall| row(some, stall.some, source)).into_iter().chain(full)
-        };
-        of.into_iter().flat_map(rows).collect()
+    fn waiting(&self) -> Vec<figure::Waiting> {
+        figure::waiting(self.pressure.copied())
     }
 
     /// What the kernel can or cannot do, by name.

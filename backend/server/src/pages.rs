@@ -69,5 +69,6 @@ pub(crate) fn router() -> Router<Arc<App>> {
 
 async fn host(State(app): State<Arc<App>>, around: Surroundings, Query(Nothing {}): Query<Nothing>) -> Answer<Response> {
     let alive = app.supervisor.containers().iter().filter(|container| container.state.is_alive()).count();
-    around.page(&HostPage { frame: around.frame(), host: &app.supervisor.host(), pressure: None, alive, version: VERSION })
+    let (host, pressure) = (app.supervisor.host(), app.supervisor.pressure());
+    around.page(&HostPage { frame: around.frame(), host: &host, pressure: pressure.as_ref(), alive, version: VERSION })
 }

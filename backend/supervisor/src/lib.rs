@@ -47,7 +47,7 @@ use belljar_model::machine::Request;
 use belljar_model::namespace::Namespace;
 use belljar_model::overlay::{Change, Entry, Stack};
 use belljar_model::plan::PlanRecord;
-use belljar_model::usage::Usage;
+use belljar_model::usage::{Pressure, Usage};
 use belljar_model::{Config, Container, ContainerId, Event, Host, Image, ImageName, Limits, Process, State, Wanted};
 use belljar_monitor::Spawner;
 use belljar_runtime::cgroup::Hierarchies;
@@ -407,6 +407,11 @@ impl Supervisor {
     /// The machine, with what it can enforce now.
     pub fn host(&self) -> Host {
         host::now(&self.shared)
+    }
+
+    /// How long something waited on the whole machine, now; `None` where its kernel does not measure it.
+    pub fn pressure(&self) -> Option<Pressure> {
+        belljar_runtime::cgroup::usage::host_pressure()
     }
 
     /// The machine's own name.

@@ -2,12 +2,12 @@
 
 use askama::Template;
 use belljar_model::Container;
-use belljar_model::cgroup::{Cgroup, Controller, Figure, Unit, Value};
+use belljar_model::cgroup::{Cgroup, Controller, Figure, RawFile, Unit, Value};
 
 use super::{Tab, TabPage, tab};
 use crate::frame::Page;
 use crate::live::Stream;
-use crate::{Frame, figure};
+use crate::{Frame, Part, figure};
 
 /// The page `/containers/{name}/cgroup`.
 #[derive(Template)]
@@ -23,9 +23,21 @@ pub struct CgroupPage<'a> {
 tab!(CgroupPage, Cgroup, |page| Stream::Container(&page.container.id));
 
 impl CgroupPage<'_> {
+    fn raw<'c>(&self, controller: &'c Controller) -> Part<Raw<'c>> {
+        Part(Raw { name: &controller.name, files: &controller.files })
+    }
+
     fn groups<'c>(&self, controller: &'c Controller) -> [(&'static str, &'c [Figure]); 2] {
         [("Limits", &controller.limits), ("Usage", &controller.usage)]
     }
+}
+
+/// A controller's files, unread.
+#[derive(Template)]
+#[template(path = "container/raw.html")]
+struct Raw<'a> {
+    name: &'a str,
+    files: &'a [RawFile],
 }
 
 /// A figure's value with its unit.

@@ -10,6 +10,7 @@ mod namespaces;
 mod overlay;
 mod overview;
 mod plan;
+mod usage;
 
 use askama::Template;
 use belljar_model::machine::{Force, Request, Verdict, admit};
@@ -30,8 +31,9 @@ pub use limits::{LimitsPage, limits_now};
 pub use logs::{Filter, Logs, log, log_line};
 pub use namespaces::Namespaces;
 pub use overlay::{Changes, Overlay};
-pub use overview::{Overview, usage};
+pub use overview::Overview;
 pub use plan::Plan;
+pub use usage::usage;
 
 /// The `id` of the head, to say that the container is gone.
 pub const HEADER_ID: &str = "head";

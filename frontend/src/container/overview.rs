@@ -11,11 +11,11 @@ use belljar_model::{Container, Process};
 
 use super::findings::Findings;
 use super::history::{Charts, Past};
+use super::usage::{Dials, Sums};
 use super::{Tab, TabPage, isolation, tab};
-use crate::containers::{Gauge, Gauges};
 use crate::frame::Page;
 use crate::live::Stream;
-use crate::{Error, Frame, Part, figure, words};
+use crate::{Frame, Part, figure, words};
 
 /// The page `/containers/{name}`.
 #[derive(Template)]
@@ -59,53 +59,12 @@ impl<'a> Overview<'a> {
         Part(Charts { id: &self.container.id, past: self.past, now_ms: self.frame.now_ms })
     }
 
-    fn figures(&self) -> Part<UsageFigures<'a>> {
-        Part(UsageFigures { container: self.container, usage: self.usage })
-    }
-}
-
-/// What the container uses now, each figure with the file it came from.
-pub fn usage(container: &Container, usage: Option<&Usage>) -> Result<String, Error> {
-    UsageFigures { container, usage }.render()
-}
-
-#[derive(Template)]
-#[template(path = "container/usage.html")]
-struct UsageFigures<'a> {
-    container: &'a Container,
-    usage: Option<&'a Usage>,
-}
-
-/// One figure without a limit.
-struct Plain {
-    label: &'static str,
-    value: String,
-    source: String,
-}
-
-impl UsageFigures<'_> {
-    /// The three gauges by what they are called.
-    fn gauges(&self) -> [(&'static str, Gauge); 3] {
-        let gauges = Gauges::of(self.container, self.usage);
-        [("CPU", gauges.cpu), ("Memory", gauges.memory), ("Processes", gauges.pids)]
+    fn dials(&self) -> Part<Dials<'a>> {
+        Part(Dials { container: self.container, usage: self.usage })
     }
 
-    /// The figures below the three gauges.
-    fn plain(&self) -> Vec<Plain> {
-        let Some(usage) = self.usage else { return Vec::new() };
-        let rows = [
-            ("Processor time", "cpu_usec_total", usage.cpu_usec_total.map(figure::usec)),
-            ("Memory with page cache", "memory_bytes", usage.memory_bytes.map(figure::bytes)),
-            ("Most memory ever", "memory_bytes_peak", usage.memory_bytes_peak.map(figure::bytes)),
-            ("Received", "network_rx_bytes", usage.network_rx_bytes.map(figure::bytes)),
-            ("Sent", "network_tx_bytes", usage.network_tx_bytes.map(figure::bytes)),
-        ];
-        let plain = |(label, field, value): (&'static str, &str, Option<String>)| Plain {
-            label,
-            value: value.unwrap_or_else(|| figure::UNKNOWN.to_owned()),
-            source: usage.sources.get(field).cloned().unwrap_or_default(),
-        };
-        rows.into_iter().map(plain).collect()
+    fn sums(&self) -> Part<Sums<'a>> {
+        Part(Sums { container: self.container, usage: self.usage })
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use belljar_frontend::containers::{Findings, Usages};
 use belljar_frontend::{Access, Frame, Notice, Tone};
-use belljar_model::cgroup::{Cgroup, Controller, Figure, Unit, Value, Version};
+use belljar_model::cgroup::{Cgroup, Controller, Figure, RawFile, Unit, Value, Version};
 use belljar_model::container::{ProcessRef, Restart};
 use belljar_model::denied::Denied;
 use belljar_model::diagnosis::{Finding, FindingKind, Gravity};
@@ -20,7 +20,7 @@ use belljar_model::overlay::{Change, Entry, FileKind, Layer, Role, Stack, Status
 use belljar_model::plan::{Outcome, Place, PlanRecord, StepRecord};
 use belljar_model::security::{LandlockAccess, LandlockRule};
 use belljar_model::setting::Device;
-use belljar_model::usage::{Pressure, Stall, StallLine, Usage};
+use belljar_model::usage::{DeviceUsage, InterfaceUsage, Pressure, Stall, StallLine, Usage};
 use belljar_model::{
     Config, Container, ContainerId, Event, EventKind, Exit, Failure, Host, Image, Limits, Mount, OutOfMemory, Process, Signal, State,
     Token, Wanted, Whose,
@@ -201,6 +201,23 @@ pub(crate) fn usage(number: u64) -> Usage {
         memory_bytes_max: (!number.is_multiple_of(3)).then_some(64 << 20),
         pids: Some(7 + number),
         pids_max: Some(128),
+        cpu_throttled_usec_total: Some(number * 1_200_000),
+        memory_cache_bytes: Some(6 << 20),
+        memory_anonymous_bytes: Some(11 << 20),
+        memory_kernel_bytes: Some(900 << 10),
+        memory_swap_bytes: Some(0),
+        pids_limit_hits_total: Some(number),
+        io_read_bytes_total: Some(123_456_789),
+        io_write_bytes_total: Some(4_096),
+        io: Some(vec![DeviceUsage {
+            major: 8,
+            name: Some("sda".into()),
+            read_bytes_total: 123_456_789,
+            read_operations_total: 1_234,
+            ..DeviceUsage::default()
+        }]),
+        network: Some(vec![InterfaceUsage { name: HOSTILE.into(), ..InterfaceUsage::default() }]),
+        pressure: Some(pressure()),
         network_rx_bytes: Some(0),
         network_tx_bytes: None,
         sources: Arc::new(sources.map(|(field, source)| (field.to_owned(), source.to_owned())).into()),
@@ -345,7 +362,7 @@ pub(crate) fn cgroup() -> Cgroup {
                     figure("memory_bytes", number(20_108_864.0), Unit::Bytes, &file(memory, "memory.usage_in_bytes"), "20108864"),
                     figure("inactive_file_bytes", Value::Unknown, Unit::Bytes, &file(memory, "memory.stat#inactive_file"), HOSTILE),
                 ],
-                files: Vec::new(),
+                files: raw_files(),
             },
             Controller {
                 name: "pids".into(),
@@ -357,6 +374,18 @@ pub(crate) fn cgroup() -> Cgroup {
             },
         ],
     }
+}
+
+fn raw_files() -> Vec<RawFile> {
+    let file = |name: &str, content: &str| RawFile { name: name.into(), content: content.into(), is_cut: false, problem: None };
+    vec![
+        file("cgroup.procs", "4243\n4250\n4251\n"),
+        RawFile { problem: Some("EINVAL: invalid argument".into()), ..file("memory.force_empty", "") },
+        file("memory.limit_in_bytes", "67108864\n"),
+        file("memory.pressure_level", ""),
+        RawFile { is_cut: true, ..file("memory.stat", "cache 7143424\nrss 12582912\nrss_huge 0\nmapped_file 405504\n") },
+        file("memory.usage_in_bytes", HOSTILE),
+    ]
 }
 
 pub(crate) fn stack() -> Stack {

@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::response::Response;
 use belljar_api::query::{Files, Nothing};
 use belljar_frontend::container as view;
+use belljar_model::diagnosis::{Finding, FindingKind};
 use belljar_model::history::History;
 use belljar_model::log::Stream;
 use belljar_model::mount::absolute_path;
@@ -41,7 +42,9 @@ pub(super) struct Back {
 async fn past(app: &App, container: &Container, range: view::Range) -> Answer<(History, Vec<Event>)> {
     let query = EventQuery { container: Some(container.id.clone()), before_id: None, after_id: None, limit: MARKS_MAX };
     let events = app.supervisor.events(query).await?;
-    Ok((History { step_ms: range.step_ms(), points: Vec::new() }, events))
+    let now_ms = now_ms();
+    let remembered = app.supervisor.history(&container.id, now_ms - range.length_ms(), now_ms, range.step_ms()).await?;
+    Ok((History { step_ms: remembered.step_ms, points: remembered.points }, events))
 }
 
 /// `GET /containers/{container}/history?range=`: what the page's script draws.
@@ -52,6 +55,15 @@ pub(super) async fn history(
 ) -> Answer<Json<view::Drawing>> {
     let (history, events) = past(&app, &container, range).await?;
     Ok(Json(view::Past { range, history: &history, events: &events }.drawing(now_ms())))
+}
+
+/// What was found about it, and what its limits could be.
+pub(super) async fn findings(app: &App, container: &Container) -> Answer<Vec<Finding>> {
+    let mut findings = app.supervisor.diagnosis(&container.id).await?;
+    if findings.iter().all(|finding| finding.kind != FindingKind::Suggestion) {
+        findings.extend(app.supervisor.suggestion(&container.id).await?);
+    }
+    Ok(findings)
 }
 
 pub(super) async fn overview(
@@ -66,7 +78,7 @@ pub(super) async fn overview(
         (None, Vec::new())
     };
     let denied = app.supervisor.denied(&container.id).await?;
-    let findings = app.supervisor.diagnosis(&container.id).await?;
+    let findings = findings(&app, &container).await?;
     let (history, events) = past(&app, &container, range).await?;
     let (frame, usage, past) = (around.frame(), usage.as_ref(), view::Past { range, history: &history, events: &events });
     let (container, processes, denied, findings) = (&container, &processes, &denied, &findings);

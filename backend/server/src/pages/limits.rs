@@ -17,6 +17,7 @@ use belljar_model::{Container, Invalid, Limits, size};
 use crate::app::{App, Found};
 use crate::extract::Query;
 use crate::fault::Answer;
+use crate::pages::container::findings;
 use crate::pages::create::{given, number};
 use crate::pages::surroundings::Surroundings;
 
@@ -40,7 +41,7 @@ async fn page(
         true => Some(app.supervisor.usage(&container.id).await?),
         false => None,
     };
-    let findings = app.supervisor.diagnosis(&container.id).await?;
+    let findings = findings(app, container).await?;
     let host = app.supervisor.host();
     let capacity = HostCapacity { memory_bytes: host.memory_bytes, cpus: host.cpus, pids: host.pids };
     let view = LimitsPage {

@@ -8,6 +8,7 @@
 //! A file that is missing leaves its fields unknown, and is looked for again with each reading: it may be made later, or
 //! anew. This must never know of processes or their networks: who has a pid reads those.
 
+mod host;
 mod parse;
 mod table;
 #[cfg(test)]
@@ -20,6 +21,7 @@ use belljar_linux::reread::{Buffer, Descriptors, Ends, Reread};
 use belljar_model::usage::Usage;
 
 use super::Cgroup;
+pub use host::host_pressure;
 use parse::Draft;
 pub(super) use parse::V1_UNLIMITED;
 use table::{Kind, TABLE};
