@@ -68,7 +68,7 @@ impl Machine {
         qemu.args(["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"]);
         qemu.arg("-serial").arg(format!("file:{}", console.display())).args(["-serial", "stdio"]);
         qemu.arg("-kernel").arg(&kernel.image).arg("-initrd").arg(initramfs);
-        let mut words = vec!["console=ttyS0", "panic=-1", "quiet", "hugepages=16"];
+        let mut words = vec!["console=ttyS0", "panic=-1", "quiet", "hugepages=16", "mitigations=off"];
         words.extend((accelerator == Accelerator::Software).then_some(SOFTWARE));
         qemu.arg("-append").arg(words.join(" "));
         // What the machine writes is thrown away with it, so nothing waits for the host's disk.
