@@ -110,14 +110,14 @@ fn mounts(folder: &str) -> BTreeSet<String> {
 }
 
 /// Mount points of every cgroup hierarchy, of version 1 and 2.
-fn hierarchies() -> Vec<PathBuf> {
+pub fn hierarchies() -> Vec<PathBuf> {
     let mountinfo = fs::read_to_string("/proc/self/mountinfo").expect("mountinfo can be read");
     let is_cgroup = |line: &&str| line.split(" - ").nth(1).is_some_and(|rest| rest.starts_with("cgroup"));
     mountinfo.lines().filter(is_cgroup).filter_map(|line| line.split(' ').nth(4)).map(PathBuf::from).collect()
 }
 
 /// The cgroups of an instance in every hierarchy, parents before children, without the instance's own folder.
-fn cgroups(instance: &str) -> Vec<PathBuf> {
+pub fn cgroups(instance: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for hierarchy in hierarchies() {
         descend(&hierarchy.join(instance), &mut |path, is_folder| {

@@ -7,6 +7,7 @@
 
 mod access;
 mod attacks;
+mod bad_cgroup;
 mod bad_input;
 mod compose;
 mod crash;

@@ -315,6 +315,51 @@ mod tests {
         assert!(!living.cgroup.is_frozen() && living.cgroup.processes().is_empty());
     }
 
+    /// Two loops that make processes without end, each of which makes more, for as long as there is room.
+    const BOMB: &str = "bomb() { while :; do (while :; do sleep 60 & done) 2>/dev/null; done; }; bomb & bomb";
+
+    #[test]
+    fn what_forks_all_the_time_is_frozen_moved_and_killed_whole() {
+        for hide in [false, true] {
+            let Some(mut living) = Living::new("bomb") else { return };
+            let Some(pids) = living.cgroup.part("pids").map(|part| part.path.clone()) else {
+                return println!("skipped: needs the controller pids");
+            };
+            write(&pids.join("pids.max"), "64").unwrap();
+            if hide {
+                living.hide_unified();
+            }
+            if living.cgroup.parts().is_empty() {
+                continue;
+            }
+            let inner: Vec<_> = living.cgroup.parts().iter().map(|part| part.path.join("inner")).collect();
+            inner.iter().for_each(|folder| std::fs::create_dir_all(folder).unwrap());
+            living.fill_cpusets();
+            let bomb = living.run(&[], BOMB);
+            let deadline = Instant::now() + Duration::from_secs(60);
+            while living.cgroup.processes().len() < 32 {
+                assert!(Instant::now() < deadline, "it forks");
+            }
+            for _ in 0..3 {
+                living.cgroup.freeze().unwrap();
+                let frozen = living.cgroup.processes();
+                assert!(frozen.len() >= 16 && living.cgroup.is_frozen());
+                assert_eq!(living.cgroup.processes(), frozen, "nobody is made while all are frozen");
+                living.cgroup.thaw().unwrap();
+            }
+            // Whoever is there is put into a cgroup below, while more are made in both.
+            for pid in living.cgroup.processes() {
+                for folder in &inner {
+                    let _it_may_have_ended = write(&folder.join("cgroup.procs"), &pid.to_string());
+                }
+            }
+            living.cgroup.kill_all().unwrap();
+            assert_eq!(living.cgroup.processes(), [0; 0]);
+            living.reap(&[bomb]);
+            living.cgroup.remove().unwrap();
+        }
+    }
+
     #[test]
     fn a_freeze_that_cannot_be_leaves_nobody_frozen() {
         let folder = tempfile::tempdir().unwrap();

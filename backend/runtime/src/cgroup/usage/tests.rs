@@ -183,3 +183,30 @@ fn a_folder_of_this_kernel_is_read_removed_and_found_again() {
     files.read(3, &mut usage, &mut buffer);
     assert_eq!((usage.cpu_usec_total.is_some(), descriptors.left()), (true, open));
 }
+
+#[test]
+fn a_thousand_cgroups_are_read_at_once_whether_or_not_their_files_may_stay_open() {
+    let mut scene = Scene::new().with(Version::V2, V2, &[]);
+    let point = scene.list.remove(0).point;
+    let hierarchies =
+        Hierarchies::of_list(vec![Hierarchy { version: Version::V2, point: point.clone(), controllers: vec!["memory".to_owned()] }]);
+    for number in 0..1000 {
+        std::fs::create_dir(point.join(number.to_string())).unwrap();
+        std::fs::write(point.join(format!("{number}/memory.current")), format!("{number}\n")).unwrap();
+    }
+    for budget in [100, 5000] {
+        let descriptors = Descriptors::new(budget);
+        let cgroup = |number: i32| Cgroup::at(&hierarchies, &number.to_string());
+        let mut all: Vec<UsageFiles> = (0..1000).map(|number| UsageFiles::of(&cgroup(number), &descriptors)).collect();
+        let (mut usage, mut buffer) = (Usage::default(), Buffer::default());
+        for round in 0..2 {
+            for (number, files) in (0..).zip(&mut all) {
+                files.read(round, &mut usage, &mut buffer);
+                assert_eq!(usage.memory_bytes, Some(number), "with {budget} descriptors");
+            }
+        }
+        assert_eq!(descriptors.left(), budget.saturating_sub(1000), "one file each is kept, as far as they reach");
+        drop(all);
+        assert_eq!(descriptors.left(), budget);
+    }
+}
