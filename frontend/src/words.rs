@@ -195,7 +195,7 @@ mod tests {
     #[test]
     fn an_end_by_memory_is_said_in_words() {
         let victim = Some(Victim { pid: 7, command: "tail".into() });
-        let kill = OutOfMemory { kills: 1, limit_bytes: Some(4 << 20), peak_bytes: Some(4 << 20), victim };
+        let kill = OutOfMemory { kills: 1, limit_bytes: Some(4 << 20), peak_bytes: Some(4 << 20), victim, went_on: false };
         let mut exit = Exit { cause: Cause::Signaled { signal: Signal::KILL }, out_of_memory: Some(kill), at_ms: 0 };
         let ending = Ending::of(&exit);
         assert_eq!((ending.title.as_str(), ending.tone), ("Out of memory", Tone::Bad));

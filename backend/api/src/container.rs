@@ -278,6 +278,7 @@ pub(crate) mod tests {
                     limit_bytes: Some(4 << 20),
                     peak_bytes: Some(4 << 20),
                     victim: Some(Victim { pid: 7, command: "tail".into() }),
+                    went_on: false,
                 }),
                 at_ms: 1_500,
             }),

@@ -63,6 +63,9 @@ pub struct OutOfMemory {
     pub peak_bytes: Option<u64>,
     /// The last process killed, from the kernel's log; `None` where that cannot be read.
     pub victim: Option<Victim>,
+    /// Whether somebody saw the container go on after the last of them: then they are not what ended it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub went_on: bool,
 }
 
 /// A process that the kernel killed.
@@ -78,7 +81,7 @@ impl Exit {
     /// Whether the end itself was a memory kill, rather than one of several processes on the way.
     pub fn is_out_of_memory(&self) -> bool {
         let killed = matches!(self.cause, Cause::Signaled { signal: Signal::KILL } | Cause::Exited { code: 137 });
-        killed && self.out_of_memory.is_some()
+        killed && self.out_of_memory.as_ref().is_some_and(|kill| !kill.went_on)
     }
 
     /// Whether its program ended by itself with status 0.
@@ -116,7 +119,8 @@ impl fmt::Display for Exit {
             (_, Some(kill)) if self.is_out_of_memory() => write!(formatter, "out of memory, {kill}"),
             (Cause::Exited { code }, None) => write!(formatter, "exited with code {code}"),
             (Cause::Exited { code }, Some(kill)) => write!(formatter, "exited with code {code}; before that out of memory, {kill}"),
-            (Cause::Signaled { signal }, _) => write!(formatter, "ended by {signal}"),
+            (Cause::Signaled { signal }, None) => write!(formatter, "ended by {signal}"),
+            (Cause::Signaled { signal }, Some(kill)) => write!(formatter, "ended by {signal}; before that out of memory, {kill}"),
             (Cause::NeverStarted(failure), _) => write!(formatter, "never started: {failure}"),
             (Cause::Lost { why }, _) => write!(formatter, "lost: {why}"),
         }
@@ -146,7 +150,7 @@ mod tests {
 
     fn kill(limit_bytes: Option<u64>) -> Option<OutOfMemory> {
         let victim = Some(Victim { pid: 7, command: "tail".into() });
-        Some(OutOfMemory { kills: 1, limit_bytes, peak_bytes: Some(4 << 20), victim })
+        Some(OutOfMemory { kills: 1, limit_bytes, peak_bytes: Some(4 << 20), victim, went_on: false })
     }
 
     #[test]
@@ -161,6 +165,16 @@ mod tests {
         let exit = Exit { cause: Cause::Exited { code: 3 }, out_of_memory: kill(None), at_ms: 0 };
         assert_eq!(exit.kind(), "exited");
         assert!(exit.to_string().starts_with("exited with code 3; before that out of memory"));
+    }
+
+    #[test]
+    fn a_kill_that_the_container_outlived_is_not_what_ended_it() {
+        let out_of_memory = kill(Some(4 << 20)).map(|kill| OutOfMemory { went_on: true, ..kill });
+        let exit = Exit { cause: Cause::Signaled { signal: Signal::KILL }, out_of_memory, at_ms: 0 };
+        assert_eq!(exit.kind(), "signaled");
+        assert!(exit.to_string().starts_with("ended by SIGKILL; before that out of memory, limit 4 MiB"));
+        let written = serde_json::to_string(&kill(None)).expect("JSON");
+        assert!(!written.contains("went_on"), "what is not so is not written: {written}");
     }
 
     #[test]

@@ -185,6 +185,7 @@ impl<'a> Monitor<'a> {
             limit_bytes: self.cgroup.figure("memory", "memory_bytes_max"),
             peak_bytes: self.cgroup.figure("memory", "memory_bytes_peak"),
             victim,
+            went_on: false,
         })
     }
 }

@@ -83,7 +83,7 @@ async fn a_container_is_read_back_exactly_as_it_was_recorded() {
     web.monitor = Some(ProcessRef { pid: 4241, start_ticks: 98 });
     web.config.limits = Limits::default();
     let victim = Some(Victim { pid: 7, command: "tail".into() });
-    let out_of_memory = Some(OutOfMemory { kills: 1, limit_bytes: Some(4 << 20), peak_bytes: Some(4 << 20), victim });
+    let out_of_memory = Some(OutOfMemory { kills: 1, limit_bytes: Some(4 << 20), peak_bytes: Some(4 << 20), victim, went_on: false });
     web.exit = Some(Exit { cause: Cause::Signaled { signal: Signal::KILL }, out_of_memory, at_ms: 5 });
     web.restarts = 3;
     let events = vec![event(&web, EventKind::Started), event(&web, EventKind::Restarted)];

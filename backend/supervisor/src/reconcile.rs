@@ -217,7 +217,9 @@ fn adopt(shared: &Shared, container: &mut Container, alive: &Alive) -> NewEvent 
 
 /// It rests, and ended so. An end that the row knows already is no news.
 fn rest(container: &mut Container, exit: Exit) -> Vec<NewEvent> {
-    let known = !container.state.is_alive() && container.exit.as_ref() == Some(&exit);
+    // What the row says beside that was seen by the server that was there.
+    let same = |known: &Exit| known.at_ms == exit.at_ms && known.cause == exit.cause;
+    let known = !container.state.is_alive() && container.exit.as_ref().is_some_and(same);
     container.state = State::Stopped;
     container.init = None;
     container.monitor = None;

@@ -84,7 +84,7 @@ pub(crate) fn out_of_memory() -> Container {
     let mut container = container(3, "greedy", &["tail", "/dev/zero"]);
     container.config.limits = Limits { memory_bytes: Some(4 << 20), memory_swap_bytes: Some(0), ..Limits::default() };
     let victim = Some(Victim { pid: 5117, command: "tail".into() });
-    let kill = OutOfMemory { kills: 1, limit_bytes: Some(4 << 20), peak_bytes: Some(4 << 20), victim };
+    let kill = OutOfMemory { kills: 1, limit_bytes: Some(4 << 20), peak_bytes: Some(4 << 20), victim, went_on: false };
     stopped(container, Cause::Signaled { signal: Signal::KILL }, Some(kill))
 }
 

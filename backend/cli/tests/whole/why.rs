@@ -1,7 +1,8 @@
 //! Why a container died, or is slow: told in words, while it runs and afterwards, on this host's kernel.
 
 use belljar_testbed::server::rows;
-use belljar_testbed::{Server, wait_until};
+use belljar_testbed::wait::try_wait;
+use belljar_testbed::{DEADLINE, Server, wait_until};
 use serde_json::{Value, json};
 
 const LIMIT_BYTES: u64 = 16 << 20;
@@ -50,6 +51,9 @@ fn a_child_that_is_killed_for_memory_is_told_at_once_while_the_container_goes_on
     // The end counts the same kill, and does not tell of it again.
     server.act("parent", "kill").expect(204);
     assert_eq!(events(&server, "parent", "out_of_memory").len(), 1);
+    let found = findings(&server, "parent");
+    assert_eq!((&found[0]["kind"], &found[0]["gravity"]), (&json!("ended"), &json!("note")), "it was not memory that ended it: {found:?}");
+    assert!(text(&found[0]["text"]).starts_with("ended by SIGKILL; before that a process of it was killed by OOM at 16 MiB"), "{found:?}");
 }
 
 #[test]
@@ -112,4 +116,40 @@ fn a_program_that_is_not_there_is_told_with_advice() {
     assert_eq!((&found[0]["kind"], &found[0]["gravity"]), (&json!("ended"), &json!("error")), "{found:?}");
     assert!(text(&found[0]["text"]).starts_with("never started: exec /no/such/program"), "{found:?}");
     assert!(text(&found[0]["advice"]).starts_with("the program is not in the image"), "{found:?}");
+}
+
+#[test]
+fn a_quota_that_holds_back_is_told_with_its_share_and_becomes_an_event() {
+    let Some(server) = crate::server() else { return };
+    create(&server, "slow", json!({"cpus": 0.1}), "while :; do :; done");
+    let found = wait_until("it is a finding", || finding(&server, "slow", "cpu_throttled"));
+    assert!(text(&found["text"]).starts_with("held back by its cpu limit "), "{found}");
+    assert!(text(&found["advice"]).starts_with("raise limits.cpus above 0.1"), "{found}");
+    let source = text(&found["sources"][0]);
+    assert!(source.ends_with("cpu.stat#nr_throttled"), "{found}");
+    let event = try_wait(2 * DEADLINE, || events(&server, "slow", "limit_hit").pop()).expect("it becomes an event");
+    assert!(text(&event["message"]).starts_with("held back by its cpu limit "), "{event}");
+    assert_eq!(events(&server, "slow", "limit_hit").len(), 1);
+}
+
+#[test]
+fn processes_that_are_refused_are_told_at_once() {
+    let Some(server) = crate::server() else { return };
+    create(&server, "forker", json!({"pids": 6}), "for number in 1 2 3 4 5 6 7 8 9 10 11 12; do sleep 1d & done; wait");
+    let event = wait_until("it is an event", || events(&server, "forker", "limit_hit").pop());
+    assert!(text(&event["message"]).contains("refused at its limit of 6 processes and threads"), "{event}");
+    let found = finding(&server, "forker", "pids_limit").expect("it is a finding");
+    assert_eq!(found["gravity"], "error", "{found}");
+    assert!(text(&found["advice"]).starts_with("raise limits.pids above 6"), "{found}");
+}
+
+/// Files that are mapped and read again and again, and do not fit: the kernel takes pages back that are needed a moment later.
+#[test]
+fn a_container_that_has_too_little_memory_and_is_not_killed_is_told_so() {
+    let Some(server) = crate::server() else { return };
+    let script = "head -c 14M /dev/zero > /dev/shm/held; exec sleep 1d";
+    create(&server, "tight", json!({"memory_bytes": LIMIT_BYTES, "memory_swap_bytes": 0}), script);
+    let found = wait_until("it is a finding", || finding(&server, "tight", "memory_near_limit"));
+    let words = text(&found["text"]);
+    assert!(words.starts_with("uses 1") && words.contains(" of the 16 MiB of memory that it may ("), "{words}");
 }

@@ -31,7 +31,8 @@ pub(super) fn finding(facts: &Facts<'_>) -> Option<Finding> {
 /// Whether a person wanted it to end. One that never started is left alone afterwards, but nobody wanted that.
 fn was_asked_for(facts: &Facts<'_>, exit: &Exit) -> bool {
     let ran = matches!(exit.cause, Cause::Exited { .. } | Cause::Signaled { .. });
-    facts.container.wanted == Wanted::Stopped && ran && exit.out_of_memory.is_none()
+    let killed = exit.out_of_memory.as_ref().is_some_and(|kill| !kill.went_on);
+    facts.container.wanted == Wanted::Stopped && ran && !killed
 }
 
 /// How the life before this one ended, where the restart policy began this one not long ago.
@@ -85,8 +86,8 @@ fn killed(kill: &OutOfMemory) -> String {
 fn advice(facts: &Facts<'_>, exit: &Exit) -> String {
     let container = facts.container;
     match &exit.cause {
-        _ if exit.out_of_memory.is_some() => more_memory(container),
         _ if was_asked_for(facts, exit) => String::new(),
+        _ if exit.out_of_memory.is_some() => more_memory(container),
         Cause::Exited { code: 0 } => String::new(),
         Cause::Exited { code } => of_code(*code),
         Cause::Signaled { signal } => of_signal(*signal).to_owned(),

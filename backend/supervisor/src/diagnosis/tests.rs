@@ -32,7 +32,7 @@ fn ended(cause: Cause, out_of_memory: Option<OutOfMemory>) -> Container {
 
 fn kill(limit_bytes: Option<u64>) -> Option<OutOfMemory> {
     let victim = Some(Victim { pid: 7, command: "java".into() });
-    Some(OutOfMemory { kills: 1, limit_bytes, peak_bytes: limit_bytes, victim })
+    Some(OutOfMemory { kills: 1, limit_bytes, peak_bytes: limit_bytes, victim, went_on: false })
 }
 
 fn never(cause: &str) -> Cause {

@@ -297,7 +297,10 @@ impl Task {
 
     /// Makes it rest, and returns the events that tell how it ended. Where nobody asked for the end, its policy decides
     /// whether it starts again.
-    pub(super) fn rest_with(&mut self, exit: Exit, ending: Option<&Ending>) -> Vec<NewEvent> {
+    pub(super) fn rest_with(&mut self, mut exit: Exit, ending: Option<&Ending>) -> Vec<NewEvent> {
+        if let Some(kill) = &mut exit.out_of_memory {
+            kill.went_on = !self.memory.is_news(kill.kills);
+        }
         let mut events = self.end_events(&exit, ending);
         self.forget_memory();
         self.container.state = State::Stopped;
@@ -319,8 +322,7 @@ impl Task {
 
     fn end_events(&self, exit: &Exit, ending: Option<&Ending>) -> Vec<NewEvent> {
         let mut events = Vec::new();
-        let untold = exit.out_of_memory.as_ref().filter(|kill| self.memory.is_news(kill.kills));
-        if let Some(kill) = untold {
+        if let Some(kill) = exit.out_of_memory.as_ref().filter(|kill| !kill.went_on) {
             events.push(self.event(EventKind::OutOfMemory, format!("out of memory, {kill}")));
         }
         match (&exit.cause, ending) {
@@ -329,7 +331,7 @@ impl Task {
                 events.push(self.event(kind, ending.manner.sentence(ending.began.elapsed(), exit)));
             }
             (Cause::Lost { .. }, None) => events.push(self.event(EventKind::Lost, exit.to_string())),
-            (_, None) if exit.is_out_of_memory() && untold.is_some() => {}
+            (_, None) if exit.is_out_of_memory() => {}
             (_, None) => events.push(self.event(EventKind::Exited, exit.to_string())),
         }
         events
