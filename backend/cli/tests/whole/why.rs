@@ -2,7 +2,7 @@
 
 use belljar_testbed::server::rows;
 use belljar_testbed::wait::try_wait;
-use belljar_testbed::{DEADLINE, Server, wait_until};
+use belljar_testbed::{DEADLINE, Server, skip, wait_until};
 use serde_json::{Value, json};
 
 const LIMIT_BYTES: u64 = 16 << 20;
@@ -135,21 +135,38 @@ fn a_quota_that_holds_back_is_told_with_its_share_and_becomes_an_event() {
 #[test]
 fn processes_that_are_refused_are_told_at_once() {
     let Some(server) = crate::server() else { return };
-    create(&server, "forker", json!({"pids": 6}), "for number in 1 2 3 4 5 6 7 8 9 10 11 12; do sleep 1d & done; wait");
+    // A shell would end at the first refusal.
+    let fork = "exec perl -e 'for (1..12) { my $pid = fork; if (defined $pid && !$pid) { sleep 86400 } } sleep 86400'";
+    create(&server, "forker", json!({"pids": 6}), fork);
     let event = wait_until("it is an event", || events(&server, "forker", "limit_hit").pop());
-    assert!(text(&event["message"]).contains("refused at its limit of 6 processes and threads"), "{event}");
+    assert!(text(&event["message"]).starts_with("7 new processes were refused at its limit of 6 processes and threads"), "{event}");
     let found = finding(&server, "forker", "pids_limit").expect("it is a finding");
     assert_eq!(found["gravity"], "error", "{found}");
     assert!(text(&found["advice"]).starts_with("raise limits.pids above 6"), "{found}");
 }
 
-/// Files that are mapped and read again and again, and do not fit: the kernel takes pages back that are needed a moment later.
 #[test]
-fn a_container_that_has_too_little_memory_and_is_not_killed_is_told_so() {
+fn a_container_that_is_close_to_its_limit_of_memory_is_told_so() {
     let Some(server) = crate::server() else { return };
     let script = "head -c 14M /dev/zero > /dev/shm/held; exec sleep 1d";
     create(&server, "tight", json!({"memory_bytes": LIMIT_BYTES, "memory_swap_bytes": 0}), script);
     let found = wait_until("it is a finding", || finding(&server, "tight", "memory_near_limit"));
     let words = text(&found["text"]);
     assert!(words.starts_with("uses 1") && words.contains(" of the 16 MiB of memory that it may ("), "{words}");
+}
+
+#[test]
+fn a_container_that_waits_for_processors_is_told_so_where_the_kernel_measures_it() {
+    let Some(server) = crate::server() else { return };
+    if std::fs::read("/proc/pressure/cpu").is_err() {
+        return skip("pressure stall information (psi=1)");
+    }
+    // More than there are processors for, all of them idle enough to let everybody else go first.
+    let busy = 4 * std::thread::available_parallelism().expect("processors").get();
+    let script = format!("for number in $(seq {busy}); do while :; do :; done & done; wait");
+    server.create(&json!({"image": "host", "name": "crowded", "command": ["sh", "-c", script], "nice": 19}));
+    let found = wait_until("it is a finding", || finding(&server, "crowded", "cpu_pressure"));
+    server.act("crowded", "kill").expect(204);
+    assert!(text(&found["text"]).starts_with("waiting for a processor "), "{found}");
+    assert!(text(&found["sources"][0]).ends_with("/cpu.pressure"), "{found}");
 }

@@ -17,6 +17,8 @@ const PAUSE_MS_MAX: i64 = 3_600_000;
 const THROTTLED_PERCENT: f64 = 25.0;
 /// Not before so much of a minute was measured, in milliseconds: whatever starts is busy for a moment.
 const THROTTLED_SPAN_MS_MIN: i64 = 30_000;
+/// So near to its limit of memory that there is no room for what a program asks for at once, in percent.
+const AT_LIMIT_PERCENT: f64 = 99.0;
 /// Waiting for more than this share of the time, in percent,
 const PRESSURE_PERCENT: f64 = 25.0;
 /// for so long, in milliseconds, is an event.
@@ -66,17 +68,19 @@ fn throttled(minute: &Minute) -> Option<String> {
 }
 
 /// A cache of files fills whatever it is given, and comes up against the limit all the time without harm: only what cannot be
-/// taken back counts.
+/// taken back counts. Some kernels do not count the hits on v1 (`memory.failcnt` is 0 on Linux 6.18): there it is one to be found at
+/// the limit.
 fn memory_hit(samples: &Samples, minute: &Minute) -> Option<String> {
     let (before, now) = samples.step()?;
-    rose(before.memory_hits_total, now.memory_hits_total)?;
     let (used, limit) = findings::near_limit(now.memory_bytes, now.memory_bytes_max)?;
-    let (used, limit) = (size::display(used), size::display(limit));
-    Some(format!(
-        "came up against its memory limit of {limit} {} {}, with {used} in use",
-        times(minute.memory_hits),
-        in_the_last(minute.span_ms)
-    ))
+    let is_counted = rose(before.memory_hits_total, now.memory_hits_total).is_some();
+    let is_at_limit = now.memory_charged_bytes.is_some_and(|charged| charged as f64 >= limit as f64 * AT_LIMIT_PERCENT / 100.0);
+    let how_often = match is_counted {
+        true => format!(" {} {}", times(minute.memory_hits), in_the_last(minute.span_ms)),
+        false if is_at_limit => String::new(),
+        false => return None,
+    };
+    Some(format!("came up against its memory limit of {}{how_often}, with {} in use", size::display(limit), size::display(used)))
 }
 
 fn pids_hit(samples: &Samples, minute: &Minute) -> Option<String> {
@@ -187,6 +191,23 @@ mod tests {
         let told = told((0..50).map(reading(63)));
         let message = "came up against its memory limit of 64 MiB once in the last 1 s, with 63 MiB in use".to_owned();
         assert_eq!(told, [(1, EventKind::LimitHit, message)]);
+    }
+
+    #[test]
+    fn where_hits_are_not_counted_it_is_one_to_be_found_at_the_limit() {
+        let reading = |charged: u64, used: u64| {
+            move |second: i64| Sample {
+                memory_hits_total: Some(0),
+                memory_charged_bytes: Some(charged << 20),
+                memory_bytes: Some(used << 20),
+                memory_bytes_max: Some(64 << 20),
+                ..at(second)
+            }
+        };
+        assert_eq!(told((0..50).map(reading(64, 20))), [], "a full cache");
+        assert_eq!(told((0..50).map(reading(62, 62))), [], "close to it");
+        let message = "came up against its memory limit of 64 MiB, with 62 MiB in use".to_owned();
+        assert_eq!(told((0..50).map(reading(64, 62))), [(1, EventKind::LimitHit, message)]);
     }
 
     #[test]

@@ -21,7 +21,10 @@ pub(super) struct Sample {
     pub(super) at_ms: i64,
     pub(super) cpu_usec_total: Option<u64>,
     pub(super) throttled_periods_total: Option<u64>,
+    /// What cannot be taken back at once.
     pub(super) memory_bytes: Option<u64>,
+    /// All of it: what the limit is compared with.
+    pub(super) memory_charged_bytes: Option<u64>,
     pub(super) memory_bytes_max: Option<u64>,
     pub(super) memory_hits_total: Option<u64>,
     pub(super) oom_kills_total: Option<u64>,
@@ -49,6 +52,7 @@ impl From<&Usage> for Sample {
             cpu_usec_total: usage.cpu_usec_total,
             throttled_periods_total: usage.cpu_throttled_periods_total,
             memory_bytes: usage.memory_working_set_bytes.or(usage.memory_bytes),
+            memory_charged_bytes: usage.memory_bytes,
             memory_bytes_max: usage.memory_bytes_max,
             memory_hits_total: usage.memory_limit_hits_total,
             oom_kills_total: usage.oom_kills_total,

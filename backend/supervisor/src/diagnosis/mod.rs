@@ -98,7 +98,8 @@ impl Diagnosis {
     fn note(&self, round: &Round<'_>) {
         let mut tidings: Vec<Tidings> = Vec::new();
         let mut lives = self.lock();
-        for reading in round.readings {
+        // What came into the list while the round went on was not read in it.
+        for reading in round.readings.iter().filter(|reading| reading.usage.at_ms >= round.at_ms) {
             // The common case has no need of an id of its own.
             if !lives.contains_key(&reading.id) {
                 lives.insert(reading.id.clone(), Life::default());

@@ -46,6 +46,7 @@ fn calm() -> Minute {
         cpu_usec_total: Some(1),
         throttled_periods_total: Some(0),
         memory_bytes: Some(100 << 20),
+        memory_charged_bytes: Some(512 << 20),
         memory_bytes_max: Some(512 << 20),
         memory_hits_total: Some(5),
         oom_kills_total: Some(0),
