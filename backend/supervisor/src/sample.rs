@@ -280,7 +280,10 @@ fn living(container: &Container) -> Option<ProcessRef> {
 
 #[cfg(test)]
 mod tests {
+    use belljar_model::machine::{Force, Request};
+
     use super::*;
+    use crate::testing::{Bench, DEAF};
 
     fn mark(at_ms: i64, cpu_usec_total: u64) -> Mark {
         Mark { at_ms, cpu_usec_total: Some(cpu_usec_total), cpu_percent: None }
@@ -288,6 +291,56 @@ mod tests {
 
     fn reading(at_ms: i64, cpu_usec_total: u64) -> Usage {
         Usage { at_ms, cpu_usec_total: Some(cpu_usec_total), ..Usage::default() }
+    }
+
+    /// Descriptors that the readings of this bench keep open. Its containers have a network, and no cgroups.
+    fn kept(bench: &Bench, before: usize) -> usize {
+        before - bench.shared().samples.descriptors.left()
+    }
+
+    #[tokio::test]
+    async fn files_are_kept_open_from_the_first_reading_to_the_end() {
+        let bench = Bench::new().await;
+        let before = bench.shared().samples.descriptors.left();
+        let web = bench.run("web", DEAF).await;
+        let usage = bench.supervisor.usage(&web.id).await.expect("read");
+        assert!(usage.network.is_some() && usage.network_rx_bytes.is_some(), "{usage:?}");
+        assert_eq!((usage.memory_bytes, usage.cpu_usec_total, usage.pids), (None, None, None), "what is missing is unknown");
+        assert_eq!(kept(&bench, before), 1);
+        round(bench.shared());
+        let latest = bench.supervisor.usages();
+        assert!(latest[&web.id].network.is_some());
+        assert_eq!((latest.len(), kept(&bench, before)), (1, 1), "a round reads the same files");
+        let again = bench.supervisor.ask_within(&web.id, Request::Restart, 0).await.expect("restarted").into_container();
+        assert_ne!(again.init, web.init);
+        let usage = bench.supervisor.usage(&web.id).await.expect("read");
+        let source = format!("/proc/{}/net/dev", again.init.expect("it runs").pid);
+        assert_eq!((usage.sources.get("network"), kept(&bench, before)), (Some(&source), 1), "another start has other files");
+        bench.supervisor.ask(&web.id, Request::Delete(Force::Yes)).await.expect("deleted");
+        assert_eq!((bench.supervisor.usages().len(), kept(&bench, before)), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn a_round_finds_what_began_and_leaves_out_what_ended() {
+        let bench = Bench::new().await;
+        let (web, db) = (bench.run("web", DEAF).await, bench.run("db", DEAF).await);
+        round(bench.shared());
+        let ids =
+            || -> Vec<ContainerId> { lock(&bench.shared().samples.table).readings.iter().map(|reading| reading.id.clone()).collect() };
+        let mut both = vec![web.id.clone(), db.id.clone()];
+        both.sort();
+        assert_eq!(ids(), both, "by id");
+        // As if nobody had told the sampler of an end: the next round finds out.
+        let stranger = crate::testing::running("stranger");
+        let files =
+            bench.shared().samples.open(bench.shared(), &Hierarchies::default(), (&stranger.id, ProcessRef { pid: 1, start_ticks: 0 }));
+        lock(&bench.shared().samples.table).enter(files);
+        assert_eq!(ids().len(), 3);
+        round(bench.shared());
+        assert_eq!(ids(), both);
+        for container in [web, db] {
+            bench.supervisor.ask(&container.id, Request::Delete(Force::Yes)).await.expect("deleted");
+        }
     }
 
     #[test]

@@ -26,6 +26,7 @@ mod past;
 mod refusals;
 mod survival;
 mod tour;
+mod usage;
 mod why;
 
 use std::process::{Command, Output};
