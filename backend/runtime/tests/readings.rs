@@ -1,5 +1,6 @@
 //! Readings of usage allocate nothing once every file was seen, and need no more descriptors than they may have. An executable
 //! of its own, because the allocator is counted.
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on says so and ends")]
 
 use std::path::Path;
 use std::time::Instant;
