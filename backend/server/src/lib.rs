@@ -12,6 +12,7 @@
 //! came, asks, and tells what became of it. Start reading at [`Server`], then `app` for the layers around every request.
 
 mod access;
+mod accounts;
 mod app;
 mod assets;
 mod extract;

@@ -20,13 +20,14 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
-use nix::unistd::{Gid, Group, Uid, User};
+use nix::unistd::{Gid, Uid};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
+use crate::accounts::Group;
 use crate::{Error, Settings};
 
 /// Most connections at one time, on the port and on the socket each.
@@ -112,14 +113,10 @@ async fn bind_socket(path: &Path) -> Result<UnixListener, Error> {
     let listener = UnixListener::bind(path).map_err(socket_failed)?;
     // Who connects before the mode is set is still asked for who he is (SO_PEERCRED).
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660)).map_err(socket_failed)?;
-    if let Some(group) = group() {
-        chown(path, None, Some(group.gid.as_raw())).map_err(socket_failed)?;
+    if let Some(group) = Group::of_name(GROUP) {
+        chown(path, None, Some(group.gid)).map_err(socket_failed)?;
     }
     Ok(listener)
-}
-
-fn group() -> Option<Group> {
-    Group::from_name(GROUP).ok().flatten()
 }
 
 /// One way in: what every connection through it is given.
@@ -202,9 +199,8 @@ fn peer_of(stream: &UnixStream) -> Peer {
 }
 
 fn is_member(uid: Uid, gid: Gid) -> bool {
-    let Some(group) = group() else { return false };
-    let is_named = || User::from_uid(uid).ok().flatten().is_some_and(|user| group.mem.contains(&user.name));
-    group.gid == gid || is_named()
+    let Some(group) = Group::of_name(GROUP) else { return false };
+    group.gid == gid.as_raw() || group.has(uid.as_raw())
 }
 
 #[cfg(test)]
