@@ -5,9 +5,11 @@
 //! namespace has to be entered by the process itself, because all that is new belongs to it; and then only a new pid
 //! namespace needs a second process, since nobody can change its own.
 
+use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
 
 use belljar_linux::board::Board;
+use belljar_linux::error::Context;
 use belljar_linux::process::{self, Cloned, Parent};
 use belljar_linux::{Error, Result, attributes, fd, namespace, owner, tree as paths};
 use belljar_model::namespace::Kind;
@@ -91,9 +93,10 @@ impl Outside<'_> {
     fn clone(&mut self, index: usize, birth: &Birth) -> Result<()> {
         let tasks = self.open_tasks()?;
         let entered = birth.entered.iter().map(open).collect::<Result<Vec<_>>>()?;
-        let unified = match &birth.cgroup {
-            Joining::AtBirth(folder) => Some(paths::root(folder)?),
-            Joining::Later => None,
+        let (unified, door) = match &birth.cgroup {
+            Joining::AtBirth(folder) if self.is_in_cgroups_of_another() => (None, Some(self.open_door(folder)?)),
+            Joining::AtBirth(folder) => (Some(paths::root(folder)?), None),
+            Joining::Later => (None, None),
         };
         let (ours, theirs) = fd::message_pair()?;
         let board = Board::new(self.plan.steps.len())?;
@@ -125,9 +128,28 @@ impl Outside<'_> {
                 self.pid = pid;
                 self.child = Some(Started { pid, pidfd, terminal: None, listener: None });
                 self.line = Some(Line::Socket { socket: ours, board });
+                if let Some(mut door) = door {
+                    door.write_all(pid.to_string().as_bytes()).context("join", || "cgroup".to_owned())?;
+                }
                 if entered.is_empty() { Ok(()) } else { self.await_entry() }
             }
         }
+    }
+
+    fn is_in_cgroups_of_another(&self) -> bool {
+        self.left.iter().any(|(kind, _)| *kind == Kind::Cgroup)
+    }
+
+    /// Where v2 is mounted with `nsdelegate`, as systemd does, nobody in the cgroup namespace of another can have a child born
+    /// into a cgroup outside of it (ENOENT). By a file that was opened outside, the child can be put there (`cgroups(7)`).
+    fn open_door(&self, folder: &std::path::Path) -> Result<std::fs::File> {
+        let another = namespace::open(std::process::id() as i32, Kind::Cgroup.as_str())?;
+        for (_, own) in self.left.iter().filter(|(kind, _)| *kind == Kind::Cgroup).take(1) {
+            namespace::enter(own, flag_of(Kind::Cgroup))?;
+        }
+        let door = cgroup::open_for_joining(&folder.join("cgroup.procs"));
+        namespace::enter(&another, flag_of(Kind::Cgroup))?;
+        door
     }
 
     /// Waits until the child is in the namespaces that it enters itself. Where it had to make another process, that one is
