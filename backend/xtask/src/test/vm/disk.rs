@@ -13,14 +13,14 @@ use crate::command::{command, find, output, run};
 use crate::repository::{self, files};
 
 /// Programs of this host that tests and containers execute; busybox is every other.
-const PROGRAMS: [&str; 41] = [
-    "sh", "bash", "python3", "curl", "sqlite3", "unshare", "setpriv", "mount", "umount", "cat", "chmod", "chown", "cp", "date", "dd",
-    "env", "false", "find", "grep", "head", "id", "ls", "ln", "mkdir", "mknod", "mv", "readlink", "rm", "sed", "seq", "sleep", "sort",
-    "stat", "tail", "test", "touch", "tr", "true", "wc", "yes", "ip",
+const PROGRAMS: [&str; 44] = [
+    "sh", "bash", "perl", "python3", "curl", "sqlite3", "unshare", "setpriv", "mount", "umount", "cat", "chmod", "chown", "cp", "date",
+    "dd", "df", "env", "false", "find", "grep", "head", "id", "ls", "ln", "mkdir", "mknod", "mv", "nice", "readlink", "rm", "sed", "seq",
+    "sleep", "sort", "stat", "tail", "test", "touch", "tr", "true", "wc", "yes", "ip",
 ];
 
-/// Folders of this host that programs above need: Python's own modules, and what names groups of locales and terminals.
-const FOLDERS: [&str; 2] = ["/usr/lib/python3", "/usr/lib/locale/C.utf8"];
+/// Beginnings of folders of this host that programs above need.
+const FOLDERS: [&str; 3] = ["/usr/lib/python3", "/usr/lib/x86_64-linux-gnu/perl-base", "/usr/lib/locale/C.utf8"];
 
 /// Links at the root of a file system whose programs all lie in `/usr`.
 const MERGED: [&str; 4] = ["bin", "sbin", "lib", "lib64"];
