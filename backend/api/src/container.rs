@@ -15,6 +15,15 @@ use crate::usage::Usage;
 
 pub use belljar_model::limits::{IoLimit, Limits};
 
+/// What a container is limited to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EnforcedLimits {
+    /// As asked.
+    pub asked: Limits,
+    /// As the kernel has them; `null` while it is not alive.
+    pub enforced: Option<Limits>,
+}
+
 /// A container as it is now.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Container {

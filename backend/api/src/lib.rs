@@ -24,7 +24,8 @@ pub mod time;
 pub mod token;
 pub mod usage;
 
-pub use container::{Container, Exit, Limits, OutOfMemory};
+pub use belljar_model::Change;
+pub use container::{Container, EnforcedLimits, Exit, Limits, OutOfMemory};
 pub use create::CreateRequest;
 pub use exec::{ExecAnswer, ExecRequest};
 pub use history::History;
@@ -79,7 +80,9 @@ mod tests {
         let history = model_history::History { step_ms: 1, points: vec![model_history::Point::default()] };
         described("History", &History::new(history, None));
         described("HistoryPoint", &history::Point::from(model_history::Point::default()));
-        described("Limits", &container.limits);
+        let every = r#"{"memory_high_bytes":1,"memory_reservation_bytes":1,"memory_swappiness":1,"oom_group":true,"cpu_weight":1,
+            "cpu_burst_usec":1,"cpu_idle":true,"cpuset":"0","cpuset_mems":"0","io_weight":1,"io":[{"device":"/dev/sda"}],"hugetlb":{"2MB":1}}"#;
+        described("Limits", &serde_json::from_str::<Limits>(every).expect("readable"));
         described("Exit", &container.exit);
         described("OutOfMemory", &container.exit.as_ref().expect("an exit").out_of_memory);
         described("Container", &container);
@@ -105,6 +108,39 @@ mod tests {
         described("LandlockRule", &request.security.landlock[0]);
         described("Device", &request.devices[0]);
         described("Ulimit", &request.ulimits["nofile"]);
+    }
+
+    #[test]
+    fn the_openapi_document_names_every_limit_and_every_change() {
+        let none = r#"{"limits": null, "restart": null, "ulimits": {"nofile": null}, "oom_score_adj": null, "devices": null}"#;
+        let change = document::parse::<Change>(none.as_bytes()).expect("readable");
+        described("ContainerChange", &change);
+        described("LimitsPatch", &change.limits);
+        assert_eq!(properties("Limits"), properties("LimitsPatch"));
+        described("EnforcedLimits", &EnforcedLimits { asked: Limits::default(), enforced: None });
+        let io = container::IoLimit {
+            device: "/dev/sda".into(),
+            read_bytes_per_second: Some(1),
+            write_bytes_per_second: Some(1),
+            read_operations_per_second: Some(1),
+            write_operations_per_second: Some(1),
+            weight: Some(1),
+        };
+        described("IoLimit", &io);
+    }
+
+    #[test]
+    fn a_change_that_cannot_be_read_is_named_by_its_path() {
+        for (body, field) in [
+            (r#"{"limits":{"memory":1}}"#, "limits.memory"),
+            (r#"{"limits":{"pids":"many"}}"#, "limits.pids"),
+            (r#"{"image":"x"}"#, "image"),
+            (r#"{"limits":{"io":[{"device":"/dev/sda","rate":1}]}}"#, "limits.io[0].rate"),
+            (r#"{"ulimits":{"nofile":{"soft":"x","hard":1}}}"#, "ulimits.nofile.soft"),
+        ] {
+            let problem = document::parse::<Change>(body.as_bytes()).expect_err(body);
+            assert_eq!((problem.field.as_deref(), problem.status), (Some(field), 400), "{body}: {problem:?}");
+        }
     }
 
     #[test]

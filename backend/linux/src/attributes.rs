@@ -37,10 +37,48 @@ fn resource(name: &str) -> Option<Resource> {
 
 /// Sets a resource limit of a process; `u64::MAX` is no limit.
 pub fn limit(pid: i32, name: &str, soft: u64, hard: u64) -> Result<()> {
+    replace_limit(pid, name, (soft, hard)).map(drop)
+}
+
+/// Sets a resource limit of a process, and says what held before; `u64::MAX` is no limit.
+pub fn replace_limit(pid: i32, name: &str, (soft, hard): (u64, u64)) -> Result<(u64, u64)> {
     let resource = resource(name).ok_or_else(|| Error::new("find", format!("resource limit {name}"), rustix::io::Errno::INVAL))?;
     let bound = |value: u64| (value != u64::MAX).then_some(value);
     let limit = Rlimit { current: bound(soft), maximum: bound(hard) };
-    rustix::process::prlimit(Pid::from_raw(pid), resource, limit).context("limit", || format!("{name} to {soft}:{hard}")).map(drop)
+    let before = rustix::process::prlimit(Pid::from_raw(pid), resource, limit).context("limit", || format!("{name} to {soft}:{hard}"))?;
+    Ok((before.current.unwrap_or(u64::MAX), before.maximum.unwrap_or(u64::MAX)))
+}
+
+/// What `/proc/<pid>/limits` calls them (`fs/proc/base.c`); by which they can be read without being set.
+const NAMES: [(&str, &str); 16] = [
+    ("AS", "Max address space"),
+    ("CORE", "Max core file size"),
+    ("CPU", "Max cpu time"),
+    ("DATA", "Max data size"),
+    ("FSIZE", "Max file size"),
+    ("LOCKS", "Max file locks"),
+    ("MEMLOCK", "Max locked memory"),
+    ("MSGQUEUE", "Max msgqueue size"),
+    ("NICE", "Max nice priority"),
+    ("NOFILE", "Max open files"),
+    ("NPROC", "Max processes"),
+    ("RSS", "Max resident set"),
+    ("RTPRIO", "Max realtime priority"),
+    ("RTTIME", "Max realtime timeout"),
+    ("SIGPENDING", "Max pending signals"),
+    ("STACK", "Max stack size"),
+];
+
+/// A resource limit of a process, soft and hard; `u64::MAX` is no limit. `None` where it cannot be read.
+pub fn limit_of(pid: i32, name: &str) -> Option<(u64, u64)> {
+    let (_, line) = NAMES.iter().find(|(known, _)| *known == name)?;
+    let text = std::fs::read_to_string(format!("/proc/{pid}/limits")).ok()?;
+    let mut words = text.lines().find_map(|text| text.strip_prefix(line))?.split_ascii_whitespace();
+    let mut bound = || match words.next()? {
+        "unlimited" => Some(u64::MAX),
+        number => number.parse().ok(),
+    };
+    Some((bound()?, bound()?))
 }
 
 /// A raised limit of open files of this process; dropped, it is again what it was, which is what programs expect to inherit.

@@ -5,6 +5,7 @@
 //! [`container`], then [`machine`], which is the table of every state against every request.
 
 pub mod cgroup;
+pub mod change;
 pub mod container;
 pub mod denied;
 pub mod diagnosis;
@@ -35,6 +36,7 @@ pub mod usage;
 pub mod user;
 pub mod warning;
 
+pub use change::{Change, LimitsPatch};
 pub use container::{Config, Container, State, Wanted};
 pub use event::{Event, EventKind, NewEvent};
 pub use exit::{Exit, Failure, OutOfMemory};

@@ -42,7 +42,11 @@ impl<T: DeserializeOwned, S: Sync> FromRequest<S> for Document<T> {
 /// Only a declared JSON body counts: a form of another site can send `text/plain` without asking first.
 fn is_json(headers: &HeaderMap) -> bool {
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    content_type.split(';').next().is_some_and(|essence| essence.trim().eq_ignore_ascii_case("application/json"))
+    content_type
+        .split(';')
+        .next()
+        .map(str::trim)
+        .is_some_and(|essence| ["application/json", "application/merge-patch+json"].iter().any(|known| essence.eq_ignore_ascii_case(known)))
 }
 
 /// A form, as a browser sends it.

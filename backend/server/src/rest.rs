@@ -15,7 +15,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, delete, get, post};
+use axum::routing::{MethodRouter, delete, get, patch, post};
 use axum::{Json, Router};
 use belljar_api::host::{Health, Host};
 use belljar_api::query::Nothing;
@@ -44,7 +44,9 @@ fn routes() -> Vec<Route> {
         route("post", "/containers", post(containers::create)),
         route("get", "/containers", get(containers::list)),
         route("get", "/containers/{container}", get(containers::inspect)),
+        route("patch", "/containers/{container}", patch(containers::change)),
         route("delete", "/containers/{container}", delete(containers::delete)),
+        route("get", "/containers/{container}/limits", get(inspect::limits)),
         route("post", "/containers/{container}/start", post(containers::start)),
         route("post", "/containers/{container}/stop", post(containers::stop)),
         route("post", "/containers/{container}/kill", post(containers::kill)),

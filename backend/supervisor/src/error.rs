@@ -59,6 +59,17 @@ pub enum Error {
         /// By name.
         containers: Vec<String>,
     },
+    /// The kernel did not take a change; everything is as before.
+    #[error("the kernel refused {} of {name}", field.as_deref().unwrap_or("a change"))]
+    LimitRefused {
+        /// The container.
+        name: ContainerName,
+        /// What was to be changed, where that is known: `limits.memory_bytes`.
+        field: Option<String>,
+        /// Its answer.
+        #[source]
+        source: belljar_linux::Error,
+    },
     /// A field of the request is wrong.
     #[error(transparent)]
     Invalid(#[from] Invalid),
@@ -136,6 +147,7 @@ impl Error {
             Error::Ambiguous { .. }
             | Error::NameTaken { .. }
             | Error::Refused { .. }
+            | Error::LimitRefused { .. }
             | Error::InstanceTaken { .. }
             | Error::ImageExists { .. }
             | Error::ImageInUse { .. } => ErrorKind::Conflict,

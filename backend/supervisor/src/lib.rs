@@ -45,10 +45,10 @@ use belljar_model::host::Support;
 use belljar_model::log::LogLine;
 use belljar_model::machine::Request;
 use belljar_model::namespace::Namespace;
-use belljar_model::overlay::{Change, Entry, Stack};
+use belljar_model::overlay::{Entry, Stack};
 use belljar_model::plan::PlanRecord;
 use belljar_model::usage::{Pressure, Usage};
-use belljar_model::{Config, Container, ContainerId, Event, Host, Image, ImageName, Limits, Process, State, Wanted};
+use belljar_model::{Change, Config, Container, ContainerId, Event, Host, Image, ImageName, Limits, Process, State, Wanted};
 use belljar_monitor::Spawner;
 use belljar_runtime::cgroup::Hierarchies;
 use belljar_runtime::spec::Folders;
@@ -67,7 +67,7 @@ use ranges::Ranges;
 use registry::Registry;
 use shared::{Probe, Shared};
 use sources::Looks;
-use task::{Beginning, Command, Task};
+use task::{Asked, Beginning, Command, Reply, Task};
 
 /// Where an instance of Belljar lives. Several can run side by side on one host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -263,6 +263,23 @@ impl Supervisor {
     }
 
     async fn send(&self, id: &ContainerId, request: Request, grace: Option<Duration>) -> Result<Answer, Error> {
+        self.command(id, |reply| Command::Ask(Asked { request, grace, reply })).await
+    }
+
+    /// Changes a container: one that is alive at once, where the kernel takes it, and one that rests for its next start. All of it or
+    /// nothing: [`Error::LimitRefused`] where the kernel refused, and then everything is as it was.
+    pub async fn change(&self, id: &ContainerId, change: Change) -> Result<Container, Error> {
+        let config = change.apply(&self.shared.registry.snapshot(id)?.config);
+        self.shared.looks.check_disks(&config.limits).await?;
+        self.command(id, |reply| Command::Change(Box::new(change), reply)).await.map(Answer::into_container)
+    }
+
+    /// What the container is limited to as the kernel has it; `None` where it is not alive.
+    pub async fn enforced(&self, id: &ContainerId) -> Result<Option<Limits>, Error> {
+        self.inspect(id, |shared, container| container.state.is_alive().then(|| shared.cgroup(&container.id).limits())).await
+    }
+
+    async fn command(&self, id: &ContainerId, command: impl FnOnce(Reply) -> Command) -> Result<Answer, Error> {
         let commands = self.shared.registry.commands(id)?;
         let (reply, answer) = oneshot::channel();
         // A container that is deleted while others ask something of it answers nobody any more.
@@ -270,7 +287,7 @@ impl Supervisor {
             Ok(_) => unanswered(),
             Err(not_found) => not_found,
         };
-        commands.send(Command { request, grace, reply }).await.map_err(|_| gone())?;
+        commands.send(command(reply)).await.map_err(|_| gone())?;
         answer.await.unwrap_or_else(|_| Err(gone()))
     }
 
@@ -331,7 +348,7 @@ impl Supervisor {
     }
 
     /// What the container changed in its root, whether it is alive or not.
-    pub async fn changes(&self, id: &ContainerId) -> Result<Vec<Change>, Error> {
+    pub async fn changes(&self, id: &ContainerId) -> Result<Vec<belljar_model::overlay::Change>, Error> {
         let stack = self.stack(id).await?;
         blocking(move || overlay::changes(&stack)).await.map_err(inspect::overlay_error)
     }
@@ -424,15 +441,10 @@ impl Supervisor {
         if *limits == Limits::default() {
             return Ok(());
         }
-        limits.check(&self.capacity())?;
+        limits.check(&limit::capacity(&self.shared.host))?;
         self.shared.looks.check_disks(limits).await?;
         let (shared, limits) = (Arc::clone(&self.shared), limits.clone());
         Ok(blocking(move || limit::check(&shared, &limits, &Limits::default())).await?)
-    }
-
-    fn capacity(&self) -> belljar_model::limits::HostCapacity {
-        let Host { memory_bytes, cpus, pids, .. } = self.shared.host;
-        belljar_model::limits::HostCapacity { memory_bytes, cpus, pids }
     }
 }
 

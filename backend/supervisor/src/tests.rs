@@ -310,3 +310,54 @@ async fn a_container_whose_task_broke_answers_again() {
     while notices.recv().await.expect("a notice") != Notice::Container(web.id.clone()) {}
     bench.supervisor.ask(&web.id, Request::Delete(Force::No)).await.expect("deleted");
 }
+
+fn change(json: &str) -> belljar_model::Change {
+    serde_json::from_str(json).expect("a change")
+}
+
+#[tokio::test]
+async fn a_container_at_rest_keeps_a_change_for_its_next_start() {
+    let bench = Bench::new().await;
+    let web = bench.supervisor.create(config("web", DEAF), StartNow::No).await.expect("created");
+    let asked = change(r#"{"restart": "always", "ulimits": {"nofile": {"soft": 7, "hard": 9}}, "oom_score_adj": 5}"#);
+    let changed = bench.supervisor.change(&web.id, asked.clone()).await.expect("changed");
+    assert_eq!((changed.config.restart, changed.config.oom_score_adj, changed.state), (Restart::Always, Some(5), State::Created));
+    bench.supervisor.change(&web.id, asked).await.expect("it is so already");
+    assert_eq!(bench.kinds(&web).await, ["created", "limits_changed"]);
+    let told = &bench.events(&web).await[1].message;
+    assert_eq!(told, "ulimit nofile from no limit of its own to 7:9; oom_score_adj from the server's to 5; restart from no to always");
+    let bench = bench.reopened(async || {}).await;
+    assert_eq!(bench.supervisor.find("web").expect("found").config, changed.config);
+}
+
+#[tokio::test]
+async fn a_change_that_the_host_cannot_enforce_changes_nothing() {
+    let bench = Bench::new().await;
+    let web = bench.supervisor.create(config("web", DEAF), StartNow::No).await.expect("created");
+    for (json, field) in [
+        (r#"{"restart": "always", "limits": {"pids": 9}}"#, "limits.pids"),
+        (r#"{"limits": {"io": [{"device": "/no/such/disk", "read_bytes_per_second": 1}]}}"#, "limits.io[0].device"),
+        (r#"{"limits": {"cpus": -1}}"#, "limits.cpus"),
+        (r#"{"oom_score_adj": 1001}"#, "oom_score_adj"),
+        (r#"{"ulimits": {"nothing": {"soft": 1, "hard": 1}}}"#, "ulimits.nothing"),
+    ] {
+        let refused = bench.supervisor.change(&web.id, change(json)).await;
+        assert!(matches!(&refused, Err(Error::Invalid(invalid)) if invalid.field == field), "{field}: {refused:?}");
+    }
+    assert_eq!(bench.supervisor.find("web").expect("found").config, web.config);
+    assert_eq!(bench.kinds(&web).await, ["created"]);
+}
+
+#[tokio::test]
+async fn a_restart_that_is_due_does_not_happen_once_nobody_wants_it() {
+    let bench = Bench::new().await;
+    let policy = belljar_model::Config { restart: Restart::Always, ..config("web", "exit 3") };
+    let web = bench.supervisor.create(policy, StartNow::Yes).await.expect("created");
+    bench.until(&web, |web| web.restarts >= 1 && web.state == State::Stopped).await;
+    let changed = bench.supervisor.change(&web.id, change(r#"{"restart": null}"#)).await.expect("changed");
+    // What was under way has been done by now; from here on nothing begins by itself.
+    let rests = bench.until(&changed, |web| web.state == State::Stopped).await;
+    let bench = bench.reopened(async || {}).await;
+    let found = bench.supervisor.find("web").expect("found");
+    assert_eq!((found.state, found.config.restart, found.restarts), (State::Stopped, Restart::No, rests.restarts));
+}

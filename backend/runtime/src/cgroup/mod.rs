@@ -9,7 +9,9 @@
 mod claim;
 pub mod devices;
 pub mod disks;
+mod enforced;
 pub mod events;
+pub mod everybody;
 pub mod figures;
 pub mod hierarchy;
 mod life;

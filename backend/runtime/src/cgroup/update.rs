@@ -72,7 +72,16 @@ fn tell(unit: &str, properties: &[Property], cgroup: &Cgroup) -> Result<()> {
 fn check_memory(after: &Resources, cgroup: &Cgroup) -> Result<()> {
     let Some(memory) = after.memory.as_ref().filter(|memory| memory.check_before_update == Some(true)) else { return Ok(()) };
     let Some(part) = cgroup.part("memory").filter(|part| part.version == Version::V2) else { return Ok(()) };
-    let used = number(&part.path.join("memory.current"));
+    let used = || number(&part.path.join("memory.current"));
+    // Page cache can be taken back, as v1 does by itself before it refuses. What cannot be is what the answer is about.
+    if let (Some(used), Some(limit)) = (used(), memory.limit)
+        && limit > 0
+        && used > limit.unsigned_abs()
+        && let Ok(mut reclaim) = std::fs::File::options().write(true).open(part.path.join("memory.reclaim"))
+    {
+        drop(std::io::Write::write_all(&mut reclaim, (used - limit.unsigned_abs()).to_string().as_bytes()));
+    }
+    let used = used();
     match (used, memory.limit) {
         (Some(used), Some(limit)) if limit > 0 && used > limit.unsigned_abs() => {
             Err(Error::new("write", format!("{limit} to memory.max, where {used} bytes are used"), Errno::BUSY))

@@ -217,7 +217,8 @@ fn landlock(config: &Config) -> Option<Landlock> {
     (!paths.is_empty()).then(|| Landlock { paths, ..Landlock::default() })
 }
 
-fn rlimits(config: &Config) -> Vec<Rlimit> {
+/// Limits of each of its processes.
+pub fn rlimits(config: &Config) -> Vec<Rlimit> {
     // `RLIM_INFINITY` is the largest number of the type.
     let value = |limit: Option<u64>| limit.unwrap_or(u64::MAX);
     let limit = |(name, limit): (&String, &belljar_model::setting::Ulimit)| Rlimit {
@@ -235,7 +236,7 @@ fn niceness(nice: i32) -> Scheduler {
 
 /// Limits, and which devices may be opened: what was asked for, to which the plan adds what every container needs. A node of any
 /// other that a container without ids of its own makes, or finds in its image, cannot be opened.
-pub fn resources(config: &Config, devices: &[Device], disks: &[Disk]) -> Resources {
+fn resources(config: &Config, devices: &[Device], disks: &[Disk]) -> Resources {
     Resources { devices: device_rules(config, devices), ..limits::resources(&config.limits, disks) }
 }
 

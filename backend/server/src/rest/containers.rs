@@ -11,7 +11,7 @@ use belljar_api::query::{self, Nothing};
 use belljar_api::{Container, CreateRequest};
 use belljar_model::container::STOP_GRACE_MS_MAX;
 use belljar_model::machine::{Force, Request};
-use belljar_model::{Invalid, container as model};
+use belljar_model::{Change, Invalid, container as model};
 use belljar_supervisor::{StartNow, Supervisor};
 
 use crate::app::{App, Found};
@@ -57,6 +57,16 @@ pub(super) async fn inspect(State(app): State<Arc<App>>, Found(container): Found
 /// The worst that there is to say about it.
 fn finding(app: &App, container: &model::Container) -> Option<String> {
     app.supervisor.finding(container).map(|finding| finding.text)
+}
+
+pub(super) async fn change(
+    State(app): State<Arc<App>>,
+    Found(container): Found,
+    Query(Nothing {}): Query<Nothing>,
+    Document(change): Document<Change>,
+) -> Answer<Json<Container>> {
+    let changed = app.supervisor.change(&container.id, change).await.map_err(|error| Fault::of(&container, error))?;
+    Ok(Json(Container::at(&changed, now_ms())))
 }
 
 pub(super) async fn delete(State(app): State<Arc<App>>, Found(container): Found, Query(query): Query<query::Delete>) -> Answer<StatusCode> {

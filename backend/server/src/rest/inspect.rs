@@ -8,7 +8,7 @@ use belljar_api::diagnosis::Finding;
 use belljar_api::inspect::{Cgroup, Change, Denied, Entry, Namespace, Overlay, Plan};
 use belljar_api::query::{Files, Nothing, Stretch, UsageHistory};
 use belljar_api::usage::Process;
-use belljar_api::{History, Usage};
+use belljar_api::{EnforcedLimits, History, Usage};
 use belljar_model::mount::absolute_path;
 
 use crate::app::{App, Found, Remembered};
@@ -42,6 +42,15 @@ pub(super) async fn history(
     let history = app.supervisor.history(&id, from_ms, to_ms, step_ms).await?;
     let suggestion = app.supervisor.suggestion(&id).await?;
     Ok(Json(History::new(history, suggestion.map(|finding| finding.text))))
+}
+
+pub(super) async fn limits(
+    State(app): State<Arc<App>>,
+    Found(container): Found,
+    Query(Nothing {}): Query<Nothing>,
+) -> Answer<Json<EnforcedLimits>> {
+    let enforced = app.supervisor.enforced(&container.id).await?;
+    Ok(Json(EnforcedLimits { asked: container.config.limits, enforced }))
 }
 
 pub(super) async fn processes(

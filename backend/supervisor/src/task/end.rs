@@ -14,7 +14,7 @@ use belljar_store::Durability;
 use tokio::time::Instant;
 
 use super::words::Manner;
-use super::{Flow, Reply, Task, answer};
+use super::{Command, Flow, Reply, Task, answer};
 use crate::clock::now_ms;
 use crate::{Answer, Error, crash, evidence};
 
@@ -182,7 +182,7 @@ impl Task {
     fn give_up(&mut self) {
         let because = format!("{} was killed, but a process of it is stuck in the kernel", self.container.config.name);
         let waiters = self.ending.take().map(|ending| ending.waiters).unwrap_or_default();
-        let waiting = self.later.drain(..).map(|command| command.reply);
+        let waiting = self.later.drain(..).map(Command::into_reply);
         for waiter in waiters.into_iter().chain(waiting) {
             answer(waiter, Err(Error::Unavailable { because: because.clone() }));
         }

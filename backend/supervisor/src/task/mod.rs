@@ -9,6 +9,7 @@
 //! While a container is ending, requests that need it at rest wait in line; those that hurry its end are done at once.
 //! What a request asks is admitted by [`belljar_model::machine`], nowhere else.
 
+mod change;
 mod delete;
 mod end;
 mod freeze;
@@ -21,7 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use belljar_model::machine::{Force, Request, Verdict, admit};
-use belljar_model::{Container, ContainerId, EventKind, NewEvent, Signal, State, Wanted};
+use belljar_model::{Change, Container, ContainerId, EventKind, NewEvent, Signal, State, Wanted};
 use belljar_runtime::Bundle;
 use belljar_runtime::cgroup::Cgroup;
 use belljar_store::Durability;
@@ -44,14 +45,34 @@ pub(crate) use words::line as command_words;
 /// Most requests that wait for one container; the next has to wait to be taken.
 const REQUESTS_MAX: usize = 64;
 
+/// Why a container that could not be deleted whole does nothing but that.
+const HALF_DELETED: &str = "was deleted, but something of it could not be removed: delete it again";
+
 /// Pause before a broken task is replaced: what broke it may break the next one too.
 const REPLACE_PAUSE: Duration = Duration::from_secs(1);
 
 /// Where the answer to a request goes. Nobody may be listening any more.
 pub(crate) type Reply = oneshot::Sender<Result<Answer, Error>>;
 
-/// Something asked of a container.
-pub(crate) struct Command {
+/// Something that a task is told to do.
+pub(crate) enum Command {
+    /// What its life is asked for.
+    Ask(Asked),
+    /// Something about it shall be different.
+    Change(Box<Change>, Reply),
+}
+
+impl Command {
+    /// Whoever waits for it.
+    fn into_reply(self) -> Reply {
+        match self {
+            Command::Ask(Asked { reply, .. }) | Command::Change(_, reply) => reply,
+        }
+    }
+}
+
+/// Something asked of a container's life.
+pub(crate) struct Asked {
     pub(crate) request: Request,
     /// Instead of the container's own time between stop signal and kill.
     pub(crate) grace: Option<Duration>,
@@ -184,12 +205,31 @@ impl Task {
     }
 
     async fn handle(&mut self, command: Command) -> Flow {
+        let asked = match command {
+            Command::Ask(asked) => asked,
+            Command::Change(..) if self.ending.is_some() => {
+                self.later.push_back(command);
+                return Flow::Continue;
+            }
+            Command::Change(_, reply) if self.container.wanted == Wanted::Deleted => {
+                answer(reply, Err(self.refused(HALF_DELETED)));
+                return Flow::Continue;
+            }
+            Command::Change(change, reply) => {
+                answer(reply, self.change(&change).await);
+                return Flow::Continue;
+            }
+        };
+        self.handle_asked(asked).await
+    }
+
+    async fn handle_asked(&mut self, command: Asked) -> Flow {
         if self.ending.is_some() {
             self.handle_while_ending(command).await;
             return Flow::Continue;
         }
         if self.container.wanted == Wanted::Deleted && !matches!(command.request, Request::Delete(_)) {
-            answer(command.reply, Err(self.refused("was deleted, but something of it could not be removed: delete it again")));
+            answer(command.reply, Err(self.refused(HALF_DELETED)));
             return Flow::Continue;
         }
         match admit(self.container.state, command.request) {
@@ -203,14 +243,14 @@ impl Task {
         Flow::Continue
     }
 
-    async fn carry_out(&mut self, command: Command) -> Flow {
-        let Command { request, grace, reply } = command;
+    async fn carry_out(&mut self, command: Asked) -> Flow {
+        let Asked { request, grace, reply } = command;
         let alive = self.container.state.is_alive();
         match request {
             Request::Start => self.start_as_asked(Why::Asked, reply).await,
             Request::Restart if !alive => self.start_as_asked(Why::Restarted, reply).await,
             Request::Restart => {
-                self.later.push_back(Command { request, grace, reply });
+                self.later.push_back(Command::Ask(Asked { request, grace, reply }));
                 self.stop(grace, Wanted::Running, None).await;
             }
             Request::Stop => self.stop(grace, Wanted::Stopped, Some(reply)).await,
@@ -222,7 +262,7 @@ impl Task {
             Request::Pause => answer(reply, self.pause().await),
             Request::Resume => answer(reply, self.resume().await),
             Request::Delete(_) if alive => {
-                self.later.push_back(Command { request, grace, reply });
+                self.later.push_back(Command::Ask(Asked { request, grace, reply }));
                 self.kill(None).await;
             }
             Request::Delete(_) => return self.delete_as_asked(reply).await,
@@ -231,8 +271,8 @@ impl Task {
     }
 
     /// A container that is ending takes what hurries it; everything else waits in line.
-    async fn handle_while_ending(&mut self, command: Command) {
-        let Command { request, grace, reply } = command;
+    async fn handle_while_ending(&mut self, command: Asked) {
+        let Asked { request, grace, reply } = command;
         match request {
             Request::Stop => self.hurry(grace, reply),
             Request::Kill(Signal::KILL) => {
@@ -245,10 +285,12 @@ impl Task {
             }
             Request::Pause | Request::Resume => answer(reply, Err(self.refused("is being stopped"))),
             Request::Delete(Force::Yes) => {
-                self.later.push_back(Command { request, grace, reply });
+                self.later.push_back(Command::Ask(Asked { request, grace, reply }));
                 self.kill_now().await;
             }
-            Request::Start | Request::Restart | Request::Delete(Force::No) => self.later.push_back(Command { request, grace, reply }),
+            Request::Start | Request::Restart | Request::Delete(Force::No) => {
+                self.later.push_back(Command::Ask(Asked { request, grace, reply }))
+            }
         }
     }
 
