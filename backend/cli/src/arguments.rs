@@ -6,6 +6,7 @@
 pub(crate) mod create;
 pub(crate) mod environment;
 pub(crate) mod isolation;
+pub(crate) mod limits;
 pub(crate) mod mount;
 
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use self::create::CreateArguments;
+use self::limits::LimitArguments;
 
 /// Runs Linux containers, and shows what they are made of.
 #[derive(Debug, Parser)]
@@ -60,6 +62,8 @@ pub(crate) enum Command {
     Start(Containers),
     /// Stop containers: stop signal, grace, kill
     Stop(StopArguments),
+    /// Change limits and restart policy of containers, at once where they run
+    Update(UpdateArguments),
     /// Send a signal to the first process of containers
     Kill(KillArguments),
     /// Stop containers, then start them
@@ -241,6 +245,24 @@ pub(crate) struct StopArguments {
     /// Seconds between the stop signal and the kill; the container's own setting where not given
     #[arg(short = 't', long = "time", visible_alias = "timeout", value_name = "SECONDS")]
     pub(crate) seconds: Option<u32>,
+    #[command(flatten)]
+    pub(crate) containers: Containers,
+}
+
+/// `update`.
+#[derive(Debug, Args)]
+pub(crate) struct UpdateArguments {
+    /// What happens when the program ends: no, on-failure, always, unless-stopped
+    #[arg(long, value_name = "POLICY", value_parser = create::restart)]
+    pub(crate) restart: Option<belljar_model::container::Restart>,
+    /// A limit of each process, which every process has at once: nofile=1024:2048; nofile= takes it away (may be repeated)
+    #[arg(long, value_name = "NAME=SOFT[:HARD]")]
+    pub(crate) ulimit: Vec<String>,
+    /// How early it is killed where the host is out of memory: -1000 to 1000; empty for the server's own
+    #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
+    pub(crate) oom_score_adj: Option<String>,
+    #[command(flatten)]
+    pub(crate) limits: LimitArguments,
     #[command(flatten)]
     pub(crate) containers: Containers,
 }

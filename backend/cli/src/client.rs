@@ -66,6 +66,13 @@ impl Client {
         serde_json::from_slice(&answer).map_err(unreadable)
     }
 
+    /// `PATCH path` with what shall be different.
+    pub(crate) async fn change(&self, path: &str, document: &impl Serialize) -> Result<(), Failure> {
+        let bytes = serde_json::to_vec(document).map_err(|source| Failure::Unreadable { path: path.to_owned(), source })?;
+        let body = Full::new(Bytes::from(bytes)).map_err(|never| match never {}).boxed_unsync();
+        self.ask(Method::PATCH, path, (Some("application/merge-patch+json"), body)).await.map(drop)
+    }
+
     /// `POST path` with a JSON document, whose answer comes piece by piece for as long as it takes.
     pub(crate) async fn send_for_stream(&self, path: &str, document: &impl Serialize) -> Result<Pieces, Failure> {
         let bytes = serde_json::to_vec(document).map_err(|source| Failure::Unreadable { path: path.to_owned(), source })?;

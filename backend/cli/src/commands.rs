@@ -15,6 +15,7 @@ mod past;
 pub(crate) mod run;
 mod stats;
 mod tokens;
+mod update;
 mod why;
 
 use serde::Serialize;
@@ -48,6 +49,7 @@ pub(crate) async fn dispatch(session: &mut Session, command: Command) -> Outcome
         Command::Start(containers) => lifecycle::act(session, containers, "start", String::new()).await,
         Command::Stop(arguments) => lifecycle::stop(session, arguments, "stop").await,
         Command::Restart(arguments) => lifecycle::stop(session, arguments, "restart").await,
+        Command::Update(arguments) => update::update(session, arguments).await,
         Command::Kill(arguments) => lifecycle::kill(session, arguments).await,
         Command::Pause(containers) => lifecycle::act(session, containers, "pause", String::new()).await,
         Command::Resume(containers) => lifecycle::act(session, containers, "resume", String::new()).await,

@@ -8,11 +8,12 @@ use std::path::PathBuf;
 
 use belljar_api::CreateRequest;
 use belljar_model::container::Restart;
-use belljar_model::{Invalid, Limits, Mount, size};
+use belljar_model::{Invalid, Mount};
 use clap::{ArgAction, Args};
 
 use super::environment::Environment;
 use super::isolation::IsolationArguments;
+use super::limits::LimitArguments;
 use super::mount;
 
 /// What a container shall be.
@@ -36,18 +37,6 @@ pub(crate) struct CreateArguments {
     /// Working folder inside
     #[arg(short, long, value_name = "DIR")]
     pub(crate) workdir: Option<String>,
-    /// Most memory, as 64m or 1.5g
-    #[arg(short, long, value_name = "SIZE")]
-    pub(crate) memory: Option<String>,
-    /// Most memory and swap together; equal to --memory means no swap, -1 any amount; twice --memory where not given
-    #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
-    pub(crate) memory_swap: Option<String>,
-    /// Processors: 0.5 is half of one
-    #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
-    pub(crate) cpus: Option<f64>,
-    /// Most processes and threads; -1 for any number
-    #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
-    pub(crate) pids_limit: Option<i64>,
     /// Share a folder or file of the host (may be repeated)
     #[arg(short, long = "volume", value_name = "SOURCE:TARGET[:ro]")]
     pub(crate) volume: Vec<String>,
@@ -75,6 +64,8 @@ pub(crate) struct CreateArguments {
     /// Seconds between that signal and the kill; 10 where not given
     #[arg(long, value_name = "SECONDS")]
     pub(crate) stop_timeout: Option<u32>,
+    #[command(flatten)]
+    pub(crate) limits: LimitArguments,
     #[command(flatten)]
     pub(crate) isolation: IsolationArguments,
     #[command(flatten)]
@@ -120,7 +111,7 @@ impl Missing {
     }
 }
 
-fn restart(text: &str) -> Result<Restart, String> {
+pub(super) fn restart(text: &str) -> Result<Restart, String> {
     match text {
         "no" => Ok(Restart::No),
         "on-failure" => Ok(Restart::OnFailure),
@@ -164,7 +155,7 @@ impl CreateArguments {
         let environment = Environment { files: &self.env_file, entries: &self.env, inherited: &surroundings.variables };
         let mut request = CreateRequest {
             env: environment.variables()?,
-            limits: self.limits()?,
+            limits: self.limits.limits()?,
             mounts: self.mounts(&surroundings.folder)?.iter().map(Into::into).collect(),
             labels: labels(&self.label),
             name: self.name,
@@ -188,36 +179,6 @@ impl CreateArguments {
         let tmpfs = self.tmpfs.iter().map(|text| mount::tmpfs(text));
         let layers = self.layer.iter().map(|text| mount::layer(text, folder));
         volumes.chain(mounts).chain(tmpfs).chain(layers).collect()
-    }
-
-    fn limits(&self) -> Result<Limits, Invalid> {
-        let memory_bytes = self.memory.as_deref().map(|text| size::parse("--memory", text)).transpose()?;
-        let pids = match self.pids_limit {
-            None | Some(-1 | 0) => None,
-            Some(number) => Some(u32::try_from(number).map_err(|_| Invalid::new("--pids-limit", "must be a number of processes, or -1"))?),
-        };
-        // Docker: 0 is the same as not given, for processors too.
-        let cpus = self.cpus.filter(|cpus| *cpus != 0.0);
-        // JSON has no word for these: they would be sent as no limit at all.
-        if cpus.is_some_and(|cpus| !cpus.is_finite()) {
-            return Err(Invalid::new("--cpus", "must be a number of processors, such as 0.5"));
-        }
-        let memory_swap_bytes = swap_bytes(memory_bytes, self.memory_swap.as_deref())?;
-        Ok(Limits { memory_bytes, memory_swap_bytes, cpus, pids, ..Limits::default() })
-    }
-}
-
-/// Docker counts memory and swap together, and allows as much swap as memory where nothing is said.
-fn swap_bytes(memory_bytes: Option<u64>, memory_swap: Option<&str>) -> Result<Option<u64>, Invalid> {
-    let refuse = |problem: &str| Err(Invalid::new("--memory-swap", problem));
-    match (memory_swap, memory_bytes) {
-        (Some("-1"), _) => Ok(None),
-        (None | Some("0"), memory) => Ok(memory),
-        (Some(_), None) => refuse("needs --memory beside it"),
-        (Some(text), Some(memory)) => match size::parse("--memory-swap", text)?.checked_sub(memory) {
-            Some(swap) => Ok(Some(swap)),
-            None => refuse("is memory and swap together: it cannot be less than --memory"),
-        },
     }
 }
 

@@ -50,7 +50,11 @@ pub(crate) async fn wait(session: &mut Session, containers: Containers) -> Outco
     Ok(DONE)
 }
 
-async fn for_each(session: &mut Session, containers: Containers, ask: impl AsyncFn(&Client, &str) -> Result<(), Failure>) -> Outcome {
+pub(super) async fn for_each(
+    session: &mut Session,
+    containers: Containers,
+    ask: impl AsyncFn(&Client, &str) -> Result<(), Failure>,
+) -> Outcome {
     let (asked, mut refused) = (containers.containers.len(), 0);
     for name in &containers.containers {
         match ask(&session.client, name).await {

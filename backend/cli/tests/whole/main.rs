@@ -17,6 +17,7 @@ mod exec;
 mod filter;
 mod isolation;
 mod lifecycle;
+mod limits;
 mod loosened;
 mod memory;
 mod names;
