@@ -2,6 +2,7 @@
 //! runtimes where they are installed, in the same run and with the same root file system. Everything is printed with its
 //! target and the ratio to it; nothing is asserted, because a figure belongs to a machine.
 
+mod history;
 mod memory;
 mod pages;
 mod peers;
@@ -46,10 +47,16 @@ enum Subject {
     Runtime(runtime::Options),
     /// Measuring containers once a second, and the answer to what one uses, beside Docker.
     Usage(usage::Options),
+    /// A simulated month of usage: the size of the database, writes and questions.
+    History(history::Options),
 }
 
 /// Builds the release executable, linked as it is shipped, measures, and prints the table.
 pub(crate) fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
+    // It makes no containers, and needs nothing of the executable.
+    if let Some(Subject::History(options)) = &options.subject {
+        return history::run(options);
+    }
     if !command::is_root() {
         return Err("only root may make containers: run cargo xtask bench as root".into());
     }
@@ -57,7 +64,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
     match &options.subject {
         Some(Subject::Runtime(options)) => return runtime::run(options),
         Some(Subject::Usage(options)) => return usage::run(options),
-        None => {}
+        Some(Subject::History(_)) | None => {}
     }
     let server = Server::start(repository::root().join("target/release/belljar"));
     let mut table = Table::default();
