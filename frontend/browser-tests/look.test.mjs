@@ -7,7 +7,7 @@ import { belljar, pageTest } from "./harness.mjs";
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
 const HOSTILE = `<script>window.broken = 1</script><img src=x onerror="window.broken = 1">`;
-const PAGES = ["", "/namespaces", "/cgroup", "/overlay", "/logs", "/events", "/plan"].map((tab) => `/containers/shown${tab}`);
+const PAGES = ["", "/limits", "?range=30d", "/namespaces", "/cgroup", "/overlay", "/logs", "/events", "/plan"].map((tab) => `/containers/shown${tab}`);
 PAGES.unshift("/containers", "/containers/new", "/images", "/events", "/host", "/settings");
 
 const things = belljar(async (server) => {

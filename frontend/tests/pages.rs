@@ -24,7 +24,7 @@ use belljar_frontend::settings::{FreshToken, Settings};
 use belljar_frontend::{Template, container, containers, events};
 use belljar_model::history::History;
 use belljar_model::usage::Usage;
-use belljar_model::{Container, Invalid};
+use belljar_model::{Container, Invalid, Limits};
 use sample::{HOSTILE, NOW_MS, frame, nobody};
 
 type Pages = Vec<(&'static str, String)>;
@@ -102,9 +102,11 @@ fn container_pages() -> Pages {
 fn limits_pages() -> Pages {
     let (database, greedy, usage) = (sample::database(), sample::out_of_memory(), sample::usage(1));
     let (supports, findings) = (sample::supports(), sample::findings());
-    let limits_of = |container, usage, (texts, invalid)| {
+    let enforced = Limits { cpus: Some(0.49), ..database.config.limits.clone() };
+    let limits_of = |container, usage: Option<&Usage>, (texts, invalid)| {
         let (supports, host) = (Supports(&supports), sample::capacity());
-        rendered(LimitsPage { frame: frame(None), container, texts, usage, supports, host, findings: &findings, invalid })
+        let enforced = usage.map(|_| &enforced);
+        rendered(LimitsPage { frame: frame(None), container, texts, usage, enforced, supports, host, findings: &findings, invalid })
     };
     let limits = |texts, invalid| limits_of(&database, Some(&usage), (texts, invalid));
     let refused = Texts { memory: "8m".into(), io: HOSTILE.into(), cpuset: HOSTILE.into(), ..Texts::of(&database.config.limits) };

@@ -42,7 +42,7 @@ pub(crate) fn router() -> Router<Arc<App>> {
         .route("/containers/new", get(create::form))
         .route("/containers/{container}", get(container::overview))
         .route("/containers/{container}/history", get(container::history))
-        .route("/containers/{container}/limits", get(limits::show))
+        .route("/containers/{container}/limits", get(limits::show).post(limits::submit))
         .route("/containers/{container}/namespaces", get(container::namespaces))
         .route("/containers/{container}/cgroup", get(container::cgroup))
         .route("/containers/{container}/overlay", get(container::overlay))

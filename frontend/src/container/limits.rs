@@ -4,7 +4,7 @@ use askama::Template;
 use belljar_model::diagnosis::{Finding, FindingKind};
 use belljar_model::limits::HostCapacity;
 use belljar_model::usage::Usage;
-use belljar_model::{Container, Invalid};
+use belljar_model::{Container, Invalid, Limits};
 
 use super::{Tab, TabPage, tab};
 use crate::containers::{Gauge, Gauges};
@@ -26,6 +26,8 @@ pub struct LimitsPage<'a> {
     pub texts: &'a Texts,
     /// A fresh reading; `None` where it is not alive.
     pub usage: Option<&'a Usage>,
+    /// What the kernel keeps to; `None` where it is not alive.
+    pub enforced: Option<&'a Limits>,
     /// What this host can enforce.
     pub supports: Supports<'a>,
     /// What this host has.
@@ -65,6 +67,13 @@ impl<'a> LimitsPage<'a> {
 
     fn now(&self, field: &Field) -> Option<Part<Now>> {
         now(field.name, self.container, self.usage).map(Part)
+    }
+
+    /// What the kernel made of a limit, where that is not quite what was asked for: it counts in pages and in shares.
+    fn made_of(&self, field: &Field) -> Option<String> {
+        let (asked, has) = (Texts::of(&self.container.config.limits), Texts::of(self.enforced?));
+        let (asked, has) = (asked.text(field.name), has.text(field.name));
+        (field.kind == Kind::Line && !asked.is_empty() && !has.is_empty() && asked != has).then(|| has.to_owned())
     }
 
     fn suggestion(&self, field: &Field) -> Option<&'a Finding> {

@@ -1,4 +1,4 @@
-//! The form of a container's limits: text in, limits out, or the form again with the kernel's refusal at its field.
+//! The form of a container's limits: text in, a change out, or the form again with the kernel's refusal at its field.
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -11,15 +11,16 @@ use belljar_api::query::Nothing;
 use belljar_frontend::container::LimitsPage;
 use belljar_frontend::create::restart_word;
 use belljar_frontend::limits::{RATES, Supports, Texts};
+use belljar_model::change::LimitsPatch;
 use belljar_model::limits::{HostCapacity, IoLimit};
-use belljar_model::{Container, Invalid, Limits, size};
+use belljar_model::{Change, Config, Container, Invalid, Limits, size};
 
 use crate::app::{App, Found};
-use crate::extract::Query;
-use crate::fault::Answer;
+use crate::extract::{Form, Query};
+use crate::fault::{Answer, Fault};
 use crate::pages::container::findings;
-use crate::pages::create::{given, number};
-use crate::pages::surroundings::Surroundings;
+use crate::pages::create::{given, number, restart};
+use crate::pages::surroundings::{Deed, Surroundings, done};
 
 pub(super) async fn show(
     State(app): State<Arc<App>>,
@@ -29,6 +30,51 @@ pub(super) async fn show(
 ) -> Answer<Response> {
     let texts = Texts { restart: restart_word(container.config.restart).to_owned(), ..Texts::of(&container.config.limits) };
     page(&app, &around, (&container, StatusCode::OK), (&texts, None)).await
+}
+
+pub(super) async fn submit(
+    State(app): State<Arc<App>>,
+    Found(container): Found,
+    around: Surroundings,
+    Form(texts): Form<Texts>,
+) -> Answer<Response> {
+    let fault = match set(&app, &container, &texts).await {
+        Ok(deed) => {
+            let name = container.config.name.as_str();
+            return Ok(done(deed, name, &format!("/containers/{name}/limits")));
+        }
+        Err(fault) => fault,
+    };
+    // What was typed is kept, whatever the reason.
+    let refused = || (fault.status() == StatusCode::CONFLICT).then(|| Invalid::new("limits", fault.problem.detail.clone()));
+    match fault.invalid().or_else(refused) {
+        Some(invalid) => page(&app, &around, (&container, fault.status()), (&texts, Some(&invalid))).await,
+        None => Err(fault),
+    }
+}
+
+async fn set(app: &App, container: &Container, texts: &Texts) -> Answer<Deed> {
+    let change = change(texts, &container.config)?;
+    let changed = app.supervisor.change(&container.id, change).await.map_err(|error| Fault::of(container, error))?;
+    Ok(match changed.state.is_alive() {
+        _ if changed.config == container.config => Deed::AlreadySo,
+        true => Deed::Changed,
+        false => Deed::ChangedForStart,
+    })
+}
+
+/// What the fields ask to be different of what holds. A part that the form does not have stays.
+fn change(texts: &Texts, now: &Config) -> Result<Change, Invalid> {
+    let mut limits = read(texts)?;
+    // An empty box says no, however that was said before.
+    limits.oom_group = limits.oom_group.or(now.limits.oom_group.filter(|set| !set));
+    limits.cpu_idle = limits.cpu_idle.or(now.limits.cpu_idle.filter(|set| !set));
+    let gone = now.limits.hugetlb.keys().filter(|pages| !limits.hugetlb.contains_key(*pages));
+    let sizes = limits.hugetlb.iter().map(|(pages, bytes)| (pages.clone(), Some(*bytes)));
+    let hugetlb = sizes.chain(gone.map(|pages| (pages.clone(), None))).collect();
+    let patch = LimitsPatch { hugetlb: Some(Some(hugetlb)), ..LimitsPatch::to(&limits) };
+    let restart = given(&texts.restart).map(|word| restart(&word)).transpose()?;
+    Ok(Change { limits: Some(patch), restart, ..Change::default() })
 }
 
 async fn page(
@@ -41,6 +87,7 @@ async fn page(
         true => Some(app.supervisor.usage(&container.id).await?),
         false => None,
     };
+    let enforced = app.supervisor.enforced(&container.id).await?;
     let findings = findings(app, container).await?;
     let host = app.supervisor.host();
     let capacity = HostCapacity { memory_bytes: host.memory_bytes, cpus: host.cpus, pids: host.pids };
@@ -49,6 +96,7 @@ async fn page(
         container,
         texts,
         usage: usage.as_ref(),
+        enforced: enforced.as_ref(),
         supports: Supports(&host.limits),
         host: capacity,
         findings: &findings,
@@ -136,6 +184,7 @@ fn pages(line: &str) -> Result<(String, u64), Invalid> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use belljar_model::container::Restart;
 
     fn full() -> Limits {
         let io = IoLimit {
@@ -171,6 +220,26 @@ mod tests {
         for limits in [full(), Limits::default()] {
             assert_eq!(read(&Texts::of(&limits)), Ok(limits));
         }
+    }
+
+    #[test]
+    fn a_form_changes_just_what_was_typed_in_it() {
+        let config = |limits: &Limits| -> Config {
+            let json =
+                serde_json::json!({"name": "web", "image": "host", "command": ["a"], "limits": limits, "restart": "always", "nice": 5});
+            serde_json::from_value(json).expect("a config")
+        };
+        let off = Limits { oom_group: Some(false), cpu_idle: Some(false), ..full() };
+        for limits in [full(), off, Limits::default()] {
+            let (config, texts) = (config(&limits), Texts::of(&limits));
+            assert_eq!(change(&texts, &config).expect("a change").apply(&config), config, "sent as it was shown");
+            let other = Texts { memory: "1g".into(), hugetlb: String::new(), restart: "no".into(), ..texts };
+            let changed = change(&other, &config).expect("a change").apply(&config);
+            let expected = Limits { memory_bytes: Some(1 << 30), hugetlb: BTreeMap::new(), ..limits };
+            assert_eq!((changed.limits, changed.restart, changed.nice), (expected, Restart::No, Some(5)));
+        }
+        let typo = Texts { restart: "never".into(), ..Texts::default() };
+        assert_eq!(change(&typo, &config(&full())).map_err(|invalid| invalid.field), Err("restart".to_owned()));
     }
 
     #[test]

@@ -29,6 +29,10 @@ pub(super) enum Deed {
     Paused,
     Resumed,
     Restarted,
+    /// Other limits, while it is alive.
+    Changed,
+    /// Other limits, while it rests.
+    ChangedForStart,
     /// Nothing had to be done.
     AlreadySo,
     Deleted,
@@ -39,7 +43,7 @@ pub(super) enum Deed {
 }
 
 impl Deed {
-    const ALL: [Deed; 13] = [
+    const ALL: [Deed; 15] = [
         Deed::Created,
         Deed::Started,
         Deed::Stopped,
@@ -47,6 +51,8 @@ impl Deed {
         Deed::Paused,
         Deed::Resumed,
         Deed::Restarted,
+        Deed::Changed,
+        Deed::ChangedForStart,
         Deed::AlreadySo,
         Deed::Deleted,
         Deed::ImageImported,
@@ -65,6 +71,8 @@ impl Deed {
             Deed::Paused => ("paused", "was paused"),
             Deed::Resumed => ("resumed", "was resumed"),
             Deed::Restarted => ("restarted", "was restarted"),
+            Deed::Changed => ("changed", "was changed, and the kernel keeps to it from now on"),
+            Deed::ChangedForStart => ("changed-for-start", "was changed: that counts from its next start"),
             Deed::AlreadySo => ("already", "was so already: nothing had to be done"),
             Deed::Deleted => ("deleted", "was deleted, with everything of it"),
             Deed::ImageImported => ("imported", "was imported"),
