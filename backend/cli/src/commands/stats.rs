@@ -150,7 +150,7 @@ mod tests {
     #[test]
     fn a_figure_that_the_kernel_does_not_have_is_a_dash_and_never_zero() {
         let text = table(&Vec::new(), &vec![("web".into(), reading(0, None))]).render(Paint::Plain);
-        assert_eq!(text.lines().last(), Some("web      -      -    3 MiB      -      -      2      -         -          -      -   -"));
+        assert_eq!(text.lines().last(), Some("web      -      -    3 MiB       -      -      2      -         -          -      -   -"));
     }
 
     #[test]

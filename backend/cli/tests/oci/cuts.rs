@@ -37,12 +37,12 @@ fn meet(bed: &Bed, one: &[&str], other: &[&str]) -> (bool, bool) {
 }
 
 fn of_two_starts_at_once_one_wins(runtime: &Runtime) {
+    if Difference::OpenStart.holds_for(runtime.kind()) {
+        return;
+    }
     for _ in 0..MEETINGS {
         let bed = Bed::new(runtime);
         bed.script("echo began >> /began; exec sleep 1000").create();
-        if bed.differs(Difference::OpenStart) {
-            continue;
-        }
         let met = meet(&bed, &["start", bed.id()], &["start", bed.id()]);
         assert!(met.0 != met.1, "{met:?}");
         assert_eq!(bed.status(), "running");
@@ -54,13 +54,13 @@ fn of_two_starts_at_once_one_wins(runtime: &Runtime) {
 }
 
 fn of_a_start_and_a_deletion_at_once_one_wins(runtime: &Runtime) {
+    if Difference::OpenDelete.holds_for(runtime.kind()) {
+        return;
+    }
     for _ in 0..MEETINGS {
         let bed = Bed::new(runtime);
         bed.arguments(&["sleep", "1000"]).create();
         let (started, deleted) = meet(&bed, &["start", bed.id()], &["delete", bed.id()]);
-        if bed.differs(Difference::OpenDelete) {
-            continue;
-        }
         assert!(started != deleted, "started {started}, deleted {deleted}");
         if started {
             assert_eq!(bed.status(), "running");
@@ -72,26 +72,26 @@ fn of_a_start_and_a_deletion_at_once_one_wins(runtime: &Runtime) {
 }
 
 fn a_deletion_by_force_during_a_start_leaves_nothing(runtime: &Runtime) {
+    if Difference::OpenDelete.holds_for(runtime.kind()) {
+        return;
+    }
     for _ in 0..MEETINGS {
         let bed = Bed::new(runtime);
         bed.arguments(&["sleep", "1000"]).create();
         let (_started, deleted) = meet(&bed, &["start", bed.id()], &["delete", "--force", bed.id()]);
-        if bed.differs(Difference::OpenDelete) {
-            continue;
-        }
         assert!(deleted);
         bed.assert_nothing_left();
     }
 }
 
 fn of_two_creations_of_an_id_one_wins(runtime: &Runtime) {
+    if Difference::OpenCreate.holds_for(runtime.kind()) {
+        return;
+    }
     for _ in 0..MEETINGS {
         let bed = Bed::new(runtime);
         bed.arguments(&["sleep", "1000"]);
         let met = meet(&bed, &["create", bed.id()], &["create", bed.id()]);
-        if bed.differs(Difference::OpenCreate) {
-            continue;
-        }
         assert!(met.0 != met.1, "{met:?}");
         assert_eq!(bed.status(), "created", "the one that lost took nothing from it");
         bed.start().end();

@@ -50,6 +50,10 @@ fn the_figures_of_a_container_equal_the_kernels_files() {
     let mut seen = 0;
     for figure in figures {
         let source = figure["source"].as_str().expect("every figure names its file");
+        if figure["value"].is_null() {
+            assert!(!std::path::Path::new(source).exists(), "{source} is there, and is told as unknown");
+            continue;
+        }
         let kernel = std::fs::read_to_string(source).unwrap_or_else(|error| panic!("{source}: {error}"));
         let raw = figure["raw"].as_str().unwrap_or_default();
         assert!(kernel.contains(raw.trim()), "{source} holds {kernel:?}, told was {raw:?}");

@@ -12,7 +12,7 @@ use serde_json::json;
 use super::{Attempts, arena, attack, attack_by_exec, attacker};
 
 /// An answer that takes longer than this, while somebody attacks, is none.
-const RESPONSIVE: Duration = Duration::from_secs(3);
+const RESPONSIVE: Duration = Duration::from_secs(10);
 /// Memory that a monitor may have of its own, whatever its container writes.
 const MONITOR_BYTES_MAX: u64 = 8 << 20;
 /// What two log files may take, with the line that made them full.
