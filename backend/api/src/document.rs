@@ -45,9 +45,20 @@ fn plain(error: &serde_json::Error) -> String {
         ("expected u32", "expected a whole number, 0 to 4294967295"),
         ("expected f64", "expected a number"),
         ("expected i64", "expected a whole number"),
+        ("expected i32", "expected a whole number"),
+        ("expected u16", "expected a whole number, 0 to 65535"),
+        ("expected u8", "expected a whole number, 0 to 255"),
+        ("expected a sequence", "expected a list"),
+        ("expected a map", "expected an object"),
     ];
-    let text = error.to_string();
-    words.into_iter().fold(text, |text, (rust, plain)| text.replace(rust, plain))
+    let text = words.into_iter().fold(error.to_string(), |text, (rust, plain)| text.replace(rust, plain));
+    match text.split_once("expected struct ") {
+        Some((before, rest)) => {
+            let after = rest.trim_start_matches(|letter: char| letter.is_ascii_alphanumeric() || letter == '_');
+            format!("{before}expected an object{after}")
+        }
+        None => text,
+    }
 }
 
 #[cfg(test)]
@@ -88,6 +99,12 @@ mod tests {
     fn a_negative_limit_is_told_without_the_names_of_rust() {
         let detail = problem(r#"{"image":"host","command":["a"],"limits":{"memory_bytes":-1}}"#).detail;
         assert!(detail.starts_with("limits.memory_bytes: invalid value: integer `-1`, expected a whole number, 0 or more"), "{detail}");
+        for (limits, words) in
+            [("5", "expected an object at line 1"), (r#"{"io":5}"#, "expected a list"), (r#"{"memory_swappiness":300}"#, "0 to 255")]
+        {
+            let detail = problem(&format!(r#"{{"image":"host","command":["a"],"limits":{limits}}}"#)).detail;
+            assert!(detail.contains(words), "{detail}");
+        }
     }
 
     #[test]

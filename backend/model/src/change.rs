@@ -94,12 +94,16 @@ limits_patch! {
 }
 
 impl LimitsPatch {
-    /// These limits with the change. Taking memory's limit away takes that of swap on top of it along, unless one is asked for.
+    /// These limits with the change. Taking a limit away takes along what means nothing without it and is not asked
+    /// for: of memory, swap on top of it; of processors, what is saved up beyond them.
     pub fn apply(&self, limits: &Limits) -> Limits {
         let mut new = limits.clone();
         self.write(&mut new);
         if self.memory_bytes == Some(None) && self.memory_swap_bytes.is_none() {
             new.memory_swap_bytes = None;
+        }
+        if self.cpus == Some(None) && self.cpu_burst_usec.is_none() {
+            new.cpu_burst_usec = None;
         }
         if let Some(io) = &self.io {
             new.io.clone_from(io);
@@ -269,6 +273,8 @@ mod tests {
         assert_eq!(after(r#"{"limits":{"cpus":null}}"#)["memory_bytes"], 8_388_608);
         let gone = after(r#"{"limits":{"memory_bytes":null}}"#);
         assert_eq!((&gone["memory_bytes"], &gone["memory_swap_bytes"]), (&serde_json::Value::Null, &serde_json::Value::Null));
+        let saving = change(r#"{"limits":{"cpu_burst_usec":5}}"#).apply(&old);
+        assert_eq!(change(r#"{"limits":{"cpus":null}}"#).apply(&saving).limits.cpu_burst_usec, None);
         assert_eq!(after(r#"{"limits":{"pids":7}}"#)["hugetlb"], pages());
         assert_eq!(after(r#"{"limits":{"hugetlb":{"2MB":null}}}"#)["hugetlb"], serde_json::json!({"1GB": 2}));
         assert_eq!(change(r#"{"limits":null}"#).apply(&old).limits, Limits::default());

@@ -14,6 +14,10 @@ pub const CPUS_MIN: f64 = 0.01;
 pub const WEIGHT_MAX: u32 = 10_000;
 /// Most devices that one container's reads and writes are limited of.
 pub const IO_DEVICES_MAX: usize = 64;
+/// Most bytes in a second that a rate may say: what does not fit the kernel's signed numbers is no limit.
+pub const IO_BYTES_MAX: u64 = i64::MAX as u64;
+/// Most operations in a second: v1 cuts a larger number off at 32 bits, and would stop a disk at 2^32; 2^32 - 1 is its word for none.
+pub const IO_OPERATIONS_MAX: u64 = u32::MAX as u64 - 1;
 /// Longest list of processors or memory nodes, in bytes.
 pub const CPUSET_BYTES_MAX: usize = 1024;
 
@@ -182,15 +186,27 @@ impl Limits {
         for (index, limit) in self.io.iter().enumerate() {
             crate::mount::absolute_path(&format!("limits.io[{index}].device"), &limit.device)?;
             weight(&format!("limits.io[{index}].weight"), limit.weight)?;
+            if limit.weight.is_none() && limit.rates().iter().all(|(_, rate)| rate.is_none()) {
+                return Err(Invalid::new(format!("limits.io[{index}]"), "limits nothing: give a rate or a weight"));
+            }
             for (name, rate) in limit.rates() {
-                if rate == Some(0) {
-                    return Err(Invalid::new(format!("limits.io[{index}].{name}"), "must be at least 1; leave it out for no limit"));
-                }
+                let most = if name.contains("bytes") { IO_BYTES_MAX } else { IO_OPERATIONS_MAX };
+                let problem = match rate {
+                    Some(0) => "must be at least 1; leave it out for no limit".to_owned(),
+                    Some(rate) if rate > most => format!("must be at most {most}, not {rate}; leave it out for no limit"),
+                    _ => continue,
+                };
+                return Err(Invalid::new(format!("limits.io[{index}].{name}"), problem));
             }
         }
         for (size, bytes) in &self.hugetlb {
             if size.is_empty() || !size.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
                 return Err(Invalid::new("limits.hugetlb", "must be named by a size as the kernel writes it: 2MB"));
+            }
+            // The kernel would round it down, the smallest to nothing.
+            if let Some(page) = page_bytes(size).filter(|page| bytes % page != 0) {
+                let problem = format!("must be whole pages of {size}, {page} bytes each, not {bytes} bytes");
+                return Err(Invalid::new(format!("limits.hugetlb.{size}"), problem));
             }
             if *bytes > i64::MAX as u64 {
                 return Err(Invalid::new(format!("limits.hugetlb.{size}"), "is larger than any machine's memory"));
@@ -212,7 +228,14 @@ impl IoLimit {
     }
 }
 
-/// A list as the kernel takes it (`cpuset(7)`, *List format*): `0-3,7`. Whether the host has them is the kernel's to say.
+/// The bytes of a page by its name (`hugetlb_cgroup.c`); `None` where no kernel calls one so.
+fn page_bytes(name: &str) -> Option<u64> {
+    let shift = [("KB", 10), ("MB", 20), ("GB", 30)];
+    let (number, shift) = shift.into_iter().find_map(|(unit, shift)| Some((name.strip_suffix(unit)?.parse::<u64>().ok()?, shift)))?;
+    number.checked_mul(1 << shift).filter(|bytes| *bytes > 0)
+}
+
+/// A list as the kernel takes it (`cpuset(7)`, *List format*): `0-3,7`. Whether the host has them is for who can look to say.
 fn check_list(field: &str, list: Option<&str>) -> Result<(), Invalid> {
     let Some(list) = list else { return Ok(()) };
     let number = |text: &str| text.parse::<u32>().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()));
@@ -297,6 +320,16 @@ mod tests {
                 io(IoLimit { device: "/dev/sda".into(), read_bytes_per_second: Some(0), ..IoLimit::default() }),
                 "limits.io[0].read_bytes_per_second",
             ),
+            (io(IoLimit { device: "/dev/sda".into(), ..IoLimit::default() }), "limits.io[0]"),
+            (
+                io(IoLimit { device: "/dev/sda".into(), read_operations_per_second: Some(1 << 32), ..IoLimit::default() }),
+                "limits.io[0].read_operations_per_second",
+            ),
+            (
+                io(IoLimit { device: "/dev/sda".into(), write_bytes_per_second: Some(u64::MAX), ..IoLimit::default() }),
+                "limits.io[0].write_bytes_per_second",
+            ),
+            (Limits { hugetlb: BTreeMap::from([("2MB".to_owned(), 3)]), ..none() }, "limits.hugetlb.2MB"),
             (Limits { hugetlb: BTreeMap::from([("../x".to_owned(), 0)]), ..none() }, "limits.hugetlb"),
         ];
         for (limits, field) in cases {

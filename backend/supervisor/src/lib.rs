@@ -269,8 +269,12 @@ impl Supervisor {
     /// Changes a container: one that is alive at once, where the kernel takes it, and one that rests for its next start. All of it or
     /// nothing: [`Error::LimitRefused`] where the kernel refused, and then everything is as it was.
     pub async fn change(&self, id: &ContainerId, change: Change) -> Result<Container, Error> {
-        let config = change.apply(&self.shared.registry.snapshot(id)?.config);
-        self.shared.looks.check_disks(&config.limits).await?;
+        let before = self.shared.registry.snapshot(id)?.config;
+        let limits = change.apply(&before).limits;
+        if limits.io != before.limits.io {
+            limits.check(&limit::capacity(&self.shared.host))?;
+            self.shared.looks.check_disks(&limits).await?;
+        }
         self.command(id, |reply| Command::Change(Box::new(change), reply)).await.map(Answer::into_container)
     }
 

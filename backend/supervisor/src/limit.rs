@@ -8,7 +8,7 @@ use belljar_runtime::bundle::{Durable, write_whole};
 use belljar_runtime::cgroup::disks::{self, Disk};
 use belljar_runtime::cgroup::everybody::{self, Everybody};
 use belljar_runtime::cgroup::update::Refused;
-use belljar_runtime::cgroup::{Cgroup, Resources, limits, support, update};
+use belljar_runtime::cgroup::{Cgroup, Resources, limits, present, support, update};
 use belljar_runtime::spec::Rlimit;
 use belljar_runtime::spec::container::{device_rules, rlimits};
 
@@ -26,7 +26,9 @@ pub(crate) fn check(shared: &Shared, asked: &Limits, before: &Limits) -> Result<
         return Ok(());
     }
     support::check(asked, before, &crate::host::limits(shared, &shared.hierarchies()))?;
-    disks_of(asked).map(drop)
+    present::check(asked, before)?;
+    // A disk that went away since does not stand in the way of another limit.
+    if asked.io == before.io { Ok(()) } else { disks_of(asked).map(drop) }
 }
 
 /// The disks of `limits.io`, in the same order, by their numbers now.
@@ -91,11 +93,19 @@ impl Live {
         if from.limits == to.limits && from.devices == to.devices {
             return Ok(());
         }
-        let old: Vec<Option<Disk>> = from.limits.io.iter().map(|limit| disks::find(&limit.device).ok()).collect();
-        let new: Vec<Option<Disk>> = disks_of(&to.limits)?.into_iter().map(Some).collect();
-        let (from_limits, to_limits) =
-            (limits::Asked { limits: &from.limits, disks: &old }, limits::Asked { limits: &to.limits, disks: &new });
-        let mut change = limits::change(from_limits, to_limits, &self.cgroup);
+        let mut change = if from.limits.io == to.limits.io {
+            // Whatever became of the disks: the kernel has what it has.
+            let bare = |config: &Config| Limits { io: Vec::new(), ..config.limits.clone() };
+            let (from, to) = (bare(from), bare(to));
+            limits::change(limits::Asked { limits: &from, disks: &[] }, limits::Asked { limits: &to, disks: &[] }, &self.cgroup)
+        } else {
+            // The disks that the kernel limits now: what a path named before, it may name no more.
+            let held = Limits { io: self.cgroup.limits().io, ..from.limits.clone() };
+            let old: Vec<Option<Disk>> = held.io.iter().map(|limit| disks::find(&limit.device).ok()).collect();
+            let new: Vec<Option<Disk>> = disks_of(&to.limits)?.into_iter().map(Some).collect();
+            let (from, to) = (limits::Asked { limits: &held, disks: &old }, limits::Asked { limits: &to.limits, disks: &new });
+            limits::change(from, to, &self.cgroup)
+        };
         if let Some(memory) = &mut change.memory {
             // v2 would kill where v1 refuses: nobody asks for that.
             memory.check_before_update = Some(true);

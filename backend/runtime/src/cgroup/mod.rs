@@ -17,6 +17,7 @@ pub mod hierarchy;
 mod life;
 pub mod limits;
 pub mod place;
+pub mod present;
 mod raw;
 pub mod resources;
 pub mod support;

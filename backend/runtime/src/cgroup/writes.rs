@@ -357,6 +357,8 @@ impl<'a> List<'a> {
                 let part = self.disk_part(&format!("blockIO.{field}[{index}]"))?;
                 let number = format!("{}:{}", device.major, device.minor);
                 match part.version {
+                    // It cuts operations off at 32 bits (`tg_set_conf_uint`): 2^32 would be none at all, where v2 takes it for no limit.
+                    Version::V1 if key.ends_with("iops") => self.push(part, file, format!("{number} {}", device.rate.min(u32::MAX.into()))),
                     Version::V1 => self.push(part, file, format!("{number} {}", device.rate)),
                     // 0 takes a limit away on v1; v2 has a word for it.
                     Version::V2 if device.rate == 0 => self.push(part, "io.max", format!("{number} {key}=max")),

@@ -112,7 +112,8 @@ fn processes_are_limited_by_the_same_word_in_both() {
 fn disks() {
     let (v1, v2) = both(
         r#"{"blockIO": {"weight": 500, "weightDevice": [{"major": 8, "minor": 0, "weight": 10}],
-            "throttleReadBpsDevice": [{"major": 8, "minor": 0, "rate": 600}], "throttleWriteIOPSDevice": [{"major": 8, "minor": 16, "rate": 0}]}}"#,
+            "throttleReadBpsDevice": [{"major": 8, "minor": 0, "rate": 600}],
+            "throttleWriteIOPSDevice": [{"major": 8, "minor": 16, "rate": 0}, {"major": 8, "minor": 32, "rate": 4294967296}]}}"#,
     );
     assert_eq!(
         v1,
@@ -121,6 +122,7 @@ fn disks() {
             "blkio.bfq.weight_device = 8:0 10 (or blkio.weight_device = 8:0 10)",
             "blkio.throttle.read_bps_device = 8:0 600",
             "blkio.throttle.write_iops_device = 8:16 0",
+            "blkio.throttle.write_iops_device = 8:32 4294967295",
         ]
     );
     assert_eq!(
@@ -130,6 +132,7 @@ fn disks() {
             "io.bfq.weight = 8:0 10 (or io.weight = 8:0 1)",
             "io.max = 8:0 rbps=600",
             "io.max = 8:16 wiops=max",
+            "io.max = 8:32 wiops=4294967296",
         ]
     );
     assert_eq!(io_weight_of_weight(1000), 10_000);
