@@ -1,9 +1,11 @@
 //! How a process is treated: its limits, and how it is scheduled. Others may set most of this by its pid, which is how a
 //! container gets what it has no right to give itself.
 
+use rustix::io::Errno;
 use rustix::process::{Pid, Resource, Rlimit};
 use rustix::thread::CpuSet;
 
+use crate::capability::{self, CapabilitySet};
 use crate::error::{Context, Error, Result};
 
 /// Resource limits by name (`setrlimit(2)`, without `RLIMIT_`).
@@ -45,7 +47,12 @@ pub fn replace_limit(pid: i32, name: &str, (soft, hard): (u64, u64)) -> Result<(
     let resource = resource(name).ok_or_else(|| Error::new("find", format!("resource limit {name}"), rustix::io::Errno::INVAL))?;
     let bound = |value: u64| (value != u64::MAX).then_some(value);
     let limit = Rlimit { current: bound(soft), maximum: bound(hard) };
-    let before = rustix::process::prlimit(Pid::from_raw(pid), resource, limit).context("limit", || format!("{name} to {soft}:{hard}"))?;
+    let before = rustix::process::prlimit(Pid::from_raw(pid), resource, limit).map_err(|errno| {
+        // Who lacks it may neither raise a hard limit nor touch a process of another user.
+        let lacks = errno == Errno::PERM && !capability::holds(CapabilitySet::SYS_RESOURCE);
+        let needs = if lacks { ", which needs CAP_SYS_RESOURCE" } else { "" };
+        Error::new("limit", format!("{name} to {soft}:{hard}{needs}"), errno)
+    })?;
     Ok((before.current.unwrap_or(u64::MAX), before.maximum.unwrap_or(u64::MAX)))
 }
 

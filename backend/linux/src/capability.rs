@@ -6,6 +6,11 @@ pub use rustix::thread::CapabilitySet;
 
 use crate::error::{Context, Result};
 
+/// Whether this thread may use a capability now.
+pub fn holds(capability: CapabilitySet) -> bool {
+    rustix::thread::capabilities(None).is_ok_and(|sets| sets.effective.contains(capability))
+}
+
 /// Capabilities by name, as the field's lists write them.
 pub const NAMES: [&str; 41] = [
     "CHOWN",

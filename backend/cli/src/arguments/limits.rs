@@ -186,7 +186,7 @@ impl LimitArguments {
         Ok((list != current).then_some(list))
     }
 
-    fn hugetlb(&self) -> Result<Option<Option<BTreeMap<String, Option<u64>>>>, Invalid> {
+    fn hugetlb(&self) -> Result<Option<Option<PagesPatch>>, Invalid> {
         let entry = |text: &String| {
             let refuse = || Invalid::new("--hugetlb", format!("must be a size of pages and how much of them: 2MB=64m, not {text}"));
             let (page, bytes) = text.split_once('=').ok_or_else(refuse)?;
@@ -197,6 +197,9 @@ impl LimitArguments {
         Ok((!pages.is_empty()).then_some(Some(pages)))
     }
 }
+
+/// Bytes by the size of a page; `None` is no limit.
+type PagesPatch = BTreeMap<String, Option<u64>>;
 
 fn of_device<'a>(list: &'a mut Vec<IoLimit>, device: &str) -> &'a mut IoLimit {
     let index = list.iter().position(|limit| limit.device == device).unwrap_or_else(|| {
