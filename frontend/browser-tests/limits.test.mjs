@@ -1,6 +1,7 @@
 // What a container may use, used and was told: changed by a form with and without JavaScript, drawn, found, and read raw.
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
 import { belljar, pageTest, waitUntil } from "./harness.mjs";
 
 const MIB = 1 << 20;
@@ -19,6 +20,20 @@ const container = async (name) => JSON.parse((await things.server.api("GET", `/c
 async function kernel(name, file) {
   const { controllers } = JSON.parse((await things.server.api("GET", `/containers/${name}/cgroup`)).text);
   return controllers.flatMap(({ files }) => files).find((one) => one.name === file)?.content.trim();
+}
+
+const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+
+/** In light and dark, and no wider than a phone. */
+async function accessible(page) {
+  for (const colorScheme of ["light", "dark"]) {
+    await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
+    await page.evaluate(axe);
+    const { violations } = await page.evaluate(() => window.axe.run(document, { resultTypes: ["violations"] }));
+    assert.deepEqual(violations.map(({ id, nodes }) => `${colorScheme}: ${id}: ${nodes[0].html}`), []);
+  }
+  await page.setViewportSize({ width: 390, height: 800 });
+  assert.ok((await page.evaluate(() => document.documentElement.scrollWidth)) <= 390);
 }
 
 async function set(page, fields) {
@@ -53,9 +68,10 @@ for (const javaScriptEnabled of [true, false]) {
     assert.equal(await field.inputValue(), "8m", "what was typed is kept");
     assert.equal(await page.locator("[name=cpus]").inputValue(), "0.5");
     const words = await page.locator(`#${(await field.getAttribute("aria-describedby")).split(" ")[0]}`).innerText();
-    assert.match(words, /EBUSY|busy|uses/i);
+    assert.match(words, /the kernel refused to write 8388608 to \S+, where \d+ bytes are used: EBUSY/);
     const { limits } = await container("held");
     assert.deepEqual([limits.memory_bytes, limits.cpus ?? null], [before, null], "nothing was changed");
+    if (javaScriptEnabled) await accessible(page);
 
     await set(page, { memory: "a lot" });
     await page.locator("[name=memory][aria-invalid=true]").waitFor();
@@ -115,6 +131,7 @@ pageTest("the last hour is drawn, with its limit and what happened in it", thing
   assert.match(told, /processors from 0\.1 to 0\.2/);
   const drawing = await page.evaluate(async () => (await fetch(document.getElementById("past").dataset.history)).json());
   assert.ok(drawing.figures.cpu_limit.some((percent) => percent === 10 || percent === 20), "the limit is a line");
+  await accessible(page);
   assert.deepEqual(drawing.marks.map(({ what }) => what).sort(), ["limits changed", "started"].sort());
   for (const range of ["1d", "7d", "30d"]) {
     await page.locator("nav.ranges").getByRole("link", { name: range, exact: true }).click();
@@ -151,4 +168,22 @@ pageTest("the files of a cgroup are shown as the kernel gives them, beside the r
   const shown = await card.locator("pre[aria-label='pids.max']").innerText();
   const path = await card.locator("p.source code").first().innerText();
   assert.equal(shown.trim(), readFileSync(`${path}/pids.max`, "utf8").trim());
+});
+
+pageTest("a container that is gone keeps its page of the past", things, {}, async (page, complaints) => {
+  const { id } = await things.server.create({ name: "short", command: ["sleep", "1d"], limits: { pids: 9 } });
+  await waitUntil("a slot of 10 s is remembered", async () => {
+    const history = JSON.parse((await things.server.api("GET", `/containers/${id}/usage/history`)).text);
+    return history.points?.length > 0;
+  });
+  assert.equal((await things.server.api("DELETE", `/containers/${id}?force=true`)).status, 204);
+  await page.goto("/events");
+  await page.locator("tr", { hasText: "deleted" }).getByRole("link", { name: "short" }).click();
+  await page.getByRole("heading", { level: 1, name: "short" }).waitFor();
+  await page.goto(`/containers/${id}?range=1h`);
+  await page.waitForFunction(() => document.querySelector("section[aria-labelledby=chart-memory] canvas"));
+  assert.ok((await inked(page, "memory")) > 100);
+  await accessible(page);
+  assert.equal((await page.goto("/containers/never-was")).status(), 404);
+  assert.deepEqual(complaints.filter((words) => !words.includes("404")), []);
 });

@@ -10,7 +10,8 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use belljar_frontend::container::{
-    CgroupPage, Changes, Delete, Events as ContainerEvents, Filter, LimitsPage, Logs, Namespaces, Overlay, Overview, Past, Plan, Range,
+    CgroupPage, Changes, Delete, Events as ContainerEvents, Filter, Gone, LimitsPage, Logs, Namespaces, Overlay, Overview, Past, Plan,
+    Range,
 };
 use belljar_frontend::containers::{Findings, Known, Latest, List};
 use belljar_frontend::create::{Form, Values};
@@ -55,6 +56,7 @@ fn container_pages() -> Pages {
     };
     let loosened = sample::loosened();
     let typo = sample::containers().remove(4);
+    let gone = Past { range: Range::Month, history: &day, events: &marks };
     vec![
         ("overview", overview(&database, Some(&usage), &processes)),
         ("overview-oom", overview(&greedy, None, &[])),
@@ -96,6 +98,7 @@ fn container_pages() -> Pages {
         ("plan-failed", rendered(Plan { frame: frame(None), container: &hostile, plan: &failed })),
         ("plan-none", rendered(Plan { frame: frame(None), container: &database, plan: &Default::default() })),
         ("delete", rendered(Delete { frame: frame(None), container: &database })),
+        ("gone", rendered(Gone { frame: frame(None), id: &database.id, past: gone })),
     ]
 }
 

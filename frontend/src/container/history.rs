@@ -214,6 +214,9 @@ const CHARTS: [Chart; 6] = [
     },
 ];
 
+/// The shortest axis of a range is this part of it.
+const SHORTEST: i64 = 12;
+
 /// Events that are marks on the charts, from the newest.
 const MARKS_SHOWN_MAX: usize = 200;
 
@@ -246,7 +249,7 @@ fn is_mark(kind: EventKind) -> bool {
 /// What `static/history.js` draws: times in Unix seconds, and beside them each figure, in columns. A `null` is a gap.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Drawing {
-    /// Begin of what is shown.
+    /// Begin of what is drawn: where the range begins, or what is known of it.
     from: f64,
     /// Its end: now.
     to: f64,
@@ -289,7 +292,7 @@ impl Past<'_> {
         let column = |figure: &Figure| slots.iter().map(|(_, point)| point.and_then(figure.of).map(rounded)).collect::<Vec<_>>();
         let figures = CHARTS.iter().flat_map(Chart::figures).map(|figure| (figure.name, column(&figure)));
         Drawing {
-            from: seconds(now_ms - self.range.length_ms()),
+            from: seconds(self.begin_ms(now_ms)),
             to: seconds(now_ms),
             step: seconds(step_ms),
             // A slot is drawn where its mean belongs: in its middle.
@@ -298,6 +301,14 @@ impl Past<'_> {
             told: CHARTS.iter().flat_map(|chart| self.rows(chart)).map(|row| (row.mean_name, [row.latest, row.mean, row.peak])).collect(),
             marks: self.marks(now_ms).map(Mark::of).collect(),
         }
+    }
+
+    /// Where the axis begins: with the first that is known of this time, and never so late that seconds look like hours.
+    fn begin_ms(&self, now_ms: i64) -> i64 {
+        let length_ms = self.range.length_ms();
+        let slots = self.history.points.first().map(|point| point.at_ms);
+        let known = slots.into_iter().chain(self.marks(now_ms).map(|event| event.at_ms)).min();
+        known.unwrap_or(i64::MIN).clamp(now_ms - length_ms, now_ms - length_ms / SHORTEST)
     }
 
     fn rows(&self, chart: &Chart) -> Vec<Row> {
@@ -431,7 +442,9 @@ mod tests {
         assert_eq!(drawing.at, [5.0, 15.0, 25.0, 55.0]);
         assert_eq!(drawing.figures["memory"], [Some(1.0), Some(1.0), None, Some(1.0)]);
         assert!(!drawing.figures.contains_key("cpu"), "what was never measured is no column");
-        assert_eq!((drawing.from, drawing.to), (-3540.0, 60.0));
+        assert_eq!((drawing.from, drawing.to), (-240.0, 60.0), "a young container's axis is short");
+        assert_eq!(past(&history, &[]).drawing(1_200_000).from, 0.0);
+        assert_eq!(past(&history, &[]).drawing(7_200_000).from, 3600.0);
     }
 
     #[test]

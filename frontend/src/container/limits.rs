@@ -115,7 +115,7 @@ fn now(name: &'static str, container: &Container, usage: Option<&Usage>) -> Opti
         "pids" => ("Processes", gauges.pids, refused(usage)),
         "io" => {
             let gauge = bytes(usage.io_read_bytes_total, None, "io_read_bytes_total");
-            let written = usage.io_write_bytes_total.map(|bytes| format!("read, {} written since its start", figure::bytes(bytes)));
+            let written = usage.io_write_bytes_total.map(|bytes| format!("read since its start, and {} written", figure::bytes(bytes)));
             ("Read", gauge, written.unwrap_or_default())
         }
         _ => return None,

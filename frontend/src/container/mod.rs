@@ -2,6 +2,7 @@
 
 mod cgroup;
 mod findings;
+mod gone;
 mod history;
 mod isolation;
 mod limits;
@@ -26,6 +27,7 @@ use crate::{Error, Frame, Part, figure};
 pub use cgroup::CgroupPage;
 pub use findings::findings;
 pub(crate) use findings::tone;
+pub use gone::Gone;
 pub use history::{Drawing, Past, Range};
 pub use limits::{LimitsPage, limits_now};
 pub use logs::{Filter, Logs, log, log_line};

@@ -11,12 +11,12 @@ use belljar_model::diagnosis::{Finding, FindingKind};
 use belljar_model::history::History;
 use belljar_model::log::Stream;
 use belljar_model::mount::absolute_path;
-use belljar_model::{Container, Event};
+use belljar_model::{Container, ContainerId, Event};
 use belljar_store::EventQuery;
 use belljar_supervisor::LogQuery;
 use serde::Deserialize;
 
-use crate::app::{App, Found};
+use crate::app::{App, Found, Remembered};
 use crate::extract::Query;
 use crate::fault::Answer;
 use crate::now_ms;
@@ -35,25 +35,26 @@ const MARKS_MAX: u32 = 500;
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Back {
-    range: view::Range,
+    range: Option<view::Range>,
 }
 
 /// What is remembered of that time, and what happened in it.
-async fn past(app: &App, container: &Container, range: view::Range) -> Answer<(History, Vec<Event>)> {
-    let query = EventQuery { container: Some(container.id.clone()), before_id: None, after_id: None, limit: MARKS_MAX };
+async fn past(app: &App, id: &ContainerId, range: view::Range) -> Answer<(History, Vec<Event>)> {
+    let query = EventQuery { container: Some(id.clone()), before_id: None, after_id: None, limit: MARKS_MAX };
     let events = app.supervisor.events(query).await?;
     let now_ms = now_ms();
-    let remembered = app.supervisor.history(&container.id, now_ms - range.length_ms(), now_ms, range.step_ms()).await?;
+    let remembered = app.supervisor.history(id, now_ms - range.length_ms(), now_ms, range.step_ms()).await?;
     Ok((History { step_ms: remembered.step_ms, points: remembered.points }, events))
 }
 
-/// `GET /containers/{container}/history?range=`: what the page's script draws.
+/// `GET /containers/{container}/history?range=`: what the page's script draws; also of one that is gone.
 pub(super) async fn history(
     State(app): State<Arc<App>>,
-    Found(container): Found,
+    Remembered(id): Remembered,
     Query(Back { range }): Query<Back>,
 ) -> Answer<Json<view::Drawing>> {
-    let (history, events) = past(&app, &container, range).await?;
+    let range = range.unwrap_or_default();
+    let (history, events) = past(&app, &id, range).await?;
     Ok(Json(view::Past { range, history: &history, events: &events }.drawing(now_ms())))
 }
 
@@ -68,10 +69,14 @@ pub(super) async fn findings(app: &App, container: &Container) -> Answer<Vec<Fin
 
 pub(super) async fn overview(
     State(app): State<Arc<App>>,
-    Found(container): Found,
+    Remembered(id): Remembered,
     around: Surroundings,
     Query(Back { range }): Query<Back>,
 ) -> Answer<Response> {
+    let Ok(container) = app.supervisor.find(id.as_str()) else {
+        return gone(&app, &id, &around, range.unwrap_or(view::Range::Month)).await;
+    };
+    let range = range.unwrap_or_default();
     let (usage, processes) = if container.state.is_alive() {
         (Some(app.supervisor.usage(&container.id).await?), app.supervisor.processes(&container.id).await?)
     } else {
@@ -79,10 +84,15 @@ pub(super) async fn overview(
     };
     let denied = app.supervisor.denied(&container.id).await?;
     let findings = findings(&app, &container).await?;
-    let (history, events) = past(&app, &container, range).await?;
+    let (history, events) = past(&app, &id, range).await?;
     let (frame, usage, past) = (around.frame(), usage.as_ref(), view::Past { range, history: &history, events: &events });
     let (container, processes, denied, findings) = (&container, &processes, &denied, &findings);
     around.page(&view::Overview { frame, container, usage, processes, denied, findings, past })
+}
+
+async fn gone(app: &App, id: &ContainerId, around: &Surroundings, range: view::Range) -> Answer<Response> {
+    let (history, events) = past(app, id, range).await?;
+    around.page(&view::Gone { frame: around.frame(), id, past: view::Past { range, history: &history, events: &events } })
 }
 
 pub(super) async fn namespaces(

@@ -47,10 +47,23 @@ pub(super) async fn submit(
     };
     // What was typed is kept, whatever the reason.
     let refused = || (fault.status() == StatusCode::CONFLICT).then(|| Invalid::new("limits", fault.problem.detail.clone()));
-    match fault.invalid().or_else(refused) {
+    match fault.invalid().map(|invalid| at_field(container.config.name.as_str(), invalid)).or_else(refused) {
         Some(invalid) => page(&app, &around, (&container, fault.status()), (&texts, Some(&invalid))).await,
         None => Err(fault),
     }
+}
+
+/// What the kernel said, for a place where the field and the container are in sight: without both, and the file without its folder.
+fn at_field(name: &str, mut invalid: Invalid) -> Invalid {
+    let start = format!("the kernel refused {} of {name}: ", invalid.field);
+    if let Some(answer) = invalid.problem.strip_prefix(&start) {
+        let words = answer.split(' ').map(|word| match word.starts_with("/sys/fs/cgroup/") {
+            true => word.rsplit_once('/').map_or(word, |(_, file)| file),
+            false => word,
+        });
+        invalid.problem = format!("the kernel refused to {}", words.collect::<Vec<_>>().join(" "));
+    }
+    invalid
 }
 
 async fn set(app: &App, container: &Container, texts: &Texts) -> Answer<Deed> {
@@ -240,6 +253,16 @@ mod tests {
         }
         let typo = Texts { restart: "never".into(), ..Texts::default() };
         assert_eq!(change(&typo, &config(&full())).map_err(|invalid| invalid.field), Err("restart".to_owned()));
+    }
+
+    #[test]
+    fn a_refusal_at_its_field_is_short() {
+        let field = "limits.memory_bytes";
+        let told = |words: &str| at_field("web", Invalid::new(field, words)).problem;
+        let path = "/sys/fs/cgroup/memory/belljar/0101/memory.limit_in_bytes";
+        let long = format!("the kernel refused {field} of web: write 8 to {path}, where 9 bytes are used: EBUSY");
+        assert_eq!(told(&long), "the kernel refused to write 8 to memory.limit_in_bytes, where 9 bytes are used: EBUSY");
+        assert_eq!(told("must be more"), "must be more");
     }
 
     #[test]
