@@ -164,7 +164,7 @@
             space: 62,
             grid: { show: false },
             incrs: [60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 14_400, 21_600, 43_200, 86_400, 172_800, 432_000, 604_800],
-            values: (_, splits, __, ___, step) => splits.map((at) => (step >= 86_400 ? day(at) : clock(at))),
+            values: (_, splits, __, ___, step) => splits.map((at) => (step >= 86_400 || (at % 86_400 === 0 && drawing.to - drawing.from > 86_400) ? day(at) : clock(at))),
           },
           {
             ...axis,

@@ -74,7 +74,7 @@ pub(super) async fn overview(
     Query(Back { range }): Query<Back>,
 ) -> Answer<Response> {
     let Ok(container) = app.supervisor.find(id.as_str()) else {
-        return gone(&app, &id, &around, range.unwrap_or(view::Range::Month)).await;
+        return gone(&app, &id, &around, range).await;
     };
     let range = range.unwrap_or_default();
     let (usage, processes) = if container.state.is_alive() {
@@ -90,7 +90,16 @@ pub(super) async fn overview(
     around.page(&view::Overview { frame, container, usage, processes, denied, findings, past })
 }
 
-async fn gone(app: &App, id: &ContainerId, around: &Surroundings, range: view::Range) -> Answer<Response> {
+/// Where nothing else is asked for, it looks back as far as to its beginning.
+async fn gone(app: &App, id: &ContainerId, around: &Surroundings, range: Option<view::Range>) -> Answer<Response> {
+    let range = match range {
+        Some(range) => range,
+        None => {
+            let (_, events) = past(app, id, view::Range::Month).await?;
+            let age_ms = events.last().map_or(i64::MAX, |first| now_ms() - first.at_ms);
+            view::Range::ALL.into_iter().find(|range| range.length_ms() > age_ms).unwrap_or(view::Range::Month)
+        }
+    };
     let (history, events) = past(app, id, range).await?;
     around.page(&view::Gone { frame: around.frame(), id, past: view::Past { range, history: &history, events: &events } })
 }
