@@ -100,7 +100,8 @@ fn a_hundred_leave_nothing_and_many_run_side_by_side() {
 fn one_whose_time_is_up_is_killed_with_what_it_started() {
     let Some(server) = crate::server() else { return };
     quiet(&server, json!({}));
-    let asked = json!({"command": ["sh", "-c", "echo begun; sleep 500 & sleep 600; echo never"], "time_limit_ms": 300});
+    let time_limit_ms = 300 * belljar_testbed::wait::patience();
+    let asked = json!({"command": ["sh", "-c", "echo begun; sleep 500 & sleep 600; echo never"], "time_limit_ms": time_limit_ms});
     let answer = exec(&server, &asked);
     assert_eq!(
         (&answer["timed_out"], &answer["stdout"], &answer["signal"]),

@@ -224,7 +224,10 @@ fn rates_gone(from: Asked<'_>, to: Asked<'_>) -> Vec<(IoLimit, Disk)> {
 /// What the cgroup above says.
 fn above(cgroup: &Cgroup, controller: &str, file: &str) -> Option<String> {
     let folder = cgroup.part(controller)?.path.parent()?;
-    std::fs::read_to_string(folder.join(file)).ok().map(|text| text.trim().to_owned())
+    let read = |file: &str| std::fs::read_to_string(folder.join(file)).ok().map(|text| text.trim().to_owned());
+    // v2 has nothing set above, as a rule; and a list cannot be emptied again while somebody runs, before Linux 6.2: then it is
+    // what holds above.
+    read(file).filter(|list| !list.is_empty()).or_else(|| read(&format!("{file}.effective")))
 }
 
 /// The person's name for what a failed write to a cgroup was to limit; `None` where it was something else.

@@ -84,7 +84,8 @@ fn check_memory(after: &Resources, cgroup: &Cgroup) -> Result<()> {
     let used = used();
     match (used, memory.limit) {
         (Some(used), Some(limit)) if limit > 0 && used > limit.unsigned_abs() => {
-            Err(Error::new("write", format!("{limit} to memory.max, where {used} bytes are used"), Errno::BUSY))
+            let path = part.path.join("memory.max");
+            Err(Error::new("write", format!("{limit} to {}, where {used} bytes are used", path.display()), Errno::BUSY))
         }
         _ => Ok(()),
     }
@@ -270,7 +271,9 @@ mod tests {
         }
         let change = resources(r#"{"memory": {"limit": 8192, "checkBeforeUpdate": true}}"#);
         let refused = update(&change, &Resources::default(), &cgroup).unwrap_err().to_string();
-        assert_eq!(refused, "write 8192 to memory.max, where 9000 bytes are used: EBUSY: device or resource busy");
+        let path = file("memory.max");
+        let told = format!("write 8192 to {}, where 9000 bytes are used: EBUSY: device or resource busy", path.display());
+        assert_eq!(refused, told);
         let change = resources(r#"{"memory": {"limit": 8192, "swap": 8192}}"#);
         let after = update(&change, &Resources::default(), &cgroup).unwrap();
         assert_eq!((std::fs::read_to_string(file("memory.max")).unwrap(), after.memory.unwrap().swap), ("8192".into(), Some(8192)));
