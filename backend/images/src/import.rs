@@ -1,30 +1,24 @@
 //! Bringing in a rootfs archive: one pass from the bytes that arrive to files on disk, and nothing left after a failure.
 //!
 //! ```text
-//! bytes -> stream (inflate, count, hash) -> archive (entries) -> unpack (below tmp/<random>) -> rename to layers/<digest>
+//! bytes -> belljar_archive (inflate, count, hash; entries) -> unpack (below tmp/<random>) -> rename to layers/<digest>
 //! ```
 //!
 //! The digest is that of the uncompressed archive, so the same tree compressed twice differently is one layer. The
 //! table of limits is [`limits`]. What an archive may not do, and what becomes of it if it tries, is the table in
 //! `tests/hostile_archives.rs`. Start reading at [`run`].
 
-mod archive;
-mod error;
-pub mod limits;
-mod pax;
-mod stream;
 mod unpack;
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-pub use error::ImportError;
-pub use limits::ImportLimits;
+pub use belljar_archive::{ArchiveError as ImportError, ArchiveLimits as ImportLimits, limits};
+
+use belljar_archive::{Archive, Stream};
 
 use crate::digest::Digest;
 use crate::tree::{Scratch, Tree};
-use archive::Archive;
-use stream::Stream;
 use unpack::Unpacker;
 
 /// What was brought in.
@@ -60,7 +54,7 @@ impl Unpacked {
 pub(crate) fn run(archive: impl Read, limits: &ImportLimits, tmp: &Path, layers: &Path) -> Result<Unpacked, ImportError> {
     let mut archive = Archive::new(Stream::open(archive, limits)?);
     // The first entry is read before anything is made: most mistakes are a file of the wrong kind.
-    let mut next = archive.next()?;
+    let mut next = archive.next_member()?;
     let scratch = Scratch::make(tmp).map_err(stored("make a folder in", tmp))?;
     let mut unpacker = Unpacker::new(Tree::open(scratch.path()).map_err(stored("open", scratch.path()))?);
     let mut entries = 0;
@@ -70,9 +64,9 @@ pub(crate) fn run(archive: impl Read, limits: &ImportLimits, tmp: &Path, layers:
             return Err(ImportError::OverLimit { what: "entries", max: limits.entries_max });
         }
         unpacker.unpack(&member, &mut archive)?;
-        next = archive.next()?;
+        next = archive.next_member()?;
     }
-    let digest = archive.finish();
+    let digest = Digest::new(archive.finish());
     let imported = Imported { digest, size_bytes: unpacker.size_bytes, entries, devices_skipped: unpacker.devices_skipped };
     unpacker.finish()?;
     Ok(Unpacked { scratch, place: layers.join(digest.hex()), imported })

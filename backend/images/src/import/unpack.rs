@@ -17,11 +17,10 @@ use belljar_model::user::ID_MAX;
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
 
-use crate::import::archive::{Archive, Kind, Member};
-use crate::import::error::{ImportError, shown};
-use crate::import::limits::{DEPTH_MAX, FOLDERS_BYTES_MAX, NAME_BYTES_MAX, PATH_BYTES_MAX};
-use crate::import::pax;
 use crate::tree::{Tree, join, split};
+use belljar_archive::limits::{DEPTH_MAX, FOLDERS_BYTES_MAX, NAME_BYTES_MAX, PATH_BYTES_MAX};
+use belljar_archive::{Archive, Kind, Member};
+use belljar_archive::{ArchiveError as ImportError, keeps_xattr, shown};
 
 /// Mode of a folder that the archive implies but does not hold.
 const FOLDER_MODE: u32 = 0o755;
@@ -316,7 +315,7 @@ impl Unpacker {
 fn set_on_folder(folder: impl AsFd, attributes: &Attributes) -> Result<(), Errno> {
     let mut names = vec![0; rustix::fs::flistxattr_query(&folder)?];
     let length = rustix::fs::flistxattr(&folder, &mut names)?;
-    for name in names[..length].split(|byte| *byte == 0).filter(|name| pax::keeps_xattr(name)) {
+    for name in names[..length].split(|byte| *byte == 0).filter(|name| keeps_xattr(name)) {
         rustix::fs::fremovexattr(&folder, name)?;
     }
     attributes.set_first(folder)

@@ -11,9 +11,10 @@ use crate::command;
 use crate::repository::{self, ReadError};
 
 /// Every member of the workspace and its layer (ARCHITECTURE.md). An arrow leads to a smaller number.
-const LAYERS: [(&str, u8); 15] = [
+const LAYERS: [(&str, u8); 16] = [
     ("belljar-model", 0),
     ("belljar-linux", 0),
+    ("belljar-archive", 0),
     ("belljar-runtime", 1),
     ("belljar-images", 1),
     ("belljar-network", 1),
@@ -41,9 +42,10 @@ const ONLY: [(&str, &[&str]); 5] = [
 ];
 
 /// Members that must not reach these crates by any path of ordinary dependencies.
-const NEVER: [(&str, &[&str]); 7] = [
+const NEVER: [(&str, &[&str]); 8] = [
     ("belljar-model", &["tokio", "axum", "sqlx", "hyper", "nix", "libc"]),
     ("belljar-linux", &["tokio", "axum", "sqlx", "hyper"]),
+    ("belljar-archive", &["tokio", "axum", "sqlx", "hyper"]),
     ("belljar-runtime", &["tokio", "axum", "sqlx", "hyper"]),
     ("belljar-monitor", &["tokio", "axum", "sqlx", "hyper"]),
     ("belljar-oci", &["tokio", "axum", "sqlx", "hyper"]),

@@ -4,7 +4,7 @@ use std::io;
 
 /// Why an import failed. Nothing of it is left.
 #[derive(Debug, thiserror::Error)]
-pub enum ImportError {
+pub enum ArchiveError {
     /// What arrived is not a tar archive, compressed or not.
     #[error("this is not a tar archive; Belljar reads .tar, .tar.gz and .tar.zst")]
     NotAnArchive,
@@ -82,7 +82,7 @@ pub enum ImportError {
     },
 }
 
-impl ImportError {
+impl ArchiveError {
     /// Whether the archive is at fault: another try with the same bytes would end the same.
     pub fn is_invalid(&self) -> bool {
         match self {
@@ -101,7 +101,7 @@ impl ImportError {
 const SHOWN_BYTES_MAX: usize = 200;
 
 /// A hostile name, fit for an error.
-pub(super) fn shown(name: &[u8]) -> String {
+pub fn shown(name: &[u8]) -> String {
     match name.get(..SHOWN_BYTES_MAX) {
         Some(start) => format!("{}…", String::from_utf8_lossy(start)),
         None => String::from_utf8_lossy(name).into_owned(),

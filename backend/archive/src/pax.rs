@@ -5,27 +5,27 @@
 //!
 //! [POSIX `pax`]: https://pubs.opengroup.org/onlinepubs/9799919799/utilities/pax.html#tag_20_94_13_03
 
-use crate::import::limits::XATTRS_MAX;
+use crate::limits::XATTRS_MAX;
 
 /// What is kept of a block of records.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Records {
-    pub(super) path: Option<Vec<u8>>,
-    pub(super) link_path: Option<Vec<u8>>,
-    pub(super) size: Option<u64>,
-    pub(super) uid: Option<i128>,
-    pub(super) gid: Option<i128>,
+pub(crate) struct Records {
+    pub(crate) path: Option<Vec<u8>>,
+    pub(crate) link_path: Option<Vec<u8>>,
+    pub(crate) size: Option<u64>,
+    pub(crate) uid: Option<i128>,
+    pub(crate) gid: Option<i128>,
     /// Seconds and nanoseconds.
-    pub(super) mtime: Option<(i64, u32)>,
+    pub(crate) mtime: Option<(i64, u32)>,
     /// Full name and value, in order.
-    pub(super) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    pub(crate) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
 /// Prefix under which GNU tar, bsdtar, Docker and Podman store extended attributes, raw.
 const XATTR_PREFIX: &[u8] = b"SCHILY.xattr.";
 
 /// Reads a block of records; on failure says what is wrong with it.
-pub(super) fn parse(mut block: &[u8]) -> Result<Records, &'static str> {
+pub(crate) fn parse(mut block: &[u8]) -> Result<Records, &'static str> {
     let mut records = Records::default();
     while !block.is_empty() {
         let (record, rest) = next(block)?;
@@ -77,7 +77,7 @@ impl Records {
 /// Whether an extended attribute is kept: what a program may set on its own files, and file capabilities. Never `trusted.*`
 /// (overlayfs's own marks: a forged one would hide or redirect files), nor overlayfs's marks in the user's space, nor a label
 /// of the host that the archive came from (`security.selinux`).
-pub(super) fn keeps_xattr(name: &[u8]) -> bool {
+pub fn keeps_xattr(name: &[u8]) -> bool {
     name == b"security.capability" || (name.starts_with(b"user.") && !name.starts_with(b"user.overlay."))
 }
 

@@ -26,18 +26,18 @@ pub const ZSTD_WINDOW_LOG_MAX: u32 = 27;
 
 /// Those of the limits that depend on whose archive it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ImportLimits {
+pub struct ArchiveLimits {
     /// Most entries.
     pub entries_max: u64,
     /// Most bytes of the archive after decompression.
     pub archive_bytes_max: u64,
-    /// Most bytes that one compressed byte may become, once past [`ImportLimits::ratio_free_bytes`].
+    /// Most bytes that one compressed byte may become, once past [`ArchiveLimits::ratio_free_bytes`].
     pub ratio_max: u64,
     /// Bytes after decompression that are not measured against the ratio.
     pub ratio_free_bytes: u64,
 }
 
-impl Default for ImportLimits {
+impl Default for ArchiveLimits {
     fn default() -> Self {
         Self { entries_max: ENTRIES_MAX, archive_bytes_max: ARCHIVE_BYTES_MAX, ratio_max: RATIO_MAX, ratio_free_bytes: RATIO_FREE_BYTES }
     }

@@ -14,53 +14,72 @@
 
 use std::io::Read;
 
-use crate::digest::Digest;
-use crate::import::error::{ImportError, shown};
-use crate::import::limits::EXTENSION_BYTES_MAX;
-use crate::import::pax::{self, Records};
-use crate::import::stream::Stream;
+use crate::error::{ArchiveError, shown};
+use crate::limits::EXTENSION_BYTES_MAX;
+use crate::pax::{self, Records};
+use crate::stream::Stream;
 
 const BLOCK_BYTES: usize = 512;
 const BLOCK: u64 = BLOCK_BYTES as u64;
 
 /// What an entry is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Kind {
-    File { size: u64 },
+pub enum Kind {
+    /// A regular file.
+    File {
+        /// Bytes of its content, which follows the entry.
+        size: u64,
+    },
+    /// A folder.
     Folder,
-    Symlink { target: Vec<u8> },
-    Hardlink { target: Vec<u8> },
+    /// A symbolic link.
+    Symlink {
+        /// Where it points, unchecked.
+        target: Vec<u8>,
+    },
+    /// A second name for another entry.
+    Hardlink {
+        /// That entry's name, unchecked.
+        target: Vec<u8>,
+    },
+    /// A named pipe.
     Fifo,
+    /// A character or block device.
     Device,
 }
 
 /// One entry of the archive, as written: its names are not yet checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Member {
-    pub(super) name: Vec<u8>,
-    pub(super) kind: Kind,
-    pub(super) mode: u32,
+pub struct Member {
+    /// Its name: bytes with slashes.
+    pub name: Vec<u8>,
+    /// What it is.
+    pub kind: Kind,
+    /// Permission bits, with set-uid, set-gid and sticky.
+    pub mode: u32,
     /// As wide as the format allows: which ids exist is for the unpacker to say.
-    pub(super) uid: i128,
-    pub(super) gid: i128,
+    pub uid: i128,
+    /// Group, as wide.
+    pub gid: i128,
     /// Seconds and nanoseconds since 1970.
-    pub(super) mtime: (i64, u32),
-    pub(super) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    pub mtime: (i64, u32),
+    /// Full names and values of the extended attributes that are kept ([`crate::keeps_xattr`]).
+    pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
 impl Member {
     /// Refuses this entry.
-    pub(super) fn refuse(&self, problem: impl Into<String>) -> ImportError {
+    pub fn refuse(&self, problem: impl Into<String>) -> ArchiveError {
         refuse(&self.name, problem)
     }
 }
 
-fn refuse(name: &[u8], problem: impl Into<String>) -> ImportError {
-    ImportError::Refused { entry: shown(name), problem: problem.into() }
+fn refuse(name: &[u8], problem: impl Into<String>) -> ArchiveError {
+    ArchiveError::Refused { entry: shown(name), problem: problem.into() }
 }
 
 /// A tar archive that is being read.
-pub(super) struct Archive<R: Read> {
+pub struct Archive<R: Read> {
     stream: Stream<R>,
     /// Bytes of the current entry's body that were not handed out.
     body: u64,
@@ -86,12 +105,12 @@ impl Extensions {
 
 impl<R: Read> Archive<R> {
     /// Reads the archive that `stream` holds.
-    pub(super) fn new(stream: Stream<R>) -> Self {
+    pub fn new(stream: Stream<R>) -> Self {
         Self { stream, body: 0, padding: 0, begun: false }
     }
 
     /// The next entry, or none at the archive's end. What was not read of the body before is passed over.
-    pub(super) fn next(&mut self) -> Result<Option<Member>, ImportError> {
+    pub fn next_member(&mut self) -> Result<Option<Member>, ArchiveError> {
         let mut extensions = Extensions::default();
         loop {
             self.pass_over_body()?;
@@ -122,33 +141,33 @@ impl<R: Read> Archive<R> {
     }
 
     /// The next bytes of the current entry's body; none at its end.
-    pub(super) fn chunk(&mut self) -> Result<&[u8], ImportError> {
+    pub fn chunk(&mut self) -> Result<&[u8], ArchiveError> {
         if self.body == 0 {
             return Ok(&[]);
         }
         let offset = self.stream.offset();
         let chunk = self.stream.chunk(self.body)?;
         if chunk.is_empty() {
-            return Err(ImportError::Damaged { offset, problem: "it ends in the middle of a file" });
+            return Err(ArchiveError::Damaged { offset, problem: "it ends in the middle of a file" });
         }
         self.body -= chunk.len() as u64;
         Ok(chunk)
     }
 
     /// The digest of the whole archive after decompression. To be called after the last entry.
-    pub(super) fn finish(self) -> Digest {
+    pub fn finish(self) -> [u8; 32] {
         self.stream.finish()
     }
 
     /// One extension header of a kind for each entry: `before` is what an earlier one said.
-    fn once<T>(&self, before: Option<T>) -> Result<(), ImportError> {
+    fn once<T>(&self, before: Option<T>) -> Result<(), ArchiveError> {
         match before {
             Some(_) => Err(self.stream.damaged("two extension headers of one kind describe one entry")),
             None => Ok(()),
         }
     }
 
-    fn pass_over_body(&mut self) -> Result<(), ImportError> {
+    fn pass_over_body(&mut self) -> Result<(), ArchiveError> {
         while !self.chunk()?.is_empty() {}
         while self.padding > 0 {
             let passed = self.stream.chunk(self.padding)?.len() as u64;
@@ -166,23 +185,23 @@ impl<R: Read> Archive<R> {
     }
 
     /// The next header with a right checksum, or none at the archive's end, of which everything has then been read.
-    fn header(&mut self) -> Result<Option<Header>, ImportError> {
+    fn header(&mut self) -> Result<Option<Header>, ArchiveError> {
         let mut block = [0; BLOCK_BYTES];
         if !self.stream.block(&mut block)? {
             // Tools write two zero blocks at the end. Without one, who knows whether this is the end.
-            return Err(if self.begun { self.stream.damaged("it is cut off: there is no end marker") } else { ImportError::NotAnArchive });
+            return Err(if self.begun { self.stream.damaged("it is cut off: there is no end marker") } else { ArchiveError::NotAnArchive });
         }
         if block.iter().all(|byte| *byte == 0) {
             if !self.begun {
                 // An archive of nothing is of no use, and /dev/zero would be one without an end.
-                return Err(ImportError::NotAnArchive);
+                return Err(ArchiveError::NotAnArchive);
             }
             self.expect_zeros()?;
             return Ok(None);
         }
         let header = Header(block);
         if !header.checksum_is_right() {
-            return Err(if self.begun { self.stream.damaged("a header's checksum is wrong") } else { ImportError::NotAnArchive });
+            return Err(if self.begun { self.stream.damaged("a header's checksum is wrong") } else { ArchiveError::NotAnArchive });
         }
         self.begun = true;
         Ok(Some(header))
@@ -190,7 +209,7 @@ impl<R: Read> Archive<R> {
 
     /// After the end marker come zeros, up to whatever size a tape's record had. Anything else would be seen by some
     /// readers and not by others.
-    fn expect_zeros(&mut self) -> Result<(), ImportError> {
+    fn expect_zeros(&mut self) -> Result<(), ArchiveError> {
         loop {
             let chunk = self.stream.chunk(u64::MAX)?;
             if chunk.is_empty() {
@@ -203,10 +222,10 @@ impl<R: Read> Archive<R> {
     }
 
     /// The body of an extension header, in memory.
-    fn extension(&mut self, header: &Header) -> Result<Vec<u8>, ImportError> {
+    fn extension(&mut self, header: &Header) -> Result<Vec<u8>, ArchiveError> {
         let size = header.size()?;
         if size > EXTENSION_BYTES_MAX {
-            return Err(ImportError::OverLimit { what: "bytes in an extension header", max: EXTENSION_BYTES_MAX });
+            return Err(ArchiveError::OverLimit { what: "bytes in an extension header", max: EXTENSION_BYTES_MAX });
         }
         self.expect_body(size);
         let mut bytes = Vec::new();
@@ -221,7 +240,7 @@ impl<R: Read> Archive<R> {
 
     /// A global header holds for all entries that follow. `git archive` puts a comment into one; anything that would
     /// change what entries mean is refused, since few readers agree on it.
-    fn global(&mut self, header: &Header) -> Result<(), ImportError> {
+    fn global(&mut self, header: &Header) -> Result<(), ArchiveError> {
         let block = self.extension(header)?;
         let records = pax::parse(&block).map_err(|problem| refuse(&header.name(), problem))?;
         if records != Records::default() {
@@ -230,7 +249,7 @@ impl<R: Read> Archive<R> {
         Ok(())
     }
 
-    fn member(&mut self, header: &Header, extensions: Extensions) -> Result<Member, ImportError> {
+    fn member(&mut self, header: &Header, extensions: Extensions) -> Result<Member, ArchiveError> {
         let records = extensions.records.unwrap_or_default();
         let name = one_of(extensions.long_name, records.path, header)?.unwrap_or_else(|| header.name());
         let link = one_of(extensions.long_link, records.link_path, header)?.unwrap_or_else(|| header.link());
@@ -261,14 +280,14 @@ fn clamp(number: i128) -> i64 {
 }
 
 /// GNU's way and POSIX's way to give a long name; they must not disagree.
-fn one_of(gnu: Option<Vec<u8>>, posix: Option<Vec<u8>>, header: &Header) -> Result<Option<Vec<u8>>, ImportError> {
+fn one_of(gnu: Option<Vec<u8>>, posix: Option<Vec<u8>>, header: &Header) -> Result<Option<Vec<u8>>, ArchiveError> {
     match (gnu, posix) {
         (Some(gnu), Some(posix)) if gnu != posix => Err(refuse(&header.name(), "two extension headers give it different names")),
         (gnu, posix) => Ok(posix.or(gnu)),
     }
 }
 
-fn kind(header: &Header, name: &[u8], link: Vec<u8>, size: u64) -> Result<Kind, ImportError> {
+fn kind(header: &Header, name: &[u8], link: Vec<u8>, size: u64) -> Result<Kind, ArchiveError> {
     let kind = match header.flag() {
         // Before POSIX a folder was a file whose name ends in a slash.
         0 | b'0' if name.ends_with(b"/") => Kind::Folder,
@@ -286,7 +305,7 @@ fn kind(header: &Header, name: &[u8], link: Vec<u8>, size: u64) -> Result<Kind, 
 }
 
 /// A long name of GNU's: up to the NUL that ends it.
-fn until_nul(mut name: Vec<u8>, header: &Header) -> Result<Vec<u8>, ImportError> {
+fn until_nul(mut name: Vec<u8>, header: &Header) -> Result<Vec<u8>, ArchiveError> {
     if name.last() == Some(&0) {
         name.pop();
     }
@@ -340,7 +359,7 @@ impl Header {
         if prefix.is_empty() { name.to_vec() } else { [prefix, b"/", name].concat() }
     }
 
-    fn size(&self) -> Result<u64, ImportError> {
+    fn size(&self) -> Result<u64, ArchiveError> {
         let size = self.number(SIZE).and_then(|size| u64::try_from(size).ok());
         // A size that no file can have would overflow what is added to it.
         size.filter(|size| i64::try_from(*size).is_ok()).ok_or_else(|| refuse(&self.name(), "its size is malformed"))

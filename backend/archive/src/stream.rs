@@ -11,9 +11,8 @@ use std::rc::Rc;
 use flate2::read::MultiGzDecoder;
 use sha2::{Digest as _, Sha256};
 
-use crate::digest::Digest;
-use crate::import::error::ImportError;
-use crate::import::limits::{ImportLimits, ZSTD_WINDOW_LOG_MAX};
+use crate::error::ArchiveError;
+use crate::limits::{ArchiveLimits, ZSTD_WINDOW_LOG_MAX};
 
 /// Bytes that are inflated and hashed at once: large enough that a call costs nothing, small enough for the cache.
 const BUFFER_BYTES: usize = 128 << 10;
@@ -78,10 +77,10 @@ impl<R: Read> Read for Inflated<R> {
 }
 
 /// The archive after decompression.
-pub(super) struct Stream<R: Read> {
+pub struct Stream<R: Read> {
     inflated: Inflated<R>,
     source: Rc<SourceState>,
-    limits: ImportLimits,
+    limits: ArchiveLimits,
     hasher: Sha256,
     buffer: Box<[u8]>,
     /// What of the buffer is still to be handed out.
@@ -92,10 +91,10 @@ pub(super) struct Stream<R: Read> {
 
 impl<R: Read> Stream<R> {
     /// Looks at the first bytes and sets up what they ask for.
-    pub(super) fn open(reader: R, limits: &ImportLimits) -> Result<Self, ImportError> {
+    pub fn open(reader: R, limits: &ArchiveLimits) -> Result<Self, ArchiveError> {
         let state = Rc::new(SourceState::default());
         let mut source = Source { inner: reader, state: state.clone() };
-        let read_error = |source| ImportError::Read { offset: 0, source };
+        let read_error = |source| ArchiveError::Read { offset: 0, source };
         let mut magic = Vec::with_capacity(MAGIC_BYTES);
         (&mut source).take(MAGIC_BYTES as u64).read_to_end(&mut magic).map_err(read_error)?;
         let format = Format::of(&magic)?;
@@ -114,17 +113,17 @@ impl<R: Read> Stream<R> {
     }
 
     /// Bytes that were handed out so far.
-    pub(super) fn offset(&self) -> u64 {
+    pub fn offset(&self) -> u64 {
         self.inflated_bytes - self.pending.len() as u64
     }
 
     /// The archive is damaged here.
-    pub(super) fn damaged(&self, problem: &'static str) -> ImportError {
-        ImportError::Damaged { offset: self.offset(), problem }
+    pub fn damaged(&self, problem: &'static str) -> ArchiveError {
+        ArchiveError::Damaged { offset: self.offset(), problem }
     }
 
     /// The next bytes, at least one and at most `max`; none at the end of the stream.
-    pub(super) fn chunk(&mut self, max: u64) -> Result<&[u8], ImportError> {
+    pub fn chunk(&mut self, max: u64) -> Result<&[u8], ArchiveError> {
         if self.pending.is_empty() {
             self.fill()?;
         }
@@ -135,7 +134,7 @@ impl<R: Read> Stream<R> {
     }
 
     /// Fills `block` whole, or not at all at the end of the stream; `Ok(false)` then.
-    pub(super) fn block(&mut self, block: &mut [u8]) -> Result<bool, ImportError> {
+    pub fn block(&mut self, block: &mut [u8]) -> Result<bool, ArchiveError> {
         let mut filled = 0;
         while filled < block.len() {
             let chunk = self.chunk((block.len() - filled) as u64)?;
@@ -150,11 +149,11 @@ impl<R: Read> Stream<R> {
     }
 
     /// The digest of everything that was inflated. To be called at the end of the stream.
-    pub(super) fn finish(self) -> Digest {
-        Digest::new(self.hasher.finalize().into())
+    pub fn finish(self) -> [u8; 32] {
+        self.hasher.finalize().into()
     }
 
-    fn fill(&mut self) -> Result<(), ImportError> {
+    fn fill(&mut self) -> Result<(), ArchiveError> {
         let count = loop {
             match self.inflated.read(&mut self.buffer) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -169,22 +168,22 @@ impl<R: Read> Stream<R> {
         Ok(())
     }
 
-    fn check_limits(&self) -> Result<(), ImportError> {
+    fn check_limits(&self) -> Result<(), ArchiveError> {
         let limits = &self.limits;
         if self.inflated_bytes > limits.archive_bytes_max {
-            return Err(ImportError::OverLimit { what: "bytes", max: limits.archive_bytes_max });
+            return Err(ArchiveError::OverLimit { what: "bytes", max: limits.archive_bytes_max });
         }
         let allowed = self.source.bytes.get().saturating_mul(limits.ratio_max).max(limits.ratio_free_bytes);
         if self.inflated.format().is_some() && self.inflated_bytes > allowed {
-            return Err(ImportError::OverLimit { what: "bytes for each compressed byte", max: limits.ratio_max });
+            return Err(ArchiveError::OverLimit { what: "bytes for each compressed byte", max: limits.ratio_max });
         }
         Ok(())
     }
 
-    fn read_error(&self, source: io::Error) -> ImportError {
+    fn read_error(&self, source: io::Error) -> ArchiveError {
         match self.inflated.format() {
-            Some(format) if !self.source.failed.get() => ImportError::Inflate { format, offset: self.inflated_bytes, source },
-            _ => ImportError::Read { offset: self.inflated_bytes, source },
+            Some(format) if !self.source.failed.get() => ArchiveError::Inflate { format, offset: self.inflated_bytes, source },
+            _ => ArchiveError::Read { offset: self.inflated_bytes, source },
         }
     }
 }
@@ -196,8 +195,8 @@ enum Format {
 }
 
 impl Format {
-    fn of(magic: &[u8]) -> Result<Self, ImportError> {
-        let refused = |format| Err(ImportError::Compression { format });
+    fn of(magic: &[u8]) -> Result<Self, ArchiveError> {
+        let refused = |format| Err(ArchiveError::Compression { format });
         match magic {
             [0x1f, 0x8b, ..] => Ok(Self::Gzip),
             // A frame, or a skippable frame before it.
