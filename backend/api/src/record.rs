@@ -37,7 +37,7 @@ impl From<event::Event> for Event {
 pub struct Image {
     /// Unique name.
     pub name: String,
-    /// `host` or `rootfs`.
+    /// `host`, `rootfs` or `oci`.
     pub kind: ImageKind,
     /// `sha256:` and 64 hexadecimal digits.
     pub digest: String,
@@ -52,7 +52,7 @@ pub struct Image {
 
 impl From<image::Image> for Image {
     fn from(image: image::Image) -> Self {
-        let image::Image { name, kind, digest, size_bytes, entries, created_at_ms } = image;
+        let image::Image { name, kind, digest, size_bytes, entries, created_at_ms, .. } = image;
         Self { name: name.into(), kind, digest, size_bytes, entries, created_at_ms }
     }
 }

@@ -17,6 +17,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 
+use std::sync::Arc;
+
 use belljar_model::image::{ImageKind, ImageLayer};
 use belljar_model::{Image, ImageName};
 use sha2::{Digest as _, Sha256};
@@ -60,9 +62,11 @@ fn make_from(root: &Path, tmp: &Path, folder: &Path) -> Result<HostImage, Error>
         name: name()?,
         kind: ImageKind::Host,
         digest: digest.to_string(),
+        manifest_digest: None,
         size_bytes: 0,
         entries: nodes.len() as u64,
         created_at_ms: metadata.ctime() * 1000 + metadata.ctime_nsec() / 1_000_000,
+        contents: Arc::default(),
     };
     Ok(HostImage { image, layers: layers_from(root, &place) })
 }

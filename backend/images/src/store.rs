@@ -7,7 +7,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use belljar_model::Image;
-use belljar_model::image::{ImageKind, ImageLayer};
+use belljar_model::image::{ImageKind, ImageLayer, LayerInfo};
 
 use crate::digest::Digest;
 use crate::host::{self, HostImage};
@@ -106,6 +106,7 @@ impl Images {
         let folder = match image.kind {
             ImageKind::Host => self.folder.join(HOST),
             ImageKind::Rootfs => self.folder.join(LAYERS),
+            ImageKind::Oci => return self.layers_of(image),
         };
         let path = folder.join(digest.hex());
         if !path.is_dir() {
@@ -113,10 +114,24 @@ impl Images {
         }
         Ok(match image.kind {
             ImageKind::Host => host::layers(&path),
-            ImageKind::Rootfs => {
+            ImageKind::Rootfs | ImageKind::Oci => {
                 vec![ImageLayer { path: path.display().to_string(), at: String::new(), label: format!("image {}", image.name) }]
             }
         })
+    }
+
+    /// The layers of an OCI image, top first.
+    fn layers_of(&self, image: &Image) -> Result<Vec<ImageLayer>, Error> {
+        let layer = |layer: &LayerInfo| {
+            let digest: Digest = layer.diff_id.parse().map_err(|source| Error::Digest { name: image.name.to_string(), source })?;
+            let path = self.folder.join(LAYERS).join(digest.hex()).display().to_string();
+            if !Path::new(&path).is_dir() {
+                return Err(Error::Missing { name: image.name.to_string(), path });
+            }
+            let label = layer.command.clone().unwrap_or_else(|| format!("image {}", image.name));
+            Ok(ImageLayer { path, at: String::new(), label })
+        };
+        image.contents.layers.iter().rev().map(layer).collect()
     }
 
     /// Removes the folder of an imported layer; one that is already gone is fine. Nothing may be using it.

@@ -126,9 +126,11 @@ fn the_same_archive_twice_is_one_layer_and_can_be_removed() {
         name: "mine".parse().unwrap(),
         kind: ImageKind::Rootfs,
         digest: digest.to_string(),
+        manifest_digest: None,
         size_bytes: first.size_bytes,
         entries: first.entries,
         created_at_ms: 0,
+        contents: std::sync::Arc::default(),
     };
     let layers = bed.images.layers(&image(first.digest)).unwrap();
     assert_eq!(layers.len(), 1);

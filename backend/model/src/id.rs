@@ -5,9 +5,9 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Invalid;
+use crate::{Invalid, Reference};
 
-/// Most characters of a container's or an image's name.
+/// Most characters of a container's name.
 pub const NAME_CHARS_MAX: usize = 128;
 /// Most characters of a hostname: `HOST_NAME_MAX` of Linux (`sethostname(2)`).
 pub const HOSTNAME_CHARS_MAX: usize = 64;
@@ -105,7 +105,7 @@ impl FromStr for ContainerName {
     }
 }
 
-/// The name of an image on this host: `host`, or a name given at import. Same characters as a container's name.
+/// The name of an image on this host: `host`, or a [`Reference`] in its familiar form (`nginx:latest`), whole: with its tag or digest.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ImageName(String);
@@ -123,14 +123,27 @@ impl ImageName {
     pub fn is_host(&self) -> bool {
         self.0 == Self::HOST
     }
+
+    /// The reference that it is; `None` for `host`.
+    pub fn reference(&self) -> Option<Reference> {
+        if self.is_host() { None } else { self.0.parse().ok() }
+    }
 }
 
 impl FromStr for ImageName {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
-        plain_name("image", text)?;
-        Ok(Self(text.to_owned()))
+        if text == Self::HOST {
+            return Ok(Self(text.to_owned()));
+        }
+        text.parse().map(|reference: Reference| Self::from(&reference))
+    }
+}
+
+impl From<&Reference> for ImageName {
+    fn from(reference: &Reference) -> Self {
+        Self(reference.familiar())
     }
 }
 
@@ -202,6 +215,15 @@ mod tests {
         for digits in [12, 64] {
             assert!("a".repeat(digits).parse::<ContainerName>().is_err(), "an id is not a name");
         }
+    }
+
+    #[test]
+    fn an_image_is_host_or_a_reference_with_all_that_it_leaves_out() {
+        for (text, name) in [("host", "host"), ("nginx", "nginx:latest"), ("docker.io/library/nginx:1", "nginx:1")] {
+            assert_eq!(text.parse::<ImageName>().as_ref().map(ImageName::as_str), Ok(name));
+        }
+        assert!("host".parse::<ImageName>().is_ok_and(|name| name.reference().is_none()));
+        assert!("Host".parse::<ImageName>().is_err(), "no second host in capitals");
     }
 
     #[test]

@@ -19,7 +19,7 @@ impl Store {
     pub async fn insert_image(&self, image: &Image, event: NewEvent) -> Result<Option<Event>, Error> {
         let statement = Error::statement("insert an image");
         let events = vec![event];
-        let Image { name, kind, digest, size_bytes, entries, created_at_ms } = image;
+        let Image { name, kind, digest, size_bytes, entries, created_at_ms, .. } = image;
         let (size_bytes, entries) = (size_bytes.cast_signed(), entries.cast_signed());
         let (name, digest) = (name.as_str().to_owned(), digest.clone());
         let arguments =
@@ -54,10 +54,12 @@ fn read(row: &SqliteRow) -> Result<Image, Error> {
         u64::try_from(number).map_err(Error::row("images", name.clone(), column))
     };
     let word = text("kind")?;
-    let kind = [ImageKind::Host, ImageKind::Rootfs].into_iter().find(|kind| kind.as_str() == word);
+    let kind = ImageKind::ALL.into_iter().find(|kind| kind.as_str() == word);
     Ok(Image {
         kind: kind.ok_or_else(|| Error::word("images", name.clone(), "kind", word))?,
         digest: text("digest")?,
+        manifest_digest: None,
+        contents: std::sync::Arc::default(),
         size_bytes: count("size_bytes")?,
         entries: count("entries")?,
         created_at_ms: row.try_get("created_at_ms").map_err(&statement)?,

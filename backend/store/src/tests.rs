@@ -219,9 +219,11 @@ async fn images_are_read_back_by_name() {
         name: name.parse().expect("a name"),
         kind: ImageKind::Rootfs,
         digest: format!("sha256:{}", "a".repeat(64)),
+        manifest_digest: None,
         size_bytes: 1 << 40,
         entries: 3,
         created_at_ms: 7,
+        contents: std::sync::Arc::default(),
     };
     let told = |kind| NewEvent { at_ms: 1, kind, container: None, subject: "x".into(), message: "y".into() };
     for name in ["b", "a"] {

@@ -145,7 +145,9 @@ async fn place(shared: &Shared, name: ImageName, imported: Imported) -> Result<I
         return Err(Error::ImageExists { image: name });
     }
     let Imported { digest, size_bytes, entries, .. } = imported;
-    let image = Image { name, kind: ImageKind::Rootfs, digest: digest.to_string(), size_bytes, entries, created_at_ms: now_ms() };
+    let (digest, created_at_ms) = (digest.to_string(), now_ms());
+    let contents = Arc::default();
+    let image = Image { name, kind: ImageKind::Rootfs, digest, manifest_digest: None, size_bytes, entries, created_at_ms, contents };
     let message = format!("imported: {entries} entries, {}", size::display(size_bytes));
     let event = shared.store.insert_image(&image, event(EventKind::ImageImported, &image.name, message)).await?;
     shared.images.rows.write().unwrap_or_else(PoisonError::into_inner).insert(image.name.clone(), image.clone());

@@ -521,9 +521,11 @@ pub(crate) fn images() -> Vec<Image> {
         name: name.parse().expect("a sample image"),
         kind,
         digest: format!("sha256:{}", container(77, "x", &["x"]).id),
+        manifest_digest: None,
         size_bytes,
         entries,
         created_at_ms: NOW_MS - 86_400_000,
+        contents: std::sync::Arc::default(),
     };
     vec![image("host", ImageKind::Host, 0, 41), image("alpine-3.22", ImageKind::Rootfs, 8_234_111, 1_204)]
 }
