@@ -1,35 +1,49 @@
 //! Races: somebody exchanges links and folders while a tree is put together.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
 use super::devices::device;
 use super::*;
 
+/// How long the race goes on at the least.
+const RACE: Duration = Duration::from_secs(3);
+/// How long a slow machine may take until it was one.
+const PATIENCE: Duration = Duration::from_secs(40);
+/// Exchanges, and rounds of mounts, that make it a race.
+const ENOUGH: (u64, u64) = (100, 20);
+
 /// Exchanges two names as quickly as it can, until told to stop.
 struct Racer {
-    stop: std::sync::Arc<std::sync::atomic::AtomicBool>,
-    thread: Option<std::thread::JoinHandle<u64>>,
+    stop: Arc<AtomicBool>,
+    rounds: Arc<AtomicU64>,
+    thread: Option<std::thread::JoinHandle<()>>,
 }
 
 impl Racer {
     fn of(folder: &Path, one: &'static str, other: &'static str) -> Self {
-        let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
-        let (told, folder) = (stop.clone(), folder.to_owned());
+        let (stop, rounds) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let (told, count, folder) = (stop.clone(), rounds.clone(), folder.to_owned());
         let thread = std::thread::spawn(move || {
             // In a namespace of its own, as in another container: there a mount point of ours is a folder like any other.
             namespace::unshare_mounts().unwrap();
             let folder = tree::root(&folder).unwrap();
-            let mut rounds = 0;
-            while !told.load(std::sync::atomic::Ordering::Relaxed) {
+            while !told.load(Ordering::Relaxed) {
                 let _ = rustix::fs::renameat_with(&folder, one, &folder, other, rustix::fs::RenameFlags::EXCHANGE);
-                rounds += 1;
+                count.fetch_add(1, Ordering::Relaxed);
             }
-            rounds
         });
-        Self { stop, thread: Some(thread) }
+        Self { stop, rounds, thread: Some(thread) }
     }
 
-    fn rounds(mut self) -> u64 {
-        self.stop.store(true, std::sync::atomic::Ordering::Relaxed);
-        self.thread.take().unwrap().join().unwrap()
+    fn rounds(&self) -> u64 {
+        self.rounds.load(Ordering::Relaxed)
+    }
+
+    fn end(mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.take().unwrap().join().unwrap();
     }
 }
 
@@ -44,9 +58,10 @@ fn links_that_are_exchanged_while_we_mount_lead_nothing_out_of_the_tree() {
             let racer = Racer::of(&scene.root.path().join("shared"), "folder", "link");
             let source = tempfile::tempdir().unwrap();
             std::fs::write(source.path().join("file"), "ours").unwrap();
-            let until = std::time::Instant::now() + std::time::Duration::from_secs(3);
+            let begun = Instant::now();
             let mut mounted = 0;
-            while std::time::Instant::now() < until {
+            let is_a_race = |mounted| racer.rounds() > ENOUGH.0 && mounted > ENOUGH.1;
+            while begun.elapsed() < RACE || (!is_a_race(mounted) && begun.elapsed() < PATIENCE) {
                 let number = mounted % 50;
                 // Which of them succeed is the racer's; that none leads out is ours.
                 let _ = scene.tmpfs(&format!("/shared/folder/new{number}"), "");
@@ -58,7 +73,8 @@ fn links_that_are_exchanged_while_we_mount_lead_nothing_out_of_the_tree() {
                 let _ = scene.inside.take(&step);
                 mounted += 1;
             }
-            assert!(racer.rounds() > 100 && mounted > 20, "a race that nobody ran proves nothing");
+            assert!(is_a_race(mounted), "a race that nobody ran proves nothing");
+            racer.end();
             let table = std::fs::read_to_string("/proc/thread-self/mountinfo").unwrap();
             let outside = scene.canary.path().display().to_string();
             let led_out = table.lines().filter_map(|line| line.split(' ').nth(4)).find(|point| point.starts_with(&outside));
