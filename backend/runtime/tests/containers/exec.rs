@@ -61,7 +61,7 @@ pub(crate) fn a_program_finds_the_root_of_a_container_that_mounted_over_it() {
     let names = ["SYS_ADMIN", "CHOWN", "DAC_OVERRIDE"];
     bed.spec.process.capabilities = Capabilities::only(&names);
     let first = bed.begin();
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
     while std::fs::read_to_string(format!("/proc/{}/comm", first.pid)).is_ok_and(|name| name.trim() != "sleep") {
         assert!(std::time::Instant::now() < deadline, "it does not mount: {}", bed.written());
     }

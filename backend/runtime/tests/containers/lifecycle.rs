@@ -7,7 +7,7 @@ use belljar_runtime::spec::{Capabilities, IdMaps, Source, Start, User};
 use crate::bed::{Bed, Order, UID_BASE};
 
 fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
     while !holds() {
         assert!(std::time::Instant::now() < deadline, "{what}");
         std::thread::yield_now();

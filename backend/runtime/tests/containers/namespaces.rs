@@ -17,7 +17,7 @@ impl Holder {
         let child = Command::new("unshare").args(flags).args(["--kill-child", "--fork", "sleep", "1000"]).stdin(Stdio::null()).spawn();
         let holder = Self(child.expect("unshare"));
         // It is in its namespaces once its child is there.
-        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
         while holder.inner().is_none() {
             assert!(std::time::Instant::now() < deadline, "unshare made no child");
             std::thread::yield_now();

@@ -16,7 +16,7 @@ const DEPTH: usize = 4;
 /// One line for each thing that is left of the bed's containers.
 pub(crate) fn of(bed: &Bed) -> Vec<String> {
     // The last moments of a process that was killed are the kernel's.
-    try_wait(said::LIMIT / 10, || look(bed).is_empty().then_some(()));
+    try_wait(said::LIMIT / 3, || look(bed).is_empty().then_some(()));
     look(bed)
 }
 

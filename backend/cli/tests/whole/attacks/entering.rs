@@ -5,6 +5,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use belljar_testbed::Server;
+use belljar_testbed::wait::patience;
 use serde_json::{Value, json};
 
 use super::{Attempts, arena, attacker};
@@ -15,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 fn exec(server: &Server, name: &str, body: &Value) -> (u16, Value) {
     let begun = Instant::now();
     let answer = server.api().post_json(&format!("/api/v1/containers/{name}/exec"), body);
-    assert!(begun.elapsed() < PATIENCE, "{body} took {:?}", begun.elapsed());
+    assert!(begun.elapsed() < PATIENCE * patience(), "{body} took {:?}", begun.elapsed());
     (answer.status, answer.json())
 }
 
@@ -168,7 +169,7 @@ fn a_container_that_lies_about_its_root_is_entered_as_strictly_or_not_at_all() {
         });
         let begun = Instant::now();
         server.api().delete(&format!("/api/v1/containers/{name}?force=true")).expect(204);
-        assert!(begun.elapsed() < PATIENCE, "{lie}: its end took {:?}", begun.elapsed());
+        assert!(begun.elapsed() < PATIENCE * patience(), "{lie}: its end took {:?}", begun.elapsed());
     }
     assert_eq!(fs::read_dir(&canary).unwrap().count(), 0, "the canary is as it was");
 }
@@ -209,7 +210,7 @@ fn the_users_of_a_hostile_image_neither_block_nor_show_a_file_of_the_hosts() {
         server.wait_for_state(&name, "stopped");
         let begun = Instant::now();
         let _started_or_refused = server.api().post(&format!("/api/v1/containers/{name}/start"), Vec::new());
-        assert!(begun.elapsed() < PATIENCE, "{form}: a start took {:?}", begun.elapsed());
+        assert!(begun.elapsed() < PATIENCE * patience(), "{form}: a start took {:?}", begun.elapsed());
         server.api().delete(&format!("/api/v1/containers/{name}?force=true")).expect(204);
     }
 }
