@@ -7,7 +7,10 @@
 #![allow(clippy::expect_used, reason = "a harness says what it expected and ends")]
 
 pub mod client;
+pub mod made;
+pub mod place;
 pub mod process;
+pub mod registry;
 pub mod server;
 pub mod traces;
 pub mod wait;

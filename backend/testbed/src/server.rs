@@ -283,6 +283,6 @@ pub fn rows(answer: &Value) -> Vec<Value> {
 
 /// A folder on a disk that can carry an overlay's upper layer and its power-cut promises: `/var/tmp`, which is never a
 /// tmpfs by the file system hierarchy's rule, unless `BELLJAR_TEST_DIR` says otherwise.
-fn real_disk() -> PathBuf {
+pub(crate) fn real_disk() -> PathBuf {
     std::env::var_os("BELLJAR_TEST_DIR").map_or_else(|| PathBuf::from("/var/tmp"), PathBuf::from)
 }

@@ -6,8 +6,8 @@ use std::process::{Child, Command, Output, Stdio};
 
 use belljar_testbed::wait_until;
 
-use crate::place::{Place, succeeded};
 use crate::{image, needs, runtime};
+use belljar_testbed::place::{Network, Place, succeeded};
 
 /// containerd with the image loaded.
 struct Containerd {
@@ -18,7 +18,7 @@ struct Containerd {
 impl Containerd {
     fn start() -> Option<Self> {
         needs(&["containerd", "ctr", "containerd-shim-runc-v2"])?;
-        let place = Place::make();
+        let place = Place::make(Network::Own);
         let archive = image::archive(&place.folder("image"));
         let mut containerd = Self { place, daemon: None };
         containerd.start_daemon();

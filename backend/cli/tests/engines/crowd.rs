@@ -3,8 +3,8 @@
 use belljar_testbed::wait_until;
 
 use crate::engine::{Engine, Kind};
-use crate::place::Place;
 use crate::under_both;
+use belljar_testbed::place::Place;
 
 under_both!(twenty_at_once, twenty_programs_are_executed_at_once_in_one_container, deletion_leaves_nothing);
 

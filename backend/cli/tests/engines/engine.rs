@@ -8,8 +8,8 @@ use std::process::{Child, Command, Output, Stdio};
 use belljar_testbed::wait_until;
 use serde_json::Value;
 
-use crate::place::{Place, succeeded};
 use crate::{image, needs, runtime};
+use belljar_testbed::place::{Network, Place, succeeded};
 
 /// Which engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,7 +43,7 @@ impl Engine {
             Kind::Docker => &["dockerd", "docker", "containerd"],
         };
         needs(programs)?;
-        let place = Place::make();
+        let place = Place::make(Network::Own);
         prepare(&place);
         let settings = settings.iter().map(ToString::to_string).collect();
         let mut engine = Self { kind, place, settings, daemon: None };

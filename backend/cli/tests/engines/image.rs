@@ -8,7 +8,7 @@ use std::process::Command;
 
 use serde_json::json;
 
-use crate::place::succeeded;
+use belljar_testbed::place::succeeded;
 
 /// Its name in every engine.
 pub(crate) const NAME: &str = "belljar.test/box:1";

@@ -3,8 +3,8 @@
 use belljar_testbed::wait_until;
 
 use crate::engine::{Engine, Kind};
-use crate::place::Place;
 use crate::under_both;
+use belljar_testbed::place::Place;
 
 under_both!(
     limits_are_in_the_kernel,

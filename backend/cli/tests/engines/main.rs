@@ -8,7 +8,6 @@
 
 mod engine;
 mod image;
-mod place;
 
 mod containerd;
 mod crowd;
@@ -22,8 +21,8 @@ mod sharing;
 
 use std::os::unix::fs::symlink;
 
+use belljar_testbed::place::Place;
 use belljar_testbed::skip;
-use place::Place;
 
 /// The executable under test.
 const EXECUTABLE: &str = env!("CARGO_BIN_EXE_belljar");

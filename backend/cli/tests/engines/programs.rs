@@ -128,7 +128,7 @@ fn an_image_is_built_by_running_its_steps(engine: &Engine) {
     words.push(&folder);
     // The builder that is part of the daemon, not the one that is another program.
     let output = engine.command(&words).env("DOCKER_BUILDKIT", "0").output().expect("the client runs");
-    crate::place::succeeded("build", &output);
+    belljar_testbed::place::succeeded("build", &output);
     assert_eq!(engine.call(&["run", "--rm", "--network=none", "belljar.test/built:1"]), "built");
 }
 

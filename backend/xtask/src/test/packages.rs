@@ -4,7 +4,7 @@ use super::counts::Counts;
 use crate::command::{self, command, find, is_root, succeeds};
 
 /// A program (or a whole path), the Debian package that brings it, and what needs it.
-const NEEDED: [(&str, &str, &str); 21] = [
+const NEEDED: [(&str, &str, &str); 26] = [
     ("chromium", "chromium", "the browser tests"),
     ("node", "nodejs", "the browser tests"),
     ("npm", "npm", "the browser tests"),
@@ -21,7 +21,12 @@ const NEEDED: [(&str, &str, &str); 21] = [
     ("dockerd", "docker.io", "the engines"),
     ("runc", "runc", "the runtimes and the bench"),
     ("crun", "crun", "the runtimes and the bench"),
-    ("umoci", "umoci", "the runtimes"),
+    ("umoci", "umoci", "the runtimes and real images"),
+    ("debootstrap", "debootstrap", "real images"),
+    ("zstd", "zstd", "real images"),
+    ("docker-registry", "docker-registry", "real images and the bench of pulls"),
+    ("skopeo", "skopeo", "real images and the bench of pulls"),
+    ("buildah", "buildah", "real images"),
     ("bwrap", "bubblewrap", "the bench"),
     ("qemu-system-x86_64", "qemu-system-x86", "the tests on cgroup v2 alone"),
     ("mkfs.ext4", "e2fsprogs", "the tests on cgroup v2 alone"),
