@@ -1,4 +1,4 @@
-//! The tar format: bytes in, entries out. Whoever unpacks, and where, is not known here; nothing touches a disk.
+//! The tar format: bytes in, entries out, and the other way round. Whoever unpacks, and where, is not known here; nothing touches a disk.
 //!
 //! An archive is hostile until it has been read to its end. What two readers could take differently is refused ([`reader`]),
 //! what could grow without a bound has a limit ([`limits`]), and decompression happens here, in this process, never by a program
@@ -12,9 +12,11 @@ pub mod limits;
 mod pax;
 pub mod reader;
 mod stream;
+pub mod writer;
 
 pub use error::{ArchiveError, shown};
 pub use limits::ArchiveLimits;
 pub use pax::keeps_xattr;
 pub use reader::{Archive, Kind, Member};
 pub use stream::Stream;
+pub use writer::{Entry, Writer};

@@ -29,6 +29,49 @@ pub fn open_without_links(root: impl AsFd, path: &str, flags: OFlags) -> Result<
     open_resolving(root.as_fd(), path, flags, ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_SYMLINKS)
 }
 
+/// Whether symbolic links of a tree lead on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Links {
+    /// They do, inside the tree.
+    Followed,
+    /// None is passed (`ELOOP`), and `..` leads nowhere (`EXDEV`).
+    Refused,
+}
+
+/// As [`open`], with a path of any bytes; [`Links::Refused`] lets no part of it be a link.
+pub fn open_bytes(root: impl AsFd, path: &[u8], flags: OFlags, links: Links) -> rustix::io::Result<OwnedFd> {
+    let resolve = match links {
+        Links::Followed => ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS,
+        Links::Refused => ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_SYMLINKS,
+    };
+    let begin = path.iter().position(|byte| *byte != b'/').unwrap_or(path.len());
+    let path = if begin == path.len() { b"." } else { &path[begin..] };
+    resolved(|| rustix::fs::openat2(&root, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve))
+}
+
+/// Opens what a folder has under one name, whatever it is, without acting on it (`O_PATH`): a link is opened itself. A name
+/// with a slash is refused.
+pub fn open_entry(folder: impl AsFd, name: &[u8]) -> rustix::io::Result<OwnedFd> {
+    if name.contains(&b'/') {
+        return Err(Errno::INVAL);
+    }
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+    resolved(|| rustix::fs::openat2(&folder, name, flags, Mode::empty(), resolve))
+}
+
+/// Opens for reading what was opened as `O_PATH` before and found to be a regular file or a folder: that very file, whatever its
+/// name means by now. Anything else is refused with `EINVAL`, since opening a device acts and a FIFO waits.
+pub fn reopen(opened: impl AsFd) -> rustix::io::Result<OwnedFd> {
+    use std::os::fd::AsRawFd;
+    let kind = FileType::from_raw_mode(rustix::fs::fstat(&opened)?.st_mode);
+    if !matches!(kind, FileType::RegularFile | FileType::Directory) {
+        return Err(Errno::INVAL);
+    }
+    let link = format!("/proc/self/fd/{}", opened.as_fd().as_raw_fd());
+    rustix::fs::open(link, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty())
+}
+
 fn open_resolving(root: BorrowedFd<'_>, path: &str, flags: OFlags, resolve: ResolveFlags) -> Result<OwnedFd> {
     resolved(|| rustix::fs::openat2(root, relative(path), flags | OFlags::CLOEXEC, Mode::empty(), resolve))
         .context("open", || path.to_owned())
@@ -226,6 +269,28 @@ mod tests {
         assert_eq!(until(LOOK_UPS_MAX + 1), (Err(Errno::AGAIN), LOOK_UPS_MAX));
         let refused = resolved(|| Err::<(), _>(Errno::NOENT));
         assert_eq!(refused, Err(Errno::NOENT));
+    }
+
+    #[test]
+    fn a_link_is_opened_itself_and_only_files_and_folders_are_opened_again() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("file"), "hello").unwrap();
+        symlink("file", folder.path().join("link")).unwrap();
+        rustix::fs::mknodat(rustix::fs::CWD, folder.path().join("pipe"), FileType::Fifo, Mode::RUSR, 0).unwrap();
+        let root = root(folder.path()).unwrap();
+        let entry = |name: &str| open_entry(&root, name.as_bytes());
+        assert_eq!(kind_of(entry("link").unwrap()).unwrap(), FileType::Symlink);
+        assert!(reopen(entry("file").unwrap()).is_ok() && reopen(entry(".").unwrap()).is_ok());
+        for name in ["link", "pipe"] {
+            assert_eq!(reopen(entry(name).unwrap()).map(drop), Err(Errno::INVAL));
+        }
+        assert_eq!(entry("../x").map(drop), Err(Errno::INVAL));
+        assert_eq!(entry("..").map(drop), Err(Errno::XDEV));
+        let follow = |path: &str, links| open_bytes(&root, path.as_bytes(), OFlags::PATH, links).map(drop);
+        assert_eq!((follow("/link", Links::Followed), follow("/link", Links::Refused)), (Ok(()), Err(Errno::LOOP)));
+        for dotted in ["file/", "file/.", "file//", "link/"] {
+            assert_eq!(follow(dotted, Links::Followed), Err(Errno::NOTDIR), "{dotted}");
+        }
     }
 
     #[test]

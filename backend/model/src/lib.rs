@@ -12,6 +12,7 @@ pub mod diagnosis;
 pub mod event;
 pub mod exec;
 pub mod exit;
+pub mod files;
 pub mod health;
 pub mod history;
 pub mod host;

@@ -17,6 +17,7 @@
 mod collect;
 mod denied;
 pub mod exec;
+pub mod files;
 pub mod log;
 pub mod record;
 mod run;

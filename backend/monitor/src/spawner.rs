@@ -4,6 +4,7 @@
 //! server ──▶ spawner    path of a spec, and the writing end of a pipe
 //! monitor ──▶ server    nothing but the pipe's end: look
 //! server ──▶ spawner    `exec`, and a socket, the order, two pipes: see [`crate::exec`]
+//! server ──▶ spawner    `files`, and a socket, the order, an end of a pipe: see [`crate::files`]
 //! ```
 //! The socket's end is the server's end: the spawner ends too, its monitors go on.
 
@@ -21,10 +22,15 @@ use belljar_linux::{Result, executable, fd};
 use belljar_runtime::spec::Exec;
 use rustix::io::Errno;
 
+use serde::Serialize;
+
 use crate::exec::Inherited;
+use crate::files::{self, Order};
 
 /// What asks for an exec.
 const EXEC: &[u8] = b"exec";
+/// What asks for an operation on files.
+const FILES: &[u8] = b"files";
 /// Longest path of a spec, in bytes.
 const PATH_BYTES_MAX: usize = 4096;
 
@@ -60,6 +66,15 @@ impl Spawner {
         Ok(ours)
     }
 
+    /// Asks for one operation on files. The archive goes through `data`, where there is one; what becomes of it is told over the
+    /// socket that is returned ([`crate::files::Word`]), whose end ends it.
+    pub fn files(&self, order: &Order, data: Option<OwnedFd>) -> Result<OwnedFd> {
+        let (ours, theirs) = fd::message_pair()?;
+        let (order, data) = (written(order)?, data.map_or_else(nothing, Ok)?);
+        self.send(FILES, &[theirs.as_fd(), order.as_fd(), data.as_fd()])?;
+        Ok(ours)
+    }
+
     fn send(&self, message: &[u8], passed: &[BorrowedFd<'_>]) -> Result<()> {
         // Nothing that holds the lock can panic half-way through a change.
         let mut socket = self.socket.lock().unwrap_or_else(PoisonError::into_inner);
@@ -74,7 +89,7 @@ impl Spawner {
 }
 
 /// An order in memory: it may be longer than a message, and is nobody's to find on a disk.
-fn written(order: &Exec) -> Result<OwnedFd> {
+fn written(order: &impl Serialize) -> Result<OwnedFd> {
     use std::io::Write as _;
     let memory = rustix::fs::memfd_create("order", rustix::fs::MemfdFlags::CLOEXEC).context("make", || "order".into())?;
     let json = serde_json::to_vec(order).map_err(|error| belljar_linux::Error::from_io("write", "order", &error.into()))?;
@@ -128,6 +143,14 @@ pub fn serve() -> Result<()> {
                     become_exec(Inherited { socket: tells, order, stdout, stderr });
                 }
             }
+            Some(data) if &buffer[..length] == FILES => {
+                if let (Some(order), Some(tells)) = (passed.pop(), passed.pop())
+                    && let Ok(None) = process::fork()
+                {
+                    drop(socket);
+                    become_files(files::Inherited { socket: tells, order, data });
+                }
+            }
             // A fork that fails drops the pipe: the server looks, and finds that nothing came of it.
             Some(poke) => {
                 if let Ok(None) = process::fork() {
@@ -150,6 +173,16 @@ fn become_exec(inherited: Inherited) -> ! {
         .and_then(|()| fd::let_go_of_standard());
     if prepared.is_ok() && rustix::process::setsid().is_ok() {
         crate::exec::run(inherited);
+    }
+    process::exit_now(0)
+}
+
+fn become_files(inherited: files::Inherited) -> ! {
+    let prepared = process::treat_children(Children::Awaited)
+        .and_then(|()| process::set_name(c"belljar-files"))
+        .and_then(|()| fd::let_go_of_standard());
+    if prepared.is_ok() && rustix::process::setsid().is_ok() {
+        files::run(inherited);
     }
     process::exit_now(0)
 }

@@ -11,6 +11,7 @@ pub mod apply;
 pub mod bundle;
 pub mod cgroup;
 pub mod idmap;
+pub mod merged;
 pub mod namespaces;
 pub mod overlay;
 pub mod plan;

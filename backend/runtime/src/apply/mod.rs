@@ -27,6 +27,7 @@ mod tree;
 
 pub use outside::{Started, Streams, apply, finish, start, undo};
 pub use starting::{nobody_waits, waits};
+pub(crate) use tree::overlay;
 
 use belljar_linux::Error;
 use rustix::io::Errno;

@@ -11,7 +11,7 @@ mod devices;
 mod init_layer;
 pub(crate) mod inside;
 pub(crate) mod outside;
-mod overlay;
+pub(crate) mod overlay;
 mod place;
 #[cfg(test)]
 mod tests;

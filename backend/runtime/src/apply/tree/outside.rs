@@ -8,7 +8,8 @@ use belljar_linux::{Error, Result, process, tree};
 use rustix::fs::FileType;
 use rustix::io::Errno;
 
-use super::{attributes, init_layer, overlay};
+use super::overlay::{self, Upper};
+use super::{attributes, init_layer};
 use crate::spec::{IdMap, IdMaps, MountIds, Propagation as Asked};
 use crate::stack::OverlayMount;
 use crate::step::TreeStep;
@@ -42,9 +43,9 @@ impl Outside {
         overlay::prepare(mount)?;
         let made = match (owners, &self.user_namespace) {
             (Owners::Mapped(base), Some(user_namespace)) => {
-                process::with_file_ids(base, || overlay::make(mount, Some(user_namespace.as_fd())))?
+                process::with_file_ids(base, || overlay::make(mount, Some(user_namespace.as_fd()), Upper::Containers))?
             }
-            _ => overlay::make(mount, None)?,
+            _ => overlay::make(mount, None, Upper::Containers)?,
         };
         self.mounts.push(made);
         Ok(())

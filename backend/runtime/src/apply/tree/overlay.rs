@@ -17,18 +17,28 @@ use crate::stack::{OverlayMount, Presence};
 /// be trusted; the index is of no use without NFS export.
 const OPTIONS: [(&str, &str); 3] = [("redirect_dir", "nofollow"), ("metacopy", "off"), ("index", "off")];
 
+/// Whose upper layer it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Upper {
+    /// The container's, with its owners.
+    Containers,
+    /// Nobody's: it is empty, and goes with who made it. Its file system need not be able to map owners.
+    Nobodys,
+}
+
 /// Makes the folders that the overlay writes to, as the host's root, who owns them on disk.
-pub(super) fn prepare(wanted: &OverlayMount) -> Result<()> {
+pub(crate) fn prepare(wanted: &OverlayMount) -> Result<()> {
     [&wanted.upper, &wanted.work].into_iter().try_for_each(|folder| make_folder(folder))
 }
 
 /// Makes the overlay, detached. With `user_namespace`, owners are shifted into it, and the caller must act as that
 /// namespace's root: overlayfs goes on with the rights of who made it, and the host's root owns nothing on such a mount.
-pub(super) fn make(wanted: &OverlayMount, user_namespace: Option<BorrowedFd<'_>>) -> Result<OwnedFd> {
+pub(crate) fn make(wanted: &OverlayMount, user_namespace: Option<BorrowedFd<'_>>, upper: Upper) -> Result<OwnedFd> {
     let lower = open_lower(wanted)?;
     // Upper and work folder must lie on the same mount, so the folder of the container that has both is taken once.
     let (base, upper_name, work_name) = common_folder(wanted)?;
-    let base = take(mount::open_path(&base)?.as_fd(), user_namespace)?;
+    let mapped = user_namespace.filter(|_| upper == Upper::Containers);
+    let base = take(mount::open_path(&base)?.as_fd(), mapped)?;
     let lower = lower.iter().map(|folder| take(folder.as_fd(), user_namespace)).collect::<Result<Vec<_>>>()?;
     let (upper, work) = (upper_name.as_path(), work_name.as_path());
     let made = if takes_descriptors() { by_descriptor(&base, (upper, work), &lower) } else { by_path(&base, (upper, work), &lower) };
