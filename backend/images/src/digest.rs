@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::str::FromStr;
 
 use belljar_model::Invalid;
+use sha2::{Digest as _, Sha256};
 
 /// A SHA-256. Written `sha256:` and 64 lower-case hexadecimal digits, as in the OCI image specification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -13,9 +14,14 @@ pub struct Digest([u8; 32]);
 const ALGORITHM: &str = "sha256:";
 
 impl Digest {
-    /// The digest with these bytes.
-    pub(crate) fn new(bytes: [u8; 32]) -> Self {
+    /// The digest whose 32 bytes these are.
+    pub fn new(bytes: [u8; 32]) -> Self {
         Self(bytes)
+    }
+
+    /// The digest of `bytes`.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(Sha256::digest(bytes).into())
     }
 
     /// The 64 digits without the algorithm: the name of a folder. It holds no `/` and no `.`, whatever was parsed.

@@ -1,4 +1,5 @@
-//! Bringing in a rootfs archive: one pass from the bytes that arrive to files on disk, and nothing left after a failure.
+//! Bringing in an archive, a layer or a whole root file system: one pass from the bytes that arrive to files on disk, and nothing
+//! left after a failure.
 //!
 //! ```text
 //! bytes -> belljar_archive (inflate, count, hash; entries) -> unpack (below tmp/<random>) -> rename to layers/<digest>
@@ -6,19 +7,26 @@
 //!
 //! The digest is that of the uncompressed archive, so the same tree compressed twice differently is one layer. The
 //! table of limits is [`limits`]. What an archive may not do, and what becomes of it if it tries, is the table in
-//! `tests/hostile_archives.rs`. Start reading at [`run`].
+//! `tests/hostile_archives.rs`. Start reading at [`stage`].
 
+pub(crate) mod attributes;
+pub(crate) mod place;
 mod unpack;
 
+use std::fs::File;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 pub use belljar_archive::{ArchiveError as ImportError, ArchiveLimits as ImportLimits, limits};
 
 use belljar_archive::{Archive, Stream};
 
 use crate::digest::Digest;
-use crate::tree::{Scratch, Tree};
+use crate::pins::Pin;
+use crate::skeleton::LayerFacts;
+use crate::store::Images;
+use crate::tree::{self, Scratch, Tree};
+use place::Flavour;
 use unpack::Unpacker;
 
 /// What was brought in.
@@ -34,29 +42,75 @@ pub struct Imported {
     pub devices_skipped: u64,
 }
 
-/// An archive that is unpacked, but not in its place. It is gone when dropped.
+/// A rootfs archive that is unpacked, but not in its place. It is gone when dropped.
 #[derive(Debug)]
-pub struct Unpacked {
-    scratch: Scratch,
-    place: PathBuf,
-    imported: Imported,
-}
+pub struct Unpacked(StagedLayer);
 
 impl Unpacked {
+    pub(crate) fn new(staged: StagedLayer) -> Self {
+        Self(staged)
+    }
+
     /// Puts it in its digest's place, by one rename. Where the same lies there already, that one stays.
     pub fn put_in_place(self) -> Result<Imported, ImportError> {
-        self.scratch.move_to(&self.place).map_err(stored("put in its place", &self.place))?;
-        Ok(self.imported)
+        let devices_skipped = self.0.devices_skipped;
+        let PlacedLayer { diff_id, facts, .. } = self.0.put_in_place()?;
+        Ok(Imported { digest: diff_id, size_bytes: facts.size_bytes, entries: facts.entries, devices_skipped })
     }
 }
 
-/// Unpacks `archive` in `tmp`; its digest's place is in `layers`.
-pub(crate) fn run(archive: impl Read, limits: &ImportLimits, tmp: &Path, layers: &Path) -> Result<Unpacked, ImportError> {
+/// A layer that is unpacked and hashed, but not in its place. It is gone when dropped. Whoever expects a certain layer compares
+/// the digest before it is put in its place.
+#[derive(Debug)]
+pub struct StagedLayer {
+    /// Of the archive after decompression.
+    pub diff_id: Digest,
+    /// What is known of it.
+    pub facts: LayerFacts,
+    /// Device nodes of the archive, which were not made: Belljar supplies `/dev`.
+    pub devices_skipped: u64,
+    tree: Scratch,
+    skeleton: Scratch,
+    pin: Pin,
+    images: Images,
+}
+
+/// A layer in its place, held there.
+#[derive(Debug)]
+pub struct PlacedLayer {
+    /// Its name.
+    pub diff_id: Digest,
+    /// What is known of it.
+    pub facts: LayerFacts,
+    /// Holds it.
+    pub pin: Pin,
+}
+
+impl StagedLayer {
+    /// Waits until it is on disk, and puts it in its place by one rename. Where the same lies there already, that one stays.
+    pub fn put_in_place(self) -> Result<PlacedLayer, ImportError> {
+        let file = File::open(self.skeleton.path()).map_err(stored("open", self.skeleton.path()))?;
+        // One wait for tree and skeleton: they lie on one file system, and were written a moment ago.
+        rustix::fs::syncfs(&file).map_err(|errno| stored("write to disk", self.skeleton.path())(errno.into()))?;
+        // The skeleton first: a layer that is in its place has one.
+        let (skeleton, layer) = (self.images.skeleton_path(&self.diff_id), self.images.layer_path(&self.diff_id));
+        for (scratch, place) in [(self.skeleton, &skeleton), (self.tree, &layer)] {
+            scratch.rename_to(place).map_err(stored("put in its place", place))?;
+            tree::sync_folder_of(place).map_err(stored("put in its place", place))?;
+        }
+        Ok(PlacedLayer { diff_id: self.diff_id, facts: self.facts, pin: self.pin })
+    }
+}
+
+/// Unpacks `archive`.
+pub(crate) fn stage(images: &Images, flavour: Flavour, archive: impl Read, limits: &ImportLimits) -> Result<StagedLayer, ImportError> {
+    let tmp = &images.tmp();
     let mut archive = Archive::new(Stream::open(archive, limits)?);
     // The first entry is read before anything is made: most mistakes are a file of the wrong kind.
     let mut next = archive.next_member()?;
     let scratch = Scratch::make(tmp).map_err(stored("make a folder in", tmp))?;
-    let mut unpacker = Unpacker::new(Tree::open(scratch.path()).map_err(stored("open", scratch.path()))?);
+    let (skeleton, file) = Scratch::make_file(tmp).map_err(stored("make a file in", tmp))?;
+    let mut unpacker = Unpacker::new(Tree::open(scratch.path()).map_err(stored("open", scratch.path()))?, flavour);
     let mut entries = 0;
     while let Some(member) = next {
         entries += 1;
@@ -66,13 +120,15 @@ pub(crate) fn run(archive: impl Read, limits: &ImportLimits, tmp: &Path, layers:
         unpacker.unpack(&member, &mut archive)?;
         next = archive.next_member()?;
     }
-    let digest = Digest::new(archive.finish());
-    let imported = Imported { digest, size_bytes: unpacker.size_bytes, entries, devices_skipped: unpacker.devices_skipped };
+    let diff_id = Digest::new(archive.finish());
+    let facts = LayerFacts { size_bytes: unpacker.size_bytes, entries, archive_bytes: 0, is_exact: unpacker.is_exact };
+    let devices_skipped = unpacker.devices_skipped;
     unpacker.finish()?;
-    Ok(Unpacked { scratch, place: layers.join(digest.hex()), imported })
+    facts.write(&file).map_err(stored("write", skeleton.path()))?;
+    Ok(StagedLayer { diff_id, facts, devices_skipped, tree: scratch, skeleton, pin: images.pin(&diff_id), images: images.clone() })
 }
 
-fn stored(operation: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> ImportError {
+pub(crate) fn stored(operation: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> ImportError {
     let path = path.display().to_string();
     move |source| ImportError::Store { operation, path, source }
 }

@@ -1,6 +1,7 @@
 //! The folder of images: what lies where, how it comes to be there, and how it goes.
 
 use std::collections::BTreeSet;
+use std::fs::File;
 use std::io;
 use std::io::Read;
 use std::os::unix::fs::DirBuilderExt;
@@ -11,10 +12,14 @@ use belljar_model::image::{ImageKind, ImageLayer, LayerInfo};
 
 use crate::digest::Digest;
 use crate::host::{self, HostImage};
-use crate::import::{self, ImportError, ImportLimits, Imported, Unpacked};
+use crate::import::place::Flavour;
+use crate::import::{self, ImportError, ImportLimits, Imported, StagedLayer, Unpacked};
+use crate::pins::{Pin, Pins};
+use crate::skeleton::LayerFacts;
 use crate::tree;
 
 const LAYERS: &str = "layers";
+const SKELETONS: &str = "skeletons";
 const HOST: &str = "host";
 const TMP: &str = "tmp";
 
@@ -69,13 +74,14 @@ pub struct Swept {
 #[derive(Debug, Clone)]
 pub struct Images {
     folder: PathBuf,
+    pins: Pins,
 }
 
 impl Images {
     /// Opens the folder, and makes it (readable by root alone) where it is missing.
     pub fn open(folder: impl Into<PathBuf>) -> Result<Self, Error> {
-        let images = Self { folder: folder.into() };
-        for name in [LAYERS, HOST, TMP] {
+        let images = Self { folder: folder.into(), pins: Pins::default() };
+        for name in [LAYERS, SKELETONS, HOST, TMP] {
             let path = images.folder.join(name);
             // Files of an image keep their set-uid bits; nobody but root may come near them on the host.
             std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&path).map_err(Error::folder("make", &path))?;
@@ -90,13 +96,51 @@ impl Images {
 
     /// Unpacks a rootfs archive (tar, plain or compressed with gzip or zstd) in one pass, and puts it in its place. The same
     /// archive twice is one layer. After a failure nothing of it is left.
-    pub fn import(&self, archive: impl Read, limits: &ImportLimits) -> Result<Imported, ImportError> {
+    pub fn import(&self, archive: impl Read + Send, limits: &ImportLimits) -> Result<Imported, ImportError> {
         self.unpack(archive, limits)?.put_in_place()
     }
 
     /// The first and longer half of [`Images::import`]: as slow as the archive arrives, and in nobody's way.
-    pub fn unpack(&self, archive: impl Read, limits: &ImportLimits) -> Result<Unpacked, ImportError> {
-        import::run(archive, limits, &self.folder.join(TMP), &self.folder.join(LAYERS))
+    pub fn unpack(&self, archive: impl Read + Send, limits: &ImportLimits) -> Result<Unpacked, ImportError> {
+        import::stage(self, Flavour::Rootfs, archive, limits).map(Unpacked::new)
+    }
+
+    /// Unpacks one layer of an image (tar, plain or compressed with gzip or zstd) in one pass as its bytes arrive. Whiteouts become
+    /// what overlayfs takes for them. Nothing of it is left unless it is then put in its place.
+    pub fn stage_layer(&self, archive: impl Read + Send, limits: &ImportLimits) -> Result<StagedLayer, ImportError> {
+        import::stage(self, Flavour::Layer, archive, limits)
+    }
+
+    /// What is known of a layer that is here, whole; none where it is not. To rely on it, pin it before.
+    pub fn layer(&self, diff_id: &Digest) -> Option<LayerFacts> {
+        let facts = File::open(self.skeleton_path(diff_id)).and_then(|file| LayerFacts::read(&file)).ok()?;
+        self.layer_path(diff_id).is_dir().then_some(facts)
+    }
+
+    /// Whether a layer is here, whole. To rely on it, pin it before.
+    pub fn has_layer(&self, diff_id: &Digest) -> bool {
+        self.layer(diff_id).is_some()
+    }
+
+    /// Holds a layer in its place, whether it is there already or not: neither [`Images::remove_layer`] nor [`Images::sweep`] takes it
+    /// before the pin is dropped.
+    pub fn pin(&self, diff_id: &Digest) -> Pin {
+        self.pins.pin(diff_id)
+    }
+
+    /// Where half-done work lies.
+    pub(crate) fn tmp(&self) -> PathBuf {
+        self.folder.join(TMP)
+    }
+
+    /// Where a layer's root lies.
+    pub(crate) fn layer_path(&self, diff_id: &Digest) -> PathBuf {
+        self.folder.join(LAYERS).join(diff_id.hex())
+    }
+
+    /// Where a layer's skeleton lies.
+    pub(crate) fn skeleton_path(&self, diff_id: &Digest) -> PathBuf {
+        self.folder.join(SKELETONS).join(diff_id.hex())
     }
 
     /// The folders that an image consists of, top first.
@@ -134,25 +178,37 @@ impl Images {
         image.contents.layers.iter().rev().map(layer).collect()
     }
 
-    /// Removes the folder of an imported layer; one that is already gone is fine. Nothing may be using it.
+    /// Removes a layer, and then its skeleton; one that is already gone is fine. Nothing may be using it. One that is pinned stays:
+    /// whoever pinned it has use for it, or a later sweep finds it.
     pub fn remove_layer(&self, digest: &Digest) -> Result<(), Error> {
-        let path = self.folder.join(LAYERS).join(digest.hex());
-        tree::discard(&path, &self.folder.join(TMP)).map_err(Error::folder("remove", &path))
+        for path in [self.layer_path(digest), self.skeleton_path(digest)] {
+            let aside = self.pins.unless_pinned(digest, || tree::move_aside(&path, &self.tmp()));
+            let aside = aside.transpose().map_err(Error::folder("remove", &path))?.flatten();
+            aside.map_or(Ok(()), |aside| tree::remove(&aside)).map_err(Error::folder("remove", &path))?;
+        }
+        Ok(())
     }
 
-    /// Removes half-done work, and every layer and skeleton whose digest is not `in_use`. For the start of Belljar, when
-    /// nobody imports.
+    /// Removes half-done work, and every layer and skeleton whose digest is neither `in_use` nor pinned. For the start of Belljar,
+    /// when nobody imports: whatever is being unpacked lies among what is half-done.
     pub fn sweep(&self, in_use: &[Digest]) -> Result<Swept, Error> {
         let keep: BTreeSet<String> = in_use.iter().map(Digest::hex).collect();
         let mut swept = Swept::default();
-        for folder in [LAYERS, HOST, TMP] {
+        for folder in [LAYERS, SKELETONS, HOST, TMP] {
             let path = self.folder.join(folder);
             for name in tree::names(&path).map_err(Error::folder("list", &path))? {
-                if folder != TMP && name.to_str().is_some_and(|name| keep.contains(name)) {
+                let name_text = name.to_str().unwrap_or_default();
+                if folder != TMP && keep.contains(name_text) {
                     continue;
                 }
                 let path = path.join(&name);
-                tree::remove(&path).map_err(Error::folder("remove", &path))?;
+                let remove = || tree::remove(&path);
+                let removed = match Digest::from_hex(name_text).filter(|_| folder != TMP) {
+                    Some(digest) => self.pins.unless_pinned(&digest, remove),
+                    None => Some(remove()),
+                };
+                let Some(removed) = removed else { continue };
+                removed.map_err(Error::folder("remove", &path))?;
                 swept.removed.push(format!("{folder}/{}", name.to_string_lossy()));
             }
         }

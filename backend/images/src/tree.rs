@@ -24,6 +24,10 @@ const BENEATH: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLI
 const LISTING_BYTES: usize = 32 << 10;
 /// Tries at a fresh random name; 128 bits do not collide twice.
 const NAME_TRIES: usize = 4;
+/// Symbolic links on the way to one folder: what the kernel follows.
+const LINKS_MAX: usize = 40;
+/// Longest path, less its NUL.
+const PATH_BYTES_MAX: usize = 4095;
 
 /// A folder that paths are resolved below.
 #[derive(Debug)]
@@ -44,6 +48,41 @@ impl Tree {
         let path = if path.is_empty() { b"." } else { path };
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         rustix::fs::openat2(&self.root, path, flags, Mode::empty(), BENEATH)
+    }
+
+    /// The path of the same folder without symbolic links on its way, as it is for somebody whose root this is: an absolute link
+    /// begins at the root, and `..` never leaves it. What is missing stays as it is written. `ELOOP` after [`LINKS_MAX`] links.
+    pub(crate) fn resolve(&self, path: &[u8]) -> Result<Vec<u8>, Errno> {
+        let parts = |path: &[u8]| path.split(|byte| *byte == b'/').rev().map(<[u8]>::to_vec).collect::<Vec<_>>();
+        let (mut real, mut ahead, mut links) = (Vec::new(), parts(path), 0);
+        while let Some(part) = ahead.pop() {
+            match part.as_slice() {
+                b"" | b"." => continue,
+                b".." => {
+                    real = split(&real).0.to_vec();
+                    continue;
+                }
+                _ => {}
+            }
+            let folder = self.folder(&real);
+            match folder.and_then(|folder| rustix::fs::readlinkat(folder, part.as_slice(), Vec::new())) {
+                Ok(_) if links == LINKS_MAX => return Err(Errno::LOOP),
+                Ok(target) => {
+                    links += 1;
+                    if target.to_bytes().starts_with(b"/") {
+                        real.clear();
+                    }
+                    ahead.extend(parts(target.to_bytes()));
+                }
+                // It is no link, or nothing, or there is none because what it would lie in is no folder.
+                Err(Errno::INVAL | Errno::NOENT | Errno::NOTDIR) => real = join(&real, &part),
+                Err(errno) => return Err(errno),
+            }
+            if real.len() > PATH_BYTES_MAX {
+                return Err(Errno::NAMETOOLONG);
+            }
+        }
+        Ok(real)
     }
 
     /// Removes the folder at `path` (not the root) with everything in it.
@@ -94,18 +133,18 @@ pub(crate) fn remove(path: &Path) -> io::Result<()> {
     removal::remove(path).map_err(|error| io::Error::new(io::Error::from(error.errno).kind(), error))
 }
 
-/// Moves whatever lies at `path` into `tmp`, then removes it: if we are killed in between, a sweep finds it there, and
-/// nothing half-removed is ever found at `path`.
-pub(crate) fn discard(path: &Path, tmp: &Path) -> io::Result<()> {
+/// Moves whatever lies at `path` into `tmp` and says where it is now, to be removed there: if we are killed in between, a sweep
+/// finds it, and nothing half-removed is ever found at `path`. None where nothing lies there.
+pub(crate) fn move_aside(path: &Path, tmp: &Path) -> io::Result<Option<std::path::PathBuf>> {
     let aside = tmp.join(random_name()?);
     match std::fs::rename(path, &aside) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
-        Ok(()) => remove(&aside),
+        Ok(()) => Ok(Some(aside)),
     }
 }
 
-/// A new folder with a random name in `tmp`, removed when dropped unless it was moved to its place.
+/// A new folder or file with a random name in `tmp`, removed when dropped unless it was moved to its place.
 #[derive(Debug)]
 pub(crate) struct Scratch {
     path: std::path::PathBuf,
@@ -126,6 +165,14 @@ impl Scratch {
         }
     }
 
+    /// Makes a file instead, for its owner alone, open for reading and writing.
+    pub(crate) fn make_file(tmp: &Path) -> io::Result<(Self, File)> {
+        let path = tmp.join(random_name()?);
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = rustix::fs::open(&path, flags, Mode::RUSR | Mode::WUSR)?;
+        Ok((Self { path, moved: false }, file.into()))
+    }
+
     /// Where it is.
     pub(crate) fn path(&self) -> &Path {
         &self.path
@@ -133,15 +180,25 @@ impl Scratch {
 
     /// Puts it in its place by one rename, and waits until that is on disk. Where something lies there already, it is
     /// the same by its digest: this one is dropped.
-    pub(crate) fn move_to(mut self, place: &Path) -> io::Result<()> {
+    pub(crate) fn move_to(self, place: &Path) -> io::Result<()> {
+        self.rename_to(place)?;
+        sync_folder_of(place)
+    }
+
+    /// As [`Scratch::move_to`], for who waits for the disk ([`sync_folder_of`]) once for several.
+    pub(crate) fn rename_to(mut self, place: &Path) -> io::Result<()> {
         match rustix::fs::renameat_with(rustix::fs::CWD, &self.path, rustix::fs::CWD, place, rustix::fs::RenameFlags::NOREPLACE) {
             Err(Errno::EXIST) => return Ok(()),
             other => other?,
         }
         self.moved = true;
-        let parent = place.parent().unwrap_or(Path::new("/"));
-        File::open(parent)?.sync_all()
+        Ok(())
     }
+}
+
+/// Waits until what was renamed to `place` lies there also after a power cut.
+pub(crate) fn sync_folder_of(place: &Path) -> io::Result<()> {
+    File::open(place.parent().unwrap_or(Path::new("/")))?.sync_all()
 }
 
 impl Drop for Scratch {
@@ -214,6 +271,29 @@ mod tests {
         for path in [&b"link"[..], b"link/deep", b"slash/etc", b"../", b"real/../..", b"/etc", b"link/", b"link/."] {
             assert!(tree.folder(path).is_err(), "{}", String::from_utf8_lossy(path));
         }
+    }
+
+    #[test]
+    fn links_are_resolved_below_the_root_whatever_they_say() {
+        let inside = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(inside.path().join("usr/bin/deep")).unwrap();
+        for (link, target) in [("bin", "usr/bin"), ("up", "../../../usr"), ("slash", "/"), ("absent", "/no/such"), ("usr/back", "../bin")] {
+            symlink(target, inside.path().join(link)).unwrap();
+        }
+        symlink("loop", inside.path().join("loop")).unwrap();
+        let tree = Tree::open(inside.path()).unwrap();
+        for (path, real) in [
+            ("bin", "usr/bin"),
+            ("bin/deep", "usr/bin/deep"),
+            ("up/bin", "usr/bin"),
+            ("slash/slash/bin/x/y", "usr/bin/x/y"),
+            ("absent/x", "no/such/x"),
+            ("usr/back/deep", "usr/bin/deep"),
+            ("slash", ""),
+        ] {
+            assert_eq!(tree.resolve(path.as_bytes()).map(|real| String::from_utf8(real).unwrap()), Ok(real.to_owned()), "{path}");
+        }
+        assert_eq!(tree.resolve(b"loop/x"), Err(Errno::LOOP));
     }
 
     #[test]

@@ -155,8 +155,9 @@ fn a_sweep_removes_what_is_half_done_or_belongs_to_nobody_and_nothing_else() {
     std::fs::create_dir(bed.path("images/layers/not-a-digest")).unwrap();
     let mut removed = bed.images.sweep(&[used.digest, host_digest]).unwrap().removed;
     removed.sort();
-    let mut expected = vec![format!("layers/{}", unused.digest.hex())];
+    let mut expected = vec![format!("layers/{}", unused.digest.hex()), format!("skeletons/{}", unused.digest.hex())];
     expected.extend(["layers/not-a-digest", "tmp/file", "tmp/half", "tmp/link"].map(str::to_owned));
+    expected.sort();
     assert_eq!(removed, expected);
     assert!(bed.path("outside/canary").exists() && bed.images.layers(&host.image).is_ok());
     assert_eq!(bed.images.sweep(&[used.digest, host_digest]).unwrap().removed, Vec::<String>::new());
@@ -176,7 +177,7 @@ fn the_host_is_an_image_whose_layers_are_found_again_by_its_digest() {
 fn a_folder_of_images_is_for_its_owner_alone() {
     use std::os::unix::fs::PermissionsExt;
     let bed = Bed::new();
-    for name in ["images", "images/layers", "images/host", "images/tmp"] {
+    for name in ["images", "images/layers", "images/skeletons", "images/host", "images/tmp"] {
         assert_eq!(bed.path(name).metadata().unwrap().permissions().mode() & 0o7777, 0o700, "{name}");
     }
 }

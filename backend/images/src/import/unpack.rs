@@ -1,212 +1,233 @@
 //! Writing an archive's entries below a folder, so that nothing outside of it is ever reached.
 //!
-//! Each rule answers an attack that some unpacker fell to. A name is taken apart here, never by the kernel from the
-//! archive's own bytes; `..` is refused, not resolved. A folder is reached through [`Tree`], which passes no link, so
-//! a link that an earlier entry made leads nowhere. A file is made anew (`O_EXCL`), never opened where something lies.
-//! Modes, owners, times and attributes are set through the descriptor of what was just made, never by a path
+//! Each rule answers an attack that some unpacker fell to. `..` is refused, not resolved. A folder is reached through [`Tree`],
+//! which passes no link, so a link that an earlier entry made leads nowhere; in a layer, whose tools write through the links that
+//! they wrote before (`bin -> usr/bin`), it is resolved below the root first, by us. A file is made anew (`O_EXCL`), never opened
+//! where something lies. Modes, owners, times and attributes are set through the descriptor of what was just made, never by a path
 //! (CVE-2026-33056 was a mode set through a link). Folders get mode and time at the end, deepest first, because writing into
 //! a folder changes its time, and a set-group-id bit on it would change the group of what is written. Until then they are
 //! kept in memory, within a limit, and nothing else is: an archive of extended attributes alone would fill it.
+//!
+//! A whiteout becomes what overlayfs takes for one, a character device 0:0; one that came as such is passed over, and so is every
+//! mark of overlayfs. So whatever is such a device here was made by us, of a whiteout. What an archive both hides and holds is its
+//! own, in whatever order they come: a whiteout speaks of the layers below.
 
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
-use belljar_model::user::ID_MAX;
-use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
+use super::attributes::{Attributes, Last, make_opaque};
+use super::place::{self, Flavour, Place};
 use crate::tree::{Tree, join, split};
-use belljar_archive::limits::{DEPTH_MAX, FOLDERS_BYTES_MAX, NAME_BYTES_MAX, PATH_BYTES_MAX};
+use belljar_archive::limits::{FOLDERS_BYTES_MAX, PATH_BYTES_MAX};
 use belljar_archive::{Archive, Kind, Member};
-use belljar_archive::{ArchiveError as ImportError, keeps_xattr, shown};
-
-/// Mode of a folder that the archive implies but does not hold.
-const FOLDER_MODE: u32 = 0o755;
-/// Prefix of overlayfs's and OCI's whiteout files.
-const WHITEOUT_PREFIX: &[u8] = b".wh.";
+use belljar_archive::{ArchiveError as ImportError, shown};
 
 /// Writes entries below one folder.
 pub(super) struct Unpacker {
     tree: Tree,
+    flavour: Flavour,
     /// What the folders made so far shall be like at last, by path: set when everything is written.
     folders: BTreeMap<Vec<u8>, Last>,
     /// Bytes that `folders` takes.
     folders_bytes: usize,
     /// The folder that the last entry lay in: most entries lie in the same one as the one before.
-    last: Option<(Vec<u8>, OwnedFd)>,
+    last: Option<Parent>,
     /// Bytes of regular files.
     pub(super) size_bytes: u64,
     /// Device nodes that were passed over.
     pub(super) devices_skipped: u64,
+    /// Whether the body of every file is on disk: none made room for a later entry.
+    pub(super) is_exact: bool,
 }
 
-/// What an entry shall be like beside its content.
-#[derive(Debug)]
-struct Attributes<'a> {
-    owner: (u32, u32),
-    xattrs: &'a [(Vec<u8>, Vec<u8>)],
-    last: Last,
+/// A folder in which something is to be made.
+struct Parent {
+    /// As the archive names it.
+    named: Vec<u8>,
+    /// Without links.
+    path: Vec<u8>,
+    folder: OwnedFd,
 }
 
-/// Those of the attributes that writing into a folder would change, or that would hinder it.
-#[derive(Debug, Clone, Copy)]
-struct Last {
-    mode: u32,
-    mtime: Option<(i64, u32)>,
-}
-
-impl Last {
-    /// Of a folder that is only implied: it stays ours, which is root's.
-    const IMPLIED: Self = Self { mode: FOLDER_MODE, mtime: None };
-
-    fn set(self, file: impl AsFd) -> Result<(), Errno> {
-        rustix::fs::fchmod(&file, Mode::from_raw_mode(self.mode))?;
-        match self.mtime {
-            Some(mtime) => rustix::fs::futimens(&file, &timestamps(mtime)),
-            None => Ok(()),
-        }
-    }
-}
-
-impl<'a> Attributes<'a> {
-    fn of(member: &'a Member) -> Result<Self, ImportError> {
-        let id = |number: i128, what| {
-            let id = u32::try_from(number).ok().filter(|id| *id <= ID_MAX);
-            id.ok_or_else(|| member.refuse(format!("its {what} id {number} is not between 0 and {ID_MAX}, the ids of a container")))
-        };
-        let owner = (id(member.uid, "user")?, id(member.gid, "group")?);
-        Ok(Self { owner, xattrs: &member.xattrs, last: Last { mode: member.mode, mtime: Some(member.mtime) } })
-    }
-
-    /// Sets them on an open file.
-    fn set(&self, file: impl AsFd) -> Result<(), Errno> {
-        self.set_first(&file)?;
-        self.last.set(file)
-    }
-
-    /// Sets those that nothing later changes. The owner comes first: `chown` takes set-uid bits and capabilities away.
-    fn set_first(&self, file: impl AsFd) -> Result<(), Errno> {
-        let (uid, gid) = self.owner;
-        rustix::fs::fchown(&file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
-        self.xattrs.iter().try_for_each(|(name, value)| rustix::fs::fsetxattr(&file, name.as_slice(), value, XattrFlags::empty()))
-    }
-
-    /// Sets owner and time, and for all but links the mode, of something that cannot be opened, by its name in an open
-    /// folder. We made it a moment ago, and nobody else writes here.
-    fn set_at(&self, folder: &OwnedFd, name: &[u8], kind: &Kind) -> Result<(), Errno> {
-        let (uid, gid) = self.owner;
-        rustix::fs::chownat(folder, name, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)), AtFlags::SYMLINK_NOFOLLOW)?;
-        if !matches!(kind, Kind::Symlink { .. }) {
-            rustix::fs::chmodat(folder, name, Mode::from_raw_mode(self.last.mode), AtFlags::empty())?;
-        }
-        match self.last.mtime {
-            Some(mtime) => rustix::fs::utimensat(folder, name, &timestamps(mtime), AtFlags::SYMLINK_NOFOLLOW),
-            None => Ok(()),
-        }
-    }
-}
-
-fn timestamps((tv_sec, nanoseconds): (i64, u32)) -> Timestamps {
-    let time = Timespec { tv_sec, tv_nsec: nanoseconds.into() };
-    Timestamps { last_access: time, last_modification: time }
+/// What lay where an entry goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Before {
+    Nothing,
+    Whiteout,
+    Entry,
 }
 
 impl Unpacker {
     /// Will write below `tree`, which is empty.
-    pub(super) fn new(tree: Tree) -> Self {
+    pub(super) fn new(tree: Tree, flavour: Flavour) -> Self {
         let folders = BTreeMap::from([(Vec::new(), Last::IMPLIED)]);
-        Self { tree, folders, folders_bytes: 0, last: None, size_bytes: 0, devices_skipped: 0 }
+        Self { tree, flavour, folders, folders_bytes: 0, last: None, size_bytes: 0, devices_skipped: 0, is_exact: true }
     }
 
     /// Writes one entry, with its body from `archive`.
     pub(super) fn unpack<R: Read>(&mut self, member: &Member, archive: &mut Archive<R>) -> Result<(), ImportError> {
-        let path = path(&member.name).map_err(|problem| member.refuse(problem))?;
+        let is_file = matches!(member.kind, Kind::File { .. });
+        match place::read(&member.name, self.flavour).map_err(|problem| member.refuse(problem))? {
+            Place::At(path) => self.entry(member, &path, archive),
+            Place::Nowhere => Ok(()),
+            Place::Hides(_) | Place::HidesAllIn(_) if !is_file => Err(member.refuse("it is a whiteout that is no file")),
+            Place::Hides(path) => self.hide(member, &path),
+            Place::HidesAllIn(path) => {
+                let parent = self.parent(member, &path)?;
+                make_opaque(&parent.folder).map_err(written("mark the folder of", member))?;
+                self.last = Some(parent);
+                Ok(())
+            }
+        }
+    }
+
+    fn entry<R: Read>(&mut self, member: &Member, path: &[u8], archive: &mut Archive<R>) -> Result<(), ImportError> {
         let attributes = Attributes::of(member)?;
         if path.is_empty() {
             if member.kind != Kind::Folder {
                 return Err(member.refuse("it would stand in the place of the root"));
             }
-            set_on_folder(&self.tree, &attributes).map_err(written("set the attributes of", member))?;
-            return self.keep(path, attributes.last);
+            attributes.set_on_folder(&self.tree).map_err(written("set the attributes of", member))?;
+            return self.keep(Vec::new(), attributes.last);
         }
-        if let Kind::Hardlink { target } = &member.kind {
-            return self.hardlink(member, &path, target);
-        }
-        let (parent, name) = split(&path);
-        let folder = self.folder(member, parent)?;
+        let (parent, name) = split(path);
+        let parent = self.parent(member, parent)?;
+        let (path, folder) = (join(&parent.path, name), &parent.folder);
         let made = match &member.kind {
-            Kind::Folder => self.make_folder(member, &path, &folder, &attributes),
-            Kind::File { size } => self.write_file(member, &path, &folder).and_then(|file| {
+            Kind::Folder => self.make_folder(member, &path, folder, &attributes),
+            Kind::File { size } => self.write_file(member, &path, folder).and_then(|file| {
                 self.size_bytes += size;
                 copy(member, archive, file, &attributes)
             }),
-            Kind::Symlink { .. } | Kind::Fifo => self.make_special(member, &path, &folder, &attributes),
+            Kind::Symlink { .. } | Kind::Fifo => self.make_special(member, &path, folder, &attributes),
             Kind::Device => {
                 // Belljar supplies /dev, and the kernel refuses device nodes of a user namespace anyway. A node 0:0
                 // would even be taken for a whiteout.
                 self.devices_skipped += 1;
-                self.make_room(&path, &folder, name).map_err(written("replace", member))
+                self.make_room_for_none(&path, folder).map_err(written("replace", member))
             }
-            Kind::Hardlink { .. } => Ok(()),
+            Kind::Hardlink { target } => self.hardlink(member, &path, folder, target),
         };
-        self.remember(parent, folder);
+        self.last = Some(parent);
         made
     }
 
-    /// Gives all folders their modes and times, deepest first, and waits until everything is on disk.
+    /// Gives all folders their modes and times, deepest first.
     pub(super) fn finish(self) -> Result<(), ImportError> {
-        let failed = |path: &[u8], operation| {
-            let entry = shown(path);
-            move |errno: Errno| ImportError::Write { operation, entry, source: errno.into() }
-        };
         for (path, last) in self.folders.iter().rev() {
             let set = self.tree.folder(path).and_then(|folder| last.set(folder));
-            set.map_err(failed(path, "set the attributes of"))?;
+            let entry = || shown(path);
+            set.map_err(|errno| ImportError::Write { operation: "set the attributes of", entry: entry(), source: errno.into() })?;
         }
-        rustix::fs::syncfs(&self.tree).map_err(failed(b"", "write everything"))
+        Ok(())
     }
 
     /// The folder at `path`, made part by part where it is missing.
-    fn folder(&mut self, member: &Member, path: &[u8]) -> Result<OwnedFd, ImportError> {
-        if let Some((_, folder)) = self.last.take_if(|(last, _)| last == path) {
-            return Ok(folder);
+    fn parent(&mut self, member: &Member, named: &[u8]) -> Result<Parent, ImportError> {
+        if let Some(parent) = self.last.take_if(|last| last.named == named) {
+            return Ok(parent);
         }
-        match self.tree.folder(path) {
-            Err(Errno::NOENT) => {}
-            Err(errno) => return Err(not_a_folder(member, path, errno)),
-            Ok(folder) => return Ok(folder),
-        }
+        let parent = |path: Vec<u8>, folder| Parent { named: named.to_vec(), path, folder };
+        let path = match self.tree.folder(named) {
+            Ok(folder) => return Ok(parent(named.to_vec(), folder)),
+            Err(Errno::NOENT) => named.to_vec(),
+            Err(Errno::LOOP | Errno::NOTDIR) if self.flavour == Flavour::Layer => self.resolved(member, named)?,
+            Err(errno) => return Err(not_a_folder(member, named, errno)),
+        };
         let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(index, _)| index).chain([path.len()]);
         for end in ends {
-            let (parent, name) = split(&path[..end]);
-            let folder = self.tree.folder(parent).map_err(|errno| not_a_folder(member, parent, errno))?;
-            match rustix::fs::mkdirat(folder, name, Mode::RWXU) {
-                Err(Errno::EXIST) => {}
-                Err(errno) => return Err(written("make a folder for", member)(errno)),
-                Ok(()) => self.keep(path[..end].to_vec(), Last::IMPLIED)?,
-            }
+            self.implied(member, &path[..end])?;
         }
-        self.tree.folder(path).map_err(|errno| not_a_folder(member, path, errno))
+        let folder = self.tree.folder(&path).map_err(|errno| not_a_folder(member, named, errno))?;
+        Ok(parent(path, folder))
     }
 
-    fn remember(&mut self, path: &[u8], folder: OwnedFd) {
-        self.last = Some((path.to_vec(), folder));
+    /// The path of a folder without the links on its way.
+    fn resolved(&self, member: &Member, named: &[u8]) -> Result<Vec<u8>, ImportError> {
+        let path = self.tree.resolve(named).map_err(|errno| not_a_folder(member, named, errno))?;
+        let parts: Vec<&[u8]> = path.split(|byte| *byte == b'/').collect();
+        match place::read(&parts.join(&b'/'), self.flavour) {
+            Ok(Place::At(path)) => Ok(path),
+            _ if path.is_empty() => Ok(path),
+            _ => Err(member.refuse(format!("its folder {:?} leads through a link to what can have no name", shown(named)))),
+        }
+    }
+
+    /// Makes a folder that is only implied, where there is none; a link or a file that is there stays.
+    fn implied(&mut self, member: &Member, path: &[u8]) -> Result<(), ImportError> {
+        let (parent, name) = split(path);
+        let folder = self.tree.folder(parent).map_err(|errno| not_a_folder(member, parent, errno))?;
+        let failed = written("make a folder for", member);
+        let before = match rustix::fs::mkdirat(&folder, name, Mode::RWXU) {
+            Ok(()) => Before::Nothing,
+            Err(Errno::EXIST) if is_whiteout(&folder, name) => self.remake_folder(path, &folder).map_err(failed)?,
+            Err(Errno::EXIST) => return Ok(()),
+            Err(errno) => return Err(failed(errno)),
+        };
+        if before == Before::Whiteout {
+            open_folder(&folder, name).and_then(make_opaque).map_err(written("mark the folder of", member))?;
+        }
+        self.keep(path.to_vec(), Last::IMPLIED)
+    }
+
+    /// Makes room, then a folder.
+    fn remake_folder(&mut self, path: &[u8], folder: &OwnedFd) -> Result<Before, Errno> {
+        let before = self.make_room(path, folder)?;
+        rustix::fs::mkdirat(folder, split(path).1, Mode::RWXU)?;
+        Ok(before)
     }
 
     /// Removes what an earlier entry put in this place: the last of two entries wins, whatever either is.
-    fn make_room(&mut self, path: &[u8], folder: &OwnedFd, name: &[u8]) -> Result<(), Errno> {
-        match rustix::fs::unlinkat(folder, name, AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => Ok(()),
-            // unlink(2) says EISDIR on Linux; POSIX says EPERM.
-            Err(Errno::ISDIR | Errno::PERM) => {
-                self.tree.remove_folder(path)?;
+    fn make_room(&mut self, path: &[u8], folder: &OwnedFd) -> Result<Before, Errno> {
+        let (_, name) = split(path);
+        let stat = match rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) => return Ok(Before::Nothing),
+            other => other?,
+        };
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Directory => {
                 self.forget_folders(path);
-                Ok(())
+                if rustix::fs::unlinkat(folder, name, AtFlags::REMOVEDIR).is_ok() {
+                    return Ok(Before::Entry);
+                }
+                // A body may be in it, somewhere.
+                self.is_exact = false;
+                self.tree.remove_folder(path)?;
+                return Ok(Before::Entry);
             }
-            Err(errno) => Err(errno),
+            FileType::RegularFile if stat.st_size > 0 => self.is_exact = false,
+            _ => {}
         }
+        rustix::fs::unlinkat(folder, name, AtFlags::empty())?;
+        Ok(if FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice { Before::Whiteout } else { Before::Entry })
+    }
+
+    /// As [`Unpacker::make_room`] for what is then not made: a whiteout that is there still hides what is below.
+    fn make_room_for_none(&mut self, path: &[u8], folder: &OwnedFd) -> Result<(), Errno> {
+        if is_whiteout(folder, split(path).1) { Ok(()) } else { self.make_room(path, folder).map(drop) }
+    }
+
+    /// Hides what the layers below have at `path`. What this layer has there itself stays, and hides it in any case; a folder must
+    /// be told to.
+    fn hide(&mut self, member: &Member, path: &[u8]) -> Result<(), ImportError> {
+        let (parent, name) = split(path);
+        let parent = self.parent(member, parent)?;
+        let folder = &parent.folder;
+        let made = match rustix::fs::mknodat(folder, name, FileType::CharacterDevice, Mode::empty(), 0) {
+            Err(Errno::EXIST) => match open_folder(folder, name) {
+                Ok(own) => make_opaque(own),
+                Err(Errno::NOTDIR | Errno::LOOP) => Ok(()),
+                Err(errno) => Err(errno),
+            },
+            other => other,
+        };
+        self.last = Some(parent);
+        made.map_err(written("make", member))
     }
 
     /// Keeps for the end what a folder shall be like.
@@ -240,18 +261,20 @@ impl Unpacker {
 
     fn make_folder(&mut self, member: &Member, path: &[u8], folder: &OwnedFd, attributes: &Attributes) -> Result<(), ImportError> {
         let (_, name) = split(path);
-        let mut made = rustix::fs::mkdirat(folder, name, Mode::RWXU);
-        if made == Err(Errno::EXIST) {
-            made = match rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
+        let made = match rustix::fs::mkdirat(folder, name, Mode::RWXU) {
+            Err(Errno::EXIST) => match rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
                 // A folder over a folder: what is in it stays, and it gets the later attributes.
-                Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => Ok(()),
-                _ => self.make_room(path, folder, name).and_then(|()| rustix::fs::mkdirat(folder, name, Mode::RWXU)),
-            };
-        }
-        made.map_err(written("make", member))?;
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let opened = rustix::fs::openat(folder, name, flags, Mode::empty());
-        opened.and_then(|made| set_on_folder(made, attributes)).map_err(written("set the attributes of", member))?;
+                Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => Ok(Before::Entry),
+                _ => self.remake_folder(path, folder),
+            },
+            other => other.map(|()| Before::Nothing),
+        };
+        let before = made.map_err(written("make", member))?;
+        let set = open_folder(folder, name).and_then(|made| {
+            attributes.set_on_folder(&made)?;
+            if before == Before::Whiteout { make_opaque(made) } else { Ok(()) }
+        });
+        set.map_err(written("set the attributes of", member))?;
         self.keep(path.to_vec(), attributes.last)
     }
 
@@ -259,12 +282,16 @@ impl Unpacker {
     fn write_file(&mut self, member: &Member, path: &[u8], folder: &OwnedFd) -> Result<File, ImportError> {
         let (_, name) = split(path);
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let create = || rustix::fs::openat(folder, name, flags, Mode::RUSR | Mode::WUSR);
-        let created = match create() {
-            Err(Errno::EXIST) => self.make_room(path, folder, name).and_then(|()| create()),
-            other => other,
-        };
+        let created = self.make(path, folder, || rustix::fs::openat(folder, name, flags, Mode::RUSR | Mode::WUSR));
         created.map(File::from).map_err(written("make", member))
+    }
+
+    /// Makes something, in the place of whatever an earlier entry made there.
+    fn make<T>(&mut self, path: &[u8], folder: &OwnedFd, make: impl Fn() -> Result<T, Errno>) -> Result<T, Errno> {
+        match make() {
+            Err(Errno::EXIST) => self.make_room(path, folder).and_then(|_| make()),
+            other => other,
+        }
     }
 
     /// Makes a symbolic link, with whatever target it has: nothing here follows it; or a FIFO.
@@ -273,52 +300,54 @@ impl Unpacker {
         if let Kind::Symlink { target } = &member.kind {
             check_target(target).map_err(|problem| member.refuse(problem))?;
         }
-        let make = || match &member.kind {
+        let made = self.make(path, folder, || match &member.kind {
             Kind::Symlink { target } => rustix::fs::symlinkat(target.as_slice(), folder, name),
             _ => rustix::fs::mknodat(folder, name, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0),
-        };
-        let made = match make() {
-            Err(Errno::EXIST) => self.make_room(path, folder, name).and_then(|()| make()),
-            other => other,
-        };
+        });
         made.and_then(|()| attributes.set_at(folder, name, &member.kind)).map_err(written("make", member))
     }
 
-    /// A second name for a regular file of this archive. The target is a name of the archive, not a path to follow.
-    fn hardlink(&mut self, member: &Member, path: &[u8], target: &[u8]) -> Result<(), ImportError> {
-        let target = self::path(target).map_err(|problem| member.refuse(format!("the target of this hard link: {problem}")))?;
-        if target == path {
+    /// A second name for a file of this archive; in a layer also for a link or a FIFO, but never for a whiteout. The target is a
+    /// name of the archive, not a path to follow.
+    fn hardlink(&mut self, member: &Member, path: &[u8], folder: &OwnedFd, target: &[u8]) -> Result<(), ImportError> {
+        let target = match place::read(target, self.flavour) {
+            Ok(Place::At(target)) => target,
+            Ok(_) => return Err(member.refuse("it is a hard link to a whiteout")),
+            Err(problem) => return Err(member.refuse(format!("the target of this hard link: {problem}"))),
+        };
+        let absent = || member.refuse("it is a hard link to something that is not a file of this archive");
+        let (named, target_name) = split(&target);
+        let opened = match self.tree.folder(named) {
+            Err(Errno::LOOP | Errno::NOTDIR) if self.flavour == Flavour::Layer => {
+                let real = self.resolved(member, named)?;
+                self.tree.folder(&real).map(|folder| (real, folder))
+            }
+            other => other.map(|folder| (named.to_vec(), folder)),
+        };
+        let (target_parent, target_folder) = opened.map_err(|_| absent())?;
+        if join(&target_parent, target_name) == path {
             return Err(member.refuse("it is a hard link to itself"));
         }
-        let absent = || member.refuse("it is a hard link to something that is not a file of this archive");
-        let (target_parent, target_name) = split(&target);
-        let target_folder = self.tree.folder(target_parent).map_err(|_| absent())?;
         let stat = rustix::fs::statat(&target_folder, target_name, AtFlags::SYMLINK_NOFOLLOW).map_err(|_| absent())?;
-        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-            return Err(absent());
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => {}
+            FileType::Symlink | FileType::Fifo if self.flavour == Flavour::Layer => {}
+            _ => return Err(absent()),
         }
-        let (parent, name) = split(path);
-        let folder = self.folder(member, parent)?;
-        let link = || rustix::fs::linkat(&target_folder, target_name, &folder, name, AtFlags::empty());
-        let linked = match link() {
-            Err(Errno::EXIST) => self.make_room(path, &folder, name).and_then(|()| link()),
-            other => other,
-        };
-        linked.map_err(|errno| if errno == Errno::NOENT { absent() } else { written("link", member)(errno) })?;
-        self.remember(parent, folder);
-        Ok(())
+        let (_, name) = split(path);
+        let linked = self.make(path, folder, || rustix::fs::linkat(&target_folder, target_name, folder, name, AtFlags::empty()));
+        linked.map_err(|errno| if errno == Errno::NOENT { absent() } else { written("link", member)(errno) })
     }
 }
 
-/// Gives a folder what of its attributes need not wait. An earlier entry of the same name may have given it others,
-/// and the last one wins.
-fn set_on_folder(folder: impl AsFd, attributes: &Attributes) -> Result<(), Errno> {
-    let mut names = vec![0; rustix::fs::flistxattr_query(&folder)?];
-    let length = rustix::fs::flistxattr(&folder, &mut names)?;
-    for name in names[..length].split(|byte| *byte == 0).filter(|name| keeps_xattr(name)) {
-        rustix::fs::fremovexattr(&folder, name)?;
-    }
-    attributes.set_first(folder)
+fn open_folder(folder: &OwnedFd, name: &[u8]) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::openat(folder, name, flags, Mode::empty())
+}
+
+fn is_whiteout(folder: &OwnedFd, name: &[u8]) -> bool {
+    let stat = rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW);
+    stat.is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice)
 }
 
 /// Bytes that a folder takes in memory until the end.
@@ -350,34 +379,6 @@ fn not_a_folder(member: &Member, path: &[u8], errno: Errno) -> ImportError {
     }
 }
 
-/// The path of an entry below the root, `/` between its parts; empty for the root itself. Slashes at the beginning are
-/// dropped, as every tool does; what could lead elsewhere is refused.
-fn path(name: &[u8]) -> Result<Vec<u8>, String> {
-    if name.is_empty() {
-        return Err("it has no name".to_owned());
-    }
-    if name.contains(&0) {
-        return Err("its name holds a NUL byte".to_owned());
-    }
-    let parts: Vec<&[u8]> = name.split(|byte| *byte == b'/').filter(|part| !part.is_empty() && *part != b".").collect();
-    for part in &parts {
-        if *part == b".." {
-            return Err("its name holds `..`".to_owned());
-        }
-        if part.starts_with(WHITEOUT_PREFIX) {
-            return Err("it is a whiteout, which belongs into a layer and not into a root file system".to_owned());
-        }
-        if part.len() > NAME_BYTES_MAX {
-            return Err(format!("a part of its name is longer than {NAME_BYTES_MAX} bytes"));
-        }
-    }
-    if parts.len() > DEPTH_MAX {
-        return Err(format!("it lies more than {DEPTH_MAX} folders deep"));
-    }
-    let path = parts.join(&b'/');
-    if path.len() > PATH_BYTES_MAX { Err(format!("its name is longer than {PATH_BYTES_MAX} bytes")) } else { Ok(path) }
-}
-
 fn check_target(target: &[u8]) -> Result<(), String> {
     match target {
         [] => Err("it is a symbolic link to nothing".to_owned()),
@@ -394,7 +395,7 @@ mod tests {
     #[test]
     fn what_is_kept_of_folders_is_counted_and_bounded() {
         let inside = tempfile::tempdir().unwrap();
-        let mut unpacker = Unpacker::new(Tree::open(inside.path()).unwrap());
+        let mut unpacker = Unpacker::new(Tree::open(inside.path()).unwrap(), Flavour::Rootfs);
         for name in [&b"a"[..], b"a/b", b"a/b", b"a/c", b"ab"] {
             unpacker.keep(name.to_vec(), Last::IMPLIED).unwrap();
         }
@@ -410,37 +411,5 @@ mod tests {
         };
         assert!(refused.is_invalid() && refused.to_string().contains("names of folders"), "{refused}");
         assert!(kept * PATH_BYTES_MAX <= FOLDERS_BYTES_MAX, "{kept}");
-    }
-
-    #[test]
-    fn names_are_taken_apart_before_the_kernel_sees_them() {
-        for (name, expected) in [
-            ("./usr//bin/./sh", "usr/bin/sh"),
-            ("/etc/passwd", "etc/passwd"),
-            ("./", ""),
-            ("/", ""),
-            ("///a/", "a"),
-            ("a\nb", "a\nb"),
-            ("...", "..."),
-        ] {
-            assert_eq!(path(name.as_bytes()).as_deref(), Ok(expected.as_bytes()), "{name:?}");
-        }
-        for name in [
-            "",
-            "..",
-            "../x",
-            "a/../b",
-            "a/..",
-            "/..",
-            "a\0b",
-            ".wh.x",
-            "a/.wh..wh..opq",
-            ".wh.",
-            &"n".repeat(256),
-            &"d/".repeat(257),
-            &"long/".repeat(1000),
-        ] {
-            assert!(path(name.as_bytes()).is_err(), "{name:?}");
-        }
     }
 }

@@ -4,11 +4,11 @@
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use belljar_images::{Images, ImportError, ImportLimits, Imported};
+use belljar_images::{Images, ImportError, ImportLimits, Imported, PlacedLayer, StagedLayer};
 
 const BLOCK: usize = 512;
 
@@ -164,15 +164,13 @@ impl Bed {
 
     /// Imports, and checks what must hold whatever came of it: nothing outside changed, nothing is half-done, and after
     /// a failure nothing is there at all.
-    pub(crate) fn import_with(&self, archive: impl Read, limits: &ImportLimits) -> Result<Imported, ImportError> {
-        let layers_before = self.names("images/layers");
+    pub(crate) fn import_with(&self, archive: impl Read + Send, limits: &ImportLimits) -> Result<Imported, ImportError> {
+        let layers_before = self.left();
         let imported = self.images.import(archive, limits);
-        assert_eq!(snapshot(&self.path("outside")), self.before, "what lies outside has changed");
-        assert_eq!(self.names("images/tmp"), Vec::<String>::new(), "something half-done is left");
-        assert_eq!(self.names("."), ["images", "outside"], "something was written beside");
+        self.check_outside();
         match &imported {
             Ok(imported) => assert!(self.names("images/layers").contains(&imported.digest.hex())),
-            Err(_) => assert_eq!(self.names("images/layers"), layers_before, "a failed import left a layer"),
+            Err(_) => assert_eq!(self.left(), layers_before, "a failed import left something"),
         }
         imported
     }
@@ -196,20 +194,53 @@ impl Bed {
 
     /// Imports entries that must be taken, and lists what became of them: `path: kind mode content-or-target`.
     pub(crate) fn lands(&self, entries: &[Entry]) -> Vec<String> {
-        let layer = self.layer(&tar(entries));
-        let mut found = Vec::new();
-        for (path, _) in snapshot(&layer) {
-            let metadata = path.symlink_metadata().unwrap();
-            let mode = metadata.mode() & 0o7777;
-            let name = path.strip_prefix(&layer).unwrap().display().to_string();
-            found.push(match metadata.file_type() {
-                kind if kind.is_symlink() => format!("{name} -> {}", std::fs::read_link(&path).unwrap().display()),
-                kind if kind.is_dir() => format!("{name}/ {mode:o}"),
-                kind if kind.is_file() => format!("{name} {mode:o} {}", String::from_utf8_lossy(&std::fs::read(&path).unwrap())),
-                _ => format!("{name}| {mode:o}"),
-            });
+        listed(&self.layer(&tar(entries)))
+    }
+
+    /// As [`Bed::import_with`], for a layer.
+    pub(crate) fn stage_with(&self, archive: impl Read + Send, limits: &ImportLimits) -> Result<PlacedLayer, ImportError> {
+        let before = self.left();
+        let placed = self.images.stage_layer(archive, limits).and_then(StagedLayer::put_in_place);
+        self.check_outside();
+        match &placed {
+            Ok(placed) => assert!(self.images.has_layer(&placed.diff_id)),
+            Err(_) => assert_eq!(self.left(), before, "a failed layer left something"),
         }
-        found
+        placed
+    }
+
+    /// As [`Bed::lands`], for a layer.
+    pub(crate) fn layer_lands(&self, entries: &[Entry]) -> Vec<String> {
+        let placed = self.stage_with(tar(entries).as_slice(), &ImportLimits::default());
+        let placed = placed.unwrap_or_else(|error| panic!("it was refused: {error}: {error:?}"));
+        listed(&self.path("images/layers").join(placed.diff_id.hex()))
+    }
+
+    /// As [`Bed::refuses`], for a layer.
+    #[track_caller]
+    pub(crate) fn refuses_layer(&self, entries: &[Entry], words: &str) {
+        match self.stage_with(tar(entries).as_slice(), &ImportLimits::default()) {
+            Ok(placed) => panic!("it was taken: {placed:?}"),
+            Err(error) => {
+                assert!(error.to_string().contains(words), "{error} ({error:?}) does not say {words:?}");
+                assert!(error.is_invalid(), "{error} blames somebody else");
+            }
+        }
+    }
+
+    /// What lies in the folder of images, but for the host's.
+    pub(crate) fn left(&self) -> Vec<String> {
+        let mut left = Vec::new();
+        for folder in ["layers", "skeletons", "tmp"] {
+            left.extend(self.names(&format!("images/{folder}")).into_iter().map(|name| format!("{folder}/{name}")));
+        }
+        left
+    }
+
+    pub(crate) fn check_outside(&self) {
+        assert_eq!(snapshot(&self.path("outside")), self.before, "what lies outside has changed");
+        assert_eq!(self.names("images/tmp"), Vec::<String>::new(), "something half-done is left");
+        assert_eq!(self.names("."), ["images", "outside"], "something was written beside");
     }
 
     /// Imports entries that must fail, and checks that the error holds `words` and blames the archive.
@@ -228,6 +259,25 @@ impl Bed {
             }
         }
     }
+}
+
+/// What lies in a layer's folder, a line for each.
+pub(crate) fn listed(layer: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    for (path, _) in snapshot(layer) {
+        let metadata = path.symlink_metadata().unwrap();
+        let mode = metadata.mode() & 0o7777;
+        let name = path.strip_prefix(layer).unwrap().display().to_string();
+        let opaque = rustix::fs::lgetxattr(&path, "trusted.overlay.opaque", &mut [0; 1][..]) == Ok(1);
+        found.push(match metadata.file_type() {
+            kind if kind.is_symlink() => format!("{name} -> {}", std::fs::read_link(&path).unwrap().display()),
+            kind if kind.is_dir() => format!("{name}/ {mode:o}{}", if opaque { " opaque" } else { "" }),
+            kind if kind.is_file() => format!("{name} {mode:o} {}", String::from_utf8_lossy(&std::fs::read(&path).unwrap())),
+            kind if kind.is_char_device() && metadata.rdev() == 0 => format!("{name} whiteout"),
+            _ => format!("{name}| {mode:o}"),
+        });
+    }
+    found
 }
 
 /// Everything about a folder and what is in it that a write could change.
