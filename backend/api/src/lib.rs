@@ -92,7 +92,7 @@ mod tests {
     fn the_openapi_document_names_every_field_of_a_create_request() {
         let body = r#"{"image":"host","name":"db","command":["a"],"env":{"a":"b"},"user":"1","workdir":"/","hostname":"db","limits":{},
             "mounts":[{"type":"tmpfs","target":"/t"}],"restart":"no","init":true,"stop_signal":"INT","stop_grace_ms":1,"labels":{"a":"b"},
-            "start":true}"#;
+            "pull":"missing","entrypoint":["b"],"start":true,"health":{"command":["a"],"start_interval_ms":1}}"#;
         let mut request = document::parse::<CreateRequest>(body.as_bytes()).expect("readable");
         let full = Container::at(&container::tests::full(), 0);
         (request.namespaces, request.time_offsets, request.security) = (full.namespaces, full.time_offsets, full.security);
@@ -101,6 +101,7 @@ mod tests {
         (request.read_only, request.shm_bytes, request.devices, request.hidepid) = (true, full.shm_bytes, full.devices, full.hidepid);
         // Every field of the type has a value here, or it would be missing when written again.
         described("CreateRequest", &request);
+        described("HealthCheck", &request.health);
         described("Namespaces", &request.namespaces);
         described("TimeOffsets", &request.time_offsets);
         described("Security", &request.security);
