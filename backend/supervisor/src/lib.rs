@@ -42,20 +42,18 @@ use belljar_model::denied::Denied;
 use belljar_model::diagnosis::Finding;
 use belljar_model::exec::Exec;
 use belljar_model::host::Support;
-use belljar_model::image::{Pruned, Summary};
 use belljar_model::log::LogLine;
 use belljar_model::machine::Request;
 use belljar_model::namespace::Namespace;
 use belljar_model::overlay::{Entry, Stack};
 use belljar_model::plan::PlanRecord;
 use belljar_model::usage::{Pressure, Usage};
-use belljar_model::{Change, Config, Container, ContainerId, Draft, Event, Host, Image, ImageName, Limits, Process, State, Wanted};
+use belljar_model::{Change, Config, Container, ContainerId, Draft, Event, Host, Limits, Process, State, Wanted};
 use belljar_monitor::Spawner;
 use belljar_runtime::cgroup::Hierarchies;
 use belljar_runtime::spec::Folders;
 use belljar_runtime::{Instance, overlay};
 use belljar_store::{EventQuery, Store};
-use tokio::io::AsyncRead;
 use tokio::sync::{Semaphore, broadcast, oneshot};
 
 pub use belljar_runtime::idmap::Mapper;
@@ -233,7 +231,7 @@ impl Supervisor {
     pub async fn create(&self, draft: impl Into<Draft>, start: StartNow) -> Result<Container, Error> {
         let draft = draft.into();
         draft.check()?;
-        let image = self.image_for(&draft).await?;
+        let image = image::wanted(&self.shared, &draft).await?;
         let config = Config { image: image.name.clone(), ..draft.with(&image.contents.config)? };
         self.check_limits(&config.limits).await?;
         self.shared.looks.check(&config.mounts).await?;
@@ -254,14 +252,6 @@ impl Supervisor {
         }
         admitted?;
         answer.await.unwrap_or_else(|_| Err(unanswered()))
-    }
-
-    /// The image that a container is to be made of.
-    async fn image_for(&self, draft: &Draft) -> Result<Image, Error> {
-        match self.shared.images.find(&draft.image) {
-            Err(Error::NotFound { key, .. }) => Err(image::missing(&key)),
-            found => found,
-        }
     }
 
     /// Asks something of a container, and waits until it is done.
@@ -421,48 +411,6 @@ impl Supervisor {
         let receiver = self.shared.notices.subscribe();
         self.shared.samples.wake.notify_one();
         receiver
-    }
-
-    /// Every image under each of its names, `host` first, then by name, then those that have none.
-    pub fn images(&self) -> Vec<Image> {
-        self.shared.images.all()
-    }
-
-    /// Brings a root file system archive in under a name that is not taken.
-    pub async fn import_image(&self, name: ImageName, archive: impl AsyncRead + Send + Unpin + 'static) -> Result<Image, Error> {
-        image::import(Arc::clone(&self.shared), name, archive).await
-    }
-
-    /// Every image as [`Supervisor::images`], with who uses it and what it shares.
-    pub fn image_summaries(&self) -> Vec<Summary> {
-        image::summaries(&self.shared)
-    }
-
-    /// The image that `key` means: a name in any form, an id, or a beginning of one that fits no other.
-    pub fn find_image(&self, key: &str) -> Result<Summary, Error> {
-        Ok(image::summary(&self.shared, self.shared.images.find(key)?))
-    }
-
-    /// Gives the image that `key` means one more name. One that was another image's goes over; an image that loses its last name so
-    /// stays without one while containers stand on it, and goes otherwise.
-    pub async fn tag_image(&self, key: &str, name: ImageName) -> Result<Image, Error> {
-        image::tag(Arc::clone(&self.shared), key.to_owned(), name).await
-    }
-
-    /// Takes a name off an image, and with its last one the image, which no container may be made of. By an id: the image with all
-    /// its names, where they are of one repository.
-    pub async fn delete_image(&self, key: &str) -> Result<Deleted, Error> {
-        image::delete(Arc::clone(&self.shared), key.to_owned()).await
-    }
-
-    /// What [`Supervisor::prune_images`] would take now.
-    pub fn prunable_images(&self, prune: &Prune) -> Pruned {
-        image::prunable(&self.shared, prune)
-    }
-
-    /// Deletes images that no container is made of, and their layers.
-    pub async fn prune_images(&self, prune: Prune) -> Result<Pruned, Error> {
-        image::prune(Arc::clone(&self.shared), prune).await
     }
 
     /// The machine, with what it can enforce now.

@@ -2,12 +2,13 @@
 //!
 //! ```text
 //! rows      what is known, in memory; finds          change   names and images come and go, and layers with them
-//! import    archives come in
+//! import    archives come in                    asked    what a server asks
 //! ```
 //!
 //! An image *is* its digest. Names lead to it, may be several, and may go over to another one; a container stands on the digest that
 //! it was made of, and keeps it. This module must never know what a container may do. Start reading at [`Shelf`].
 
+mod asked;
 mod change;
 mod import;
 mod rows;
@@ -17,15 +18,15 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use belljar_images::{Digest, HostImage};
 use belljar_model::image::{ImageLayer, Summary};
-use belljar_model::{Container, Image, ImageName, Invalid};
+use belljar_model::{Container, Draft, Image, ImageName, Invalid};
 use belljar_store::Store;
 use tokio::sync::{Mutex, Semaphore};
 
 use crate::Error;
 use crate::shared::Shared;
 pub use change::{Deleted, Prune, PruneScope};
-pub(crate) use change::{delete, prunable, prune, tag};
-pub(crate) use import::import;
+use change::{delete, prunable, prune, tag};
+use import::import;
 use rows::{Rows, not_found};
 
 /// Archives that are unpacked at once; more wait. Each has a thread, and up to 200 MiB of memory in the worst case.
@@ -84,6 +85,14 @@ impl Shelf {
         let pinned = container.image_digest.as_deref().and_then(|digest| self.rows().with(digest));
         let image = pinned.ok_or_else(|| not_found(name.as_str()))?;
         self.folder.layers(&image).map_err(|error| Error::failed("find the layers of", name.to_string(), error))
+    }
+}
+
+/// The image that a container is to be made of.
+pub(crate) async fn wanted(shared: &Shared, draft: &Draft) -> Result<Image, Error> {
+    match shared.images.find(&draft.image) {
+        Err(Error::NotFound { key, .. }) => Err(missing(&key)),
+        found => found,
     }
 }
 
