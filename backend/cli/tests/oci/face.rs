@@ -9,7 +9,7 @@ use crate::bed::{Bed, Kind, Runtime, Said, probe};
 use crate::differences::Difference;
 
 sentences! {
-    the_version_names_the_specification, features_are_told, the_example_description_runs, an_example_is_not_written_over_a_description,
+    the_version_names_the_specification, features_are_told, every_command_tells_its_options, the_example_description_runs, an_example_is_not_written_over_a_description,
     errors_go_to_the_log_as_json, errors_go_to_the_log_as_text, the_log_is_appended_to, an_unknown_command_is_an_error, an_unknown_option_is_an_error, a_missing_argument_is_an_error,
     a_container_tells_systemd_that_it_is_ready, debug_says_more, a_description_that_is_missing_is_named, a_description_that_is_no_json_is_refused,
     an_older_and_an_unknown_version_of_the_specification, containers_of_one_root_are_not_seen_in_another,
@@ -53,6 +53,14 @@ fn features_are_told(runtime: &Runtime) {
     has("/linux/seccomp/actions", "SCMP_ACT_ERRNO");
     has("/linux/seccomp/operators", "SCMP_CMP_MASKED_EQ");
     has("/linux/seccomp/archs", "SCMP_ARCH_X86_64");
+}
+
+fn every_command_tells_its_options(runtime: &Runtime) {
+    for command in ["create", "start", "run", "exec", "state", "kill", "delete", "list", "ps", "pause", "resume", "update"] {
+        let said = plain(runtime, &[command, "--help"]).ok();
+        assert!(said.contains(command) && said.to_lowercase().contains("usage"), "{command}: {said}");
+    }
+    assert!(plain(runtime, &["exec", "--help"]).ok().contains("--process"));
 }
 
 fn the_example_description_runs(runtime: &Runtime) {

@@ -9,7 +9,7 @@ sentences! {
     the_process_has_the_user_and_groups, supplementary_groups_are_exactly_those_listed, umask_is_set, the_folder_is_where_it_starts,
     a_missing_folder_is_made, a_relative_folder_is_refused, the_environment_is_exactly_what_is_listed, home_comes_from_the_users_entry,
     limits_are_set, a_limit_listed_twice_is_refused, five_sets_of_capabilities, ambient_capabilities_reach_another_user, unknown_capabilities_are_warned_of_or_refused,
-    no_capabilities_at_all, no_new_privileges_is_as_asked, oom_score_adj_is_set, arguments_are_passed_as_they_are,
+    an_effective_capability_that_is_not_permitted_is_refused, no_capabilities_at_all, no_new_privileges_is_as_asked, oom_score_adj_is_set, arguments_are_passed_as_they_are,
     programs_are_found_in_the_path_of_the_container, empty_arguments_are_refused, a_uid_beyond_32_bits_is_refused, domain_name_and_hostname_are_set,
     the_first_process_leads_a_session, the_personality_is_set, the_scheduler_is_set, io_priority_is_set,
 }
@@ -155,6 +155,14 @@ fn unknown_capabilities_are_warned_of_or_refused(runtime: &Runtime) {
     bed.configure(|config| config["process"]["capabilities"]["bounding"] = json!(["CAP_KILL", "CAP_NO_SUCH"]));
     let said = bed.run("true");
     assert!(said.err.contains("CAP_NO_SUCH") || bed.differs(Difference::SilentCapability), "{said:?}");
+}
+
+fn an_effective_capability_that_is_not_permitted_is_refused(runtime: &Runtime) {
+    let bed = Bed::new(runtime);
+    bed.configure(|config| config["process"]["capabilities"] = json!({"bounding": ["CAP_CHOWN"], "effective": ["CAP_CHOWN"]}));
+    let said = bed.run("true").refused();
+    assert!(bed.kind() != Kind::Ours || said.contains("process.capabilities.effective: CAP_CHOWN"), "{said}");
+    bed.assert_nothing_left();
 }
 
 fn no_capabilities_at_all(runtime: &Runtime) {

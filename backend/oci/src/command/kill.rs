@@ -24,7 +24,8 @@ fn run(call: &Call, line: &Line) -> Result<u8, Error> {
         return Err(crate::flags::Error::Words { command: "kill", wanted: "a maximum of 2" }.into());
     }
     let (folder, record) = call.container(id)?;
-    let signal = number(line.words.get(1).map_or("SIGTERM", String::as_str))?;
+    // An empty word is none, as runc has it.
+    let signal = number(line.words.get(1).map(String::as_str).filter(|word| !word.is_empty()).unwrap_or("SIGTERM"))?;
     if line.has("all") {
         all(&record, signal)?;
         return Ok(DONE);
@@ -64,7 +65,7 @@ mod tests {
 
     #[test]
     fn a_signal_is_a_name_or_any_number() {
-        for (text, expected) in [("KILL", 9), ("SIGKILL", 9), ("sigterm", 15), ("9", 9), ("0", 0), ("99", 99)] {
+        for (text, expected) in [("KILL", 9), ("SIGKILL", 9), ("sigterm", 15), ("9", 9), ("RTMIN+3", 37), ("0", 0), ("99", 99)] {
             assert_eq!(number(text).unwrap(), expected, "{text}");
         }
         assert_eq!(number("FOO").unwrap_err().to_string(), "unknown signal \"FOO\"");

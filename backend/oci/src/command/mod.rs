@@ -213,11 +213,6 @@ pub fn answer(words: impl Iterator<Item = OsString>) -> u8 {
         journal.error(&format!("No help topic for '{name}'"));
         return UNKNOWN;
     };
-    if line.words[1..].iter().take_while(|word| *word != "--").any(|word| word == "--help" || word == "-h")
-        && command.order == Order::Anywhere
-    {
-        return help::of(command);
-    }
     let call = Call {
         root: line.value("root").filter(|root| !root.is_empty()).unwrap_or(DEFAULT_ROOT).into(),
         journal,
@@ -228,6 +223,10 @@ pub fn answer(words: impl Iterator<Item = OsString>) -> u8 {
 
 fn dispatch(command: &Command, call: &Call, words: &[String]) -> u8 {
     let line = flags::parse(command.flags, command.order, words);
+    // No command has a flag of this name of its own; behind the words of a program it is the program's.
+    if matches!(&line, Err(flags::Error::Unknown { flag }) if flag == "help" || flag == "h") {
+        return help::of(command);
+    }
     let done = line.map_err(Error::from).and_then(|line| (command.run)(call, &line));
     match done {
         Ok(status) => status,

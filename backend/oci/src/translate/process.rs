@@ -160,6 +160,10 @@ fn capabilities(field: &str, wanted: Option<&document::Capabilities>, warnings: 
         inheritable: known(&wanted.inheritable),
         ambient: known(&wanted.ambient),
     };
+    // The kernel refuses it too (`capset(2)`); passed over, the container would have less than its document says.
+    if let Some(name) = capabilities.effective.iter().find(|name| !capabilities.permitted.contains(name)) {
+        return Err(Invalid::new(format!("{field}.effective"), format!("CAP_{name} cannot be effective without being permitted")));
+    }
     // The kernel gives nobody an ambient capability that is not permitted and inheritable too (`capabilities(7)`); documents
     // that name one all the same are common, and mean what they get.
     let Capabilities { permitted, inheritable, ambient, .. } = &mut capabilities;

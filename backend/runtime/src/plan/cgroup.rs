@@ -29,11 +29,14 @@ pub(super) struct Parts {
 /// The steps of the container's cgroup. Refuses what this host cannot enforce, by its field.
 pub(super) fn parts(spec: &Spec, hierarchies: &Hierarchies) -> Result<Parts, Invalid> {
     let cgroup = spec.cgroup.cgroup(hierarchies);
-    // A person who asked for one of Belljar's own is told in the words in which they asked.
-    let named = |invalid| if spec.folders.is_some() { limits::named(invalid) } else { invalid };
+    // Whoever asked is told in the words in which they asked: of a request, or of a bundle's document.
+    let named = |invalid: Invalid| match &spec.folders {
+        Some(_) => limits::named(invalid),
+        None => Invalid::new(format!("linux.{}", invalid.field), invalid.problem),
+    };
     let writes = writes(&spec.resources, &cgroup).map_err(named)?;
     let needed = place::needed(&writes);
-    let held = guard(spec, &cgroup)?.map(CgroupStep::Guard).into_iter().chain(writes.into_iter().map(CgroupStep::Limit));
+    let held = guard(spec, &cgroup).map_err(named)?.map(CgroupStep::Guard).into_iter().chain(writes.into_iter().map(CgroupStep::Limit));
     let Some(unit) = spec.cgroup.unit() else {
         let unified = cgroup.parts().iter().find(|part| part.version == Version::V2);
         return Ok(Parts {
@@ -45,7 +48,7 @@ pub(super) fn parts(spec: &Spec, hierarchies: &Hierarchies) -> Result<Parts, Inv
     };
     // What systemd does not manage is made by us and joined as ever; the rest comes with the scope.
     let ours = cgroup.clone().only(|part| part.version == Version::V1 && !part.is_named());
-    let scope = Scope { unit, slice: slice(&spec.cgroup), properties: properties::of(&spec.resources, &cgroup)? };
+    let scope = Scope { unit, slice: slice(&spec.cgroup), properties: properties::of(&spec.resources, &cgroup).map_err(named)? };
     let files = joining_files(&ours);
     let alone = ours.parts().is_empty();
     Ok(Parts {
