@@ -8,15 +8,17 @@
 //! Start reading at [`reader::Archive`].
 
 mod error;
+mod header;
 pub mod limits;
 mod pax;
 pub mod reader;
+mod sparse;
 mod stream;
 pub mod writer;
 
 pub use error::{ArchiveError, shown};
 pub use limits::ArchiveLimits;
 pub use pax::keeps_xattr;
-pub use reader::{Archive, Kind, Member};
+pub use reader::{Archive, Kind, Member, Sink, Unheard};
 pub use stream::Stream;
 pub use writer::{Entry, Writer};

@@ -18,6 +18,8 @@ pub const DEPTH_MAX: usize = 256;
 pub const EXTENSION_BYTES_MAX: u64 = 1 << 20;
 /// Most extended attributes of an entry that are kept.
 pub const XATTRS_MAX: usize = 64;
+/// Most pieces of data of a sparse file.
+pub const SPARSE_PIECES_MAX: usize = 100_000;
 /// Most bytes that the folders of an archive take in memory until their modes and times are set: 64 MiB. Half a million folders
 /// with usual names.
 pub const FOLDERS_BYTES_MAX: usize = 64 << 20;

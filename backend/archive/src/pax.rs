@@ -6,6 +6,7 @@
 //! [POSIX `pax`]: https://pubs.opengroup.org/onlinepubs/9799919799/utilities/pax.html#tag_20_94_13_03
 
 use crate::limits::XATTRS_MAX;
+use crate::sparse::SparseRecords;
 
 /// What is kept of a block of records.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -19,6 +20,8 @@ pub(crate) struct Records {
     pub(crate) mtime: Option<(i64, u32)>,
     /// Full name and value, in order.
     pub(crate) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    /// That it is a sparse file.
+    pub(crate) sparse: Option<SparseRecords>,
 }
 
 /// Prefix under which GNU tar, bsdtar, Docker and Podman store extended attributes, raw.
@@ -37,8 +40,8 @@ pub(crate) fn parse(mut block: &[u8]) -> Result<Records, &'static str> {
 
 impl Records {
     fn take(&mut self, key: &[u8], value: &[u8]) -> Result<(), &'static str> {
-        if key.starts_with(b"GNU.sparse.") {
-            return Err("a sparse file is not supported: make the archive without --sparse");
+        if let Some(key) = key.strip_prefix(b"GNU.sparse.") {
+            return self.sparse.get_or_insert_default().take(key, value);
         }
         if let Some(name) = key.strip_prefix(XATTR_PREFIX) {
             return self.take_xattr(name, value);

@@ -12,14 +12,17 @@
 //!
 //! [POSIX `ustar` and `pax`]: https://pubs.opengroup.org/onlinepubs/9799919799/utilities/pax.html#tag_20_94_13
 
+mod holes;
+
 use std::io::Read;
 
 use crate::error::{ArchiveError, shown};
+use crate::header::{BLOCK_BYTES, GID, Header, MODE, MTIME, UID};
 use crate::limits::EXTENSION_BYTES_MAX;
 use crate::pax::{self, Records};
+use crate::sparse::Holes;
 use crate::stream::Stream;
 
-const BLOCK_BYTES: usize = 512;
 const BLOCK: u64 = BLOCK_BYTES as u64;
 
 /// What an entry is.
@@ -74,19 +77,45 @@ impl Member {
     }
 }
 
-fn refuse(name: &[u8], problem: impl Into<String>) -> ArchiveError {
+pub(crate) fn refuse(name: &[u8], problem: impl Into<String>) -> ArchiveError {
     ArchiveError::Refused { entry: shown(name), problem: problem.into() }
 }
 
+/// Hears every byte of an archive that is not content of a file which its reader asked for.
+pub trait Sink {
+    /// The next such bytes.
+    fn raw(&mut self, bytes: &[u8]) -> Result<(), ArchiveError>;
+}
+
+/// Nobody hears it.
+#[derive(Debug, Default)]
+pub struct Unheard;
+
+impl Sink for Unheard {
+    fn raw(&mut self, _bytes: &[u8]) -> Result<(), ArchiveError> {
+        Ok(())
+    }
+}
+
+/// Zeros that stand for a hole, at once.
+static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+
 /// A tar archive that is being read.
-pub struct Archive<R: Read> {
+pub struct Archive<R: Read, S: Sink = Unheard> {
     stream: Stream<R>,
+    sink: S,
     /// Bytes of the current entry's body that were not handed out.
     body: u64,
     /// Zeros between that and the next header.
     padding: u64,
     /// Whether a header was seen: before, a wrong checksum means that this is no archive at all.
     begun: bool,
+    /// Whether it may hold nothing: a layer that changes nothing is an archive of zeros.
+    may_be_empty: bool,
+    /// Where the current file is zeros.
+    holes: Option<Holes>,
+    /// Zeros of all files so far.
+    hole_bytes: u64,
 }
 
 /// Extension headers that were collected for the next entry.
@@ -106,7 +135,24 @@ impl Extensions {
 impl<R: Read> Archive<R> {
     /// Reads the archive that `stream` holds.
     pub fn new(stream: Stream<R>) -> Self {
-        Self { stream, body: 0, padding: 0, begun: false }
+        Self::heard_by(stream, Unheard)
+    }
+}
+
+impl<R: Read, S: Sink> Archive<R, S> {
+    /// Reads the archive that `stream` holds, and lets `sink` hear what is not content.
+    pub fn heard_by(stream: Stream<R>, sink: S) -> Self {
+        Self { stream, sink, body: 0, padding: 0, begun: false, may_be_empty: false, holes: None, hole_bytes: 0 }
+    }
+
+    /// Takes an archive of nothing for one.
+    pub fn may_be_empty(self) -> Self {
+        Self { may_be_empty: true, ..self }
+    }
+
+    /// Who hears what is not content.
+    pub fn sink(&mut self) -> &mut S {
+        &mut self.sink
     }
 
     /// The next entry, or none at the archive's end. What was not read of the body before is passed over.
@@ -140,23 +186,48 @@ impl<R: Read> Archive<R> {
         }
     }
 
-    /// The next bytes of the current entry's body; none at its end.
+    /// The next bytes of the current entry's body, zeros of a sparse file among them; none at its end.
     pub fn chunk(&mut self) -> Result<&[u8], ArchiveError> {
-        if self.body == 0 {
+        let mut max = self.body;
+        if let Some(holes) = &mut self.holes {
+            let zeros = holes.gap().min(ZEROS.len() as u64);
+            if zeros > 0 {
+                holes.pass(zeros);
+                return Ok(&ZEROS[..zeros as usize]);
+            }
+            max = max.min(holes.data());
+        }
+        if max == 0 {
             return Ok(&[]);
         }
         let offset = self.stream.offset();
-        let chunk = self.stream.chunk(self.body)?;
+        let chunk = self.stream.chunk(max)?;
         if chunk.is_empty() {
             return Err(ArchiveError::Damaged { offset, problem: "it ends in the middle of a file" });
         }
         self.body -= chunk.len() as u64;
+        if let Some(holes) = &mut self.holes {
+            holes.read(chunk.len() as u64);
+        }
         Ok(chunk)
+    }
+
+    /// Passes over the zeros that come next in the current file, and says how many: for who can leave a hole there.
+    pub fn pass_over_zeros(&mut self) -> u64 {
+        let Some(holes) = &mut self.holes else { return 0 };
+        let zeros = holes.gap();
+        holes.pass(zeros);
+        zeros
     }
 
     /// The digest of the whole archive after decompression. To be called after the last entry.
     pub fn finish(self) -> [u8; 32] {
         self.stream.finish()
+    }
+
+    /// Gives back who heard what was not content. To be called after the last entry.
+    pub fn into_sink(self) -> S {
+        self.sink
     }
 
     /// One extension header of a kind for each entry: `before` is what an earlier one said.
@@ -167,16 +238,33 @@ impl<R: Read> Archive<R> {
         }
     }
 
+    /// Passes over what of the body nobody asked for, and what follows it up to the next header.
     fn pass_over_body(&mut self) -> Result<(), ArchiveError> {
-        while !self.chunk()?.is_empty() {}
+        self.holes = None;
+        while self.body > 0 {
+            let passed = self.heard(self.body)?;
+            if passed == 0 {
+                return Err(self.stream.damaged("it ends in the middle of a file"));
+            }
+            self.body -= passed;
+        }
         while self.padding > 0 {
-            let passed = self.stream.chunk(self.padding)?.len() as u64;
+            let passed = self.heard(self.padding)?;
             if passed == 0 {
                 return Err(self.stream.damaged("it ends in the middle of a block"));
             }
             self.padding -= passed;
         }
         Ok(())
+    }
+
+    /// Lets the sink hear the next bytes, at most `max`, and says how many they were.
+    fn heard(&mut self, max: u64) -> Result<u64, ArchiveError> {
+        let chunk = self.stream.chunk(max)?;
+        if !chunk.is_empty() {
+            self.sink.raw(chunk)?;
+        }
+        Ok(chunk.len() as u64)
     }
 
     fn expect_body(&mut self, size: u64) {
@@ -187,12 +275,12 @@ impl<R: Read> Archive<R> {
     /// The next header with a right checksum, or none at the archive's end, of which everything has then been read.
     fn header(&mut self) -> Result<Option<Header>, ArchiveError> {
         let mut block = [0; BLOCK_BYTES];
-        if !self.stream.block(&mut block)? {
+        if !self.block(&mut block)? {
             // Tools write two zero blocks at the end. Without one, who knows whether this is the end.
             return Err(if self.begun { self.stream.damaged("it is cut off: there is no end marker") } else { ArchiveError::NotAnArchive });
         }
         if block.iter().all(|byte| *byte == 0) {
-            if !self.begun {
+            if !self.begun && !self.may_be_empty {
                 // An archive of nothing is of no use, and /dev/zero would be one without an end.
                 return Err(ArchiveError::NotAnArchive);
             }
@@ -207,6 +295,14 @@ impl<R: Read> Archive<R> {
         Ok(Some(header))
     }
 
+    fn block(&mut self, block: &mut [u8; BLOCK_BYTES]) -> Result<bool, ArchiveError> {
+        let is_there = self.stream.block(block)?;
+        if is_there {
+            self.sink.raw(block)?;
+        }
+        Ok(is_there)
+    }
+
     /// After the end marker come zeros, up to whatever size a tape's record had. Anything else would be seen by some
     /// readers and not by others.
     fn expect_zeros(&mut self) -> Result<(), ArchiveError> {
@@ -218,6 +314,7 @@ impl<R: Read> Archive<R> {
             if chunk.iter().any(|byte| *byte != 0) {
                 return Err(self.stream.damaged("there is something after its end marker"));
             }
+            self.sink.raw(chunk)?;
         }
     }
 
@@ -229,13 +326,16 @@ impl<R: Read> Archive<R> {
         }
         self.expect_body(size);
         let mut bytes = Vec::new();
-        loop {
-            let chunk = self.chunk()?;
+        while self.body > 0 {
+            let chunk = self.stream.chunk(self.body)?;
             if chunk.is_empty() {
-                return Ok(bytes);
+                return Err(self.stream.damaged("it ends in the middle of an extension header"));
             }
+            self.body -= chunk.len() as u64;
             bytes.extend_from_slice(chunk);
         }
+        self.sink.raw(&bytes)?;
+        Ok(bytes)
     }
 
     /// A global header holds for all entries that follow. `git archive` puts a comment into one; anything that would
@@ -250,16 +350,22 @@ impl<R: Read> Archive<R> {
     }
 
     fn member(&mut self, header: &Header, extensions: Extensions) -> Result<Member, ArchiveError> {
-        let records = extensions.records.unwrap_or_default();
-        let name = one_of(extensions.long_name, records.path, header)?.unwrap_or_else(|| header.name());
+        let mut records = extensions.records.unwrap_or_default();
+        // What stands in the name's place of a sparse file is for readers that do not know of maps.
+        let sparse_name = records.sparse.as_mut().and_then(|sparse| sparse.name.take());
+        let path = sparse_name.or(records.path);
+        let name = one_of(extensions.long_name, path, header)?.unwrap_or_else(|| header.name());
         let link = one_of(extensions.long_link, records.link_path, header)?.unwrap_or_else(|| header.link());
         let size = match records.size {
             // POSIX: the record overrules the field, also where the field says something else.
             Some(size) => size,
             None => header.size().map_err(|_| refuse(&name, "its size is malformed"))?,
         };
-        let kind = kind(header, &name, link, size)?;
+        let mut kind = kind(header, &name, link, size)?;
         self.expect_body(size);
+        if let Some(size) = self.expect_holes(header, &kind, records.sparse).map_err(|error| error.of(&name))? {
+            kind = Kind::File { size };
+        }
         let malformed = |field: &str| refuse(&name, format!("its {field} is malformed"));
         let id = |record: Option<i128>, field, what| record.or_else(|| header.number(field)).ok_or_else(|| malformed(what));
         let uid = id(records.uid, UID, "user id")?;
@@ -291,13 +397,12 @@ fn kind(header: &Header, name: &[u8], link: Vec<u8>, size: u64) -> Result<Kind, 
     let kind = match header.flag() {
         // Before POSIX a folder was a file whose name ends in a slash.
         0 | b'0' if name.ends_with(b"/") => Kind::Folder,
-        0 | b'0' | b'7' => return Ok(Kind::File { size }),
+        0 | b'0' | b'7' | b'S' => return Ok(Kind::File { size }),
         b'1' => Kind::Hardlink { target: link },
         b'2' => Kind::Symlink { target: link },
         b'3' | b'4' => Kind::Device,
         b'5' => Kind::Folder,
         b'6' => Kind::Fifo,
-        b'S' => return Err(refuse(name, "a sparse file is not supported: make the archive without --sparse")),
         other => return Err(refuse(name, format!("its kind {:?} is not known", char::from(other)))),
     };
     // Some readers pass over a body here and some do not: what follows would be a header to some of them.
@@ -310,109 +415,4 @@ fn until_nul(mut name: Vec<u8>, header: &Header) -> Result<Vec<u8>, ArchiveError
         name.pop();
     }
     if name.is_empty() { Err(refuse(&header.name(), "it gives an empty name")) } else { Ok(name) }
-}
-
-/// A field of a header: where it begins, and its width.
-type Field = (usize, usize);
-
-const NAME: Field = (0, 100);
-const MODE: Field = (100, 8);
-const UID: Field = (108, 8);
-const GID: Field = (116, 8);
-const SIZE: Field = (124, 12);
-const MTIME: Field = (136, 12);
-const CHECKSUM: Field = (148, 8);
-const FLAG: usize = 156;
-const LINK: Field = (157, 100);
-const MAGIC: Field = (257, 6);
-const PREFIX: Field = (345, 155);
-
-struct Header([u8; BLOCK_BYTES]);
-
-impl Header {
-    fn field(&self, (start, width): Field) -> &[u8] {
-        &self.0[start..start + width]
-    }
-
-    /// A text field, which ends at a NUL or where it is full.
-    fn text(&self, field: Field) -> &[u8] {
-        let text = self.field(field);
-        &text[..text.iter().position(|byte| *byte == 0).unwrap_or(text.len())]
-    }
-
-    fn number(&self, field: Field) -> Option<i128> {
-        number(self.field(field))
-    }
-
-    fn flag(&self) -> u8 {
-        self.0[FLAG]
-    }
-
-    fn link(&self) -> Vec<u8> {
-        self.text(LINK).to_vec()
-    }
-
-    /// The name, with the prefix before it that POSIX's format has (GNU's has times in that place).
-    fn name(&self) -> Vec<u8> {
-        let name = self.text(NAME);
-        let prefix = if self.field(MAGIC) == b"ustar\0" { self.text(PREFIX) } else { &[] };
-        if prefix.is_empty() { name.to_vec() } else { [prefix, b"/", name].concat() }
-    }
-
-    fn size(&self) -> Result<u64, ArchiveError> {
-        let size = self.number(SIZE).and_then(|size| u64::try_from(size).ok());
-        // A size that no file can have would overflow what is added to it.
-        size.filter(|size| i64::try_from(*size).is_ok()).ok_or_else(|| refuse(&self.name(), "its size is malformed"))
-    }
-
-    /// The sum of all bytes, the field itself as spaces. Some old tools summed signed bytes.
-    fn checksum_is_right(&self) -> bool {
-        let (start, width) = CHECKSUM;
-        let inside = |index: usize| (start..start + width).contains(&index);
-        let bytes = || self.0.iter().enumerate().map(|(index, byte)| if inside(index) { b' ' } else { *byte });
-        let unsigned: i128 = bytes().map(i128::from).sum();
-        let signed: i128 = bytes().map(|byte| i128::from(byte.cast_signed())).sum();
-        self.number(CHECKSUM).is_some_and(|sum| sum == unsigned || sum == signed)
-    }
-}
-
-/// A number: octal digits between spaces, ended by a space, a NUL or the field; or, where the first bit is set, GNU's
-/// base 256 in two's complement. An empty field is 0, as GNU tar has it.
-fn number(field: &[u8]) -> Option<i128> {
-    let first = *field.first()?;
-    if first & 0x80 != 0 {
-        // Bit 6 is the sign; the widest field has 12 bytes, 95 bits.
-        let start = i128::from(first & 0x7f) - if first & 0x40 == 0 { 0 } else { 0x80 };
-        return Some(field[1..].iter().fold(start, |sum, byte| sum * 256 + i128::from(*byte)));
-    }
-    let digits = field.trim_ascii_start();
-    let end = digits.iter().position(|byte| !(b'0'..=b'7').contains(byte)).unwrap_or(digits.len());
-    if digits.get(end).is_some_and(|byte| *byte != b' ' && *byte != 0) {
-        return None;
-    }
-    Some(digits[..end].iter().fold(0, |sum, digit| sum * 8 + i128::from(digit - b'0')))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_are_octal_or_base_256() {
-        let cases: [(&[u8], Option<i128>); 10] = [
-            (b"0000644\0", Some(0o644)),
-            (b"   644 \0", Some(0o644)),
-            (b"77777777", Some(0o77_777_777)),
-            (b"\0\0\0\0\0\0\0\0", Some(0)),
-            (b"0000648\0", None),
-            (b"-000644\0", None),
-            (b"\x80\0\0\0\0\0\x01\0", Some(256)),
-            (b"\xff\xff\xff\xff\xff\xff\xff\xff", Some(-1)),
-            (b"\x80\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", Some((1 << 88) - 1)),
-            (b"\xc0\0\0\0\0\0\0\0", Some(-(1 << 62))),
-        ];
-        for (field, expected) in cases {
-            assert_eq!(number(field), expected, "{field:?}");
-        }
-    }
 }

@@ -81,7 +81,8 @@ pub struct Stream<R: Read> {
     inflated: Inflated<R>,
     source: Rc<SourceState>,
     limits: ArchiveLimits,
-    hasher: Sha256,
+    /// None where somebody else hashes.
+    hasher: Option<Sha256>,
     buffer: Box<[u8]>,
     /// What of the buffer is still to be handed out.
     pending: std::ops::Range<usize>,
@@ -108,8 +109,16 @@ impl<R: Read> Stream<R> {
                 Inflated::Zstd(decoder)
             }
         };
-        let buffer = vec![0; BUFFER_BYTES].into_boxed_slice();
-        Ok(Self { inflated, source: state, limits: *limits, hasher: Sha256::new(), buffer, pending: 0..0, inflated_bytes: 0 })
+        let hasher = Some(Sha256::new());
+        Ok(Self { inflated, source: state, limits: *limits, hasher, buffer: buffer(), pending: 0..0, inflated_bytes: 0 })
+    }
+
+    /// A stream of bytes that somebody has inflated and hashed already; whatever they look like, they are taken as they are.
+    pub fn inflated(reader: R, limits: &ArchiveLimits) -> Self {
+        let state = Rc::new(SourceState::default());
+        let source = Source { inner: reader, state: state.clone() };
+        let inflated = Inflated::Plain(Cursor::new(Vec::new()).chain(source));
+        Self { inflated, source: state, limits: *limits, hasher: None, buffer: buffer(), pending: 0..0, inflated_bytes: 0 }
     }
 
     /// Bytes that were handed out so far.
@@ -148,9 +157,14 @@ impl<R: Read> Stream<R> {
         Ok(true)
     }
 
-    /// The digest of everything that was inflated. To be called at the end of the stream.
+    /// The limits that it is held to.
+    pub(crate) fn limits(&self) -> &ArchiveLimits {
+        &self.limits
+    }
+
+    /// The digest of everything that was inflated; zeros where somebody else has it. To be called at the end of the stream.
     pub fn finish(self) -> [u8; 32] {
-        self.hasher.finalize().into()
+        self.hasher.map_or([0; 32], |hasher| hasher.finalize().into())
     }
 
     fn fill(&mut self) -> Result<(), ArchiveError> {
@@ -163,7 +177,9 @@ impl<R: Read> Stream<R> {
         };
         self.inflated_bytes += count as u64;
         self.check_limits()?;
-        self.hasher.update(&self.buffer[..count]);
+        if let Some(hasher) = &mut self.hasher {
+            hasher.update(&self.buffer[..count]);
+        }
         self.pending = 0..count;
         Ok(())
     }
@@ -186,6 +202,10 @@ impl<R: Read> Stream<R> {
             _ => ArchiveError::Read { offset: self.inflated_bytes, source },
         }
     }
+}
+
+fn buffer() -> Box<[u8]> {
+    vec![0; BUFFER_BYTES].into_boxed_slice()
 }
 
 enum Format {

@@ -2,7 +2,8 @@
 //! left after a failure.
 //!
 //! ```text
-//! bytes -> belljar_archive (inflate, count, hash; entries) -> unpack (below tmp/<random>) -> rename to layers/<digest>
+//! bytes -> [inflate, count, hash] -> entries -> unpack (below tmp/<random>) -> rename to layers/<digest>
+//!                                       \------> skeleton (tmp/<random>) ----> rename to skeletons/<digest>
 //! ```
 //!
 //! The digest is that of the uncompressed archive, so the same tree compressed twice differently is one layer. The
@@ -10,6 +11,7 @@
 //! `tests/hostile_archives.rs`. Start reading at [`stage`].
 
 pub(crate) mod attributes;
+mod pipe;
 pub(crate) mod place;
 mod unpack;
 
@@ -23,7 +25,7 @@ use belljar_archive::{Archive, Stream};
 
 use crate::digest::Digest;
 use crate::pins::Pin;
-use crate::skeleton::LayerFacts;
+use crate::skeleton::{self, LayerFacts};
 use crate::store::Images;
 use crate::tree::{self, Scratch, Tree};
 use place::Flavour;
@@ -103,14 +105,40 @@ impl StagedLayer {
 }
 
 /// Unpacks `archive`.
-pub(crate) fn stage(images: &Images, flavour: Flavour, archive: impl Read, limits: &ImportLimits) -> Result<StagedLayer, ImportError> {
-    let tmp = &images.tmp();
-    let mut archive = Archive::new(Stream::open(archive, limits)?);
-    // The first entry is read before anything is made: most mistakes are a file of the wrong kind.
-    let mut next = archive.next_member()?;
-    let scratch = Scratch::make(tmp).map_err(stored("make a folder in", tmp))?;
+pub(crate) fn stage(
+    images: &Images,
+    flavour: Flavour,
+    archive: impl Read + Send,
+    limits: &ImportLimits,
+) -> Result<StagedLayer, ImportError> {
+    let (unpacked, whole) = pipe::inflated(archive, limits, |inflated| unpack(&images.tmp(), flavour, inflated, limits))?;
+    let Unstaged { tree, skeleton, writer, size_bytes, entries, devices_skipped, is_exact } = unpacked;
+    let facts = LayerFacts { size_bytes, entries, archive_bytes: whole.bytes, is_exact };
+    writer.finish(&facts).map_err(stored("write", skeleton.path()))?;
+    let (pin, images) = (images.pin(&whole.digest), images.clone());
+    Ok(StagedLayer { diff_id: whole.digest, facts, devices_skipped, tree, skeleton, pin, images })
+}
+
+/// What there is of a layer before the digest of its archive is known.
+struct Unstaged {
+    tree: Scratch,
+    skeleton: Scratch,
+    writer: skeleton::Writer,
+    size_bytes: u64,
+    entries: u64,
+    devices_skipped: u64,
+    is_exact: bool,
+}
+
+fn unpack(tmp: &Path, flavour: Flavour, inflated: impl Read, limits: &ImportLimits) -> Result<Unstaged, ImportError> {
     let (skeleton, file) = Scratch::make_file(tmp).map_err(stored("make a file in", tmp))?;
-    let mut unpacker = Unpacker::new(Tree::open(scratch.path()).map_err(stored("open", scratch.path()))?, flavour);
+    let writer = skeleton::Writer::new(file).map_err(stored("write", skeleton.path()))?;
+    let archive = Archive::heard_by(Stream::inflated(inflated, limits), writer);
+    let mut archive = if flavour == Flavour::Layer { archive.may_be_empty() } else { archive };
+    // The first entry is read before a tree is made: most mistakes are a file of the wrong kind.
+    let mut next = archive.next_member()?;
+    let tree = Scratch::make(tmp).map_err(stored("make a folder in", tmp))?;
+    let mut unpacker = Unpacker::new(Tree::open(tree.path()).map_err(stored("open", tree.path()))?, flavour);
     let mut entries = 0;
     while let Some(member) = next {
         entries += 1;
@@ -120,12 +148,9 @@ pub(crate) fn stage(images: &Images, flavour: Flavour, archive: impl Read, limit
         unpacker.unpack(&member, &mut archive)?;
         next = archive.next_member()?;
     }
-    let diff_id = Digest::new(archive.finish());
-    let facts = LayerFacts { size_bytes: unpacker.size_bytes, entries, archive_bytes: 0, is_exact: unpacker.is_exact };
-    let devices_skipped = unpacker.devices_skipped;
+    let Unpacker { size_bytes, devices_skipped, is_exact, .. } = unpacker;
     unpacker.finish()?;
-    facts.write(&file).map_err(stored("write", skeleton.path()))?;
-    Ok(StagedLayer { diff_id, facts, devices_skipped, tree: scratch, skeleton, pin: images.pin(&diff_id), images: images.clone() })
+    Ok(Unstaged { tree, skeleton, writer: archive.into_sink(), size_bytes, entries, devices_skipped, is_exact })
 }
 
 pub(crate) fn stored(operation: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> ImportError {

@@ -14,6 +14,7 @@ use crate::digest::Digest;
 use crate::host::{self, HostImage};
 use crate::import::place::Flavour;
 use crate::import::{self, ImportError, ImportLimits, Imported, StagedLayer, Unpacked};
+use crate::layer_archive::LayerArchive;
 use crate::pins::{Pin, Pins};
 use crate::skeleton::LayerFacts;
 use crate::tree;
@@ -120,6 +121,12 @@ impl Images {
     /// Whether a layer is here, whole. To rely on it, pin it before.
     pub fn has_layer(&self, diff_id: &Digest) -> bool {
         self.layer(diff_id).is_some()
+    }
+
+    /// The archive of a layer, without compression: byte for byte what it came as, unless a later entry of it took the place of a file
+    /// that had content; then there is no such archive any more, which is an error (`Unsupported`).
+    pub fn layer_archive(&self, diff_id: &Digest) -> io::Result<LayerArchive> {
+        LayerArchive::open(&self.skeleton_path(diff_id), &self.layer_path(diff_id))
     }
 
     /// Holds a layer in its place, whether it is there already or not: neither [`Images::remove_layer`] nor [`Images::sweep`] takes it

@@ -15,7 +15,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
 use belljar_linux::removal;
-use rustix::fs::{Mode, OFlags, RawDir, ResolveFlags};
+use rustix::fs::{FileType, Mode, OFlags, RawDir, ResolveFlags};
 use rustix::io::Errno;
 
 /// How a path below a root is resolved.
@@ -48,6 +48,14 @@ impl Tree {
         let path = if path.is_empty() { b"." } else { path };
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         rustix::fs::openat2(&self.root, path, flags, Mode::empty(), BENEATH)
+    }
+
+    /// Opens the regular file at `path` for reading; anything else is `EINVAL`, and no FIFO is waited for.
+    pub(crate) fn file(&self, path: &[u8]) -> Result<File, Errno> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let file = rustix::fs::openat2(&self.root, path, flags, Mode::empty(), BENEATH)?;
+        let kind = FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode);
+        if kind == FileType::RegularFile { Ok(file.into()) } else { Err(Errno::INVAL) }
     }
 
     /// The path of the same folder without symbolic links on its way, as it is for somebody whose root this is: an absolute link

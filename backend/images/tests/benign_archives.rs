@@ -92,6 +92,30 @@ fn long_names_come_out_in_the_formats_that_have_them() {
     }
 }
 
+/// Files with holes at the beginning, in the middle, at the end, nowhere and everywhere, and one with more pieces than a block holds.
+const HOLES: &str = r#"
+    mkdir tree; cd tree
+    truncate -s 3M all; truncate -s 1M end; printf 'x' | dd of=end conv=notrunc status=none
+    printf 'tail' | dd of=begin bs=1M seek=2 status=none
+    for piece in $(seq 0 60); do printf 'piece' | dd of=many bs=64K seek=$piece conv=notrunc status=none; done
+    printf 'whole' > none
+    cd ..
+"#;
+
+#[test]
+fn sparse_files_come_out_as_gnu_tar_unpacks_them_with_their_holes() {
+    for format in
+        ["--format=gnu", "--format=pax --sparse-version=0.0", "--format=pax --sparse-version=0.1", "--format=pax --sparse-version=1.0"]
+    {
+        compare(HOLES, &format!("tar {format} --sparse -cf archive.tar -C tree ."));
+        let bed = Bed::new();
+        let folder = tempfile::tempdir().unwrap();
+        shell(folder.path(), &format!("{HOLES} tar {format} --sparse -cf archive.tar -C tree ."));
+        let layer = bed.layer(&std::fs::read(folder.path().join("archive.tar")).unwrap());
+        assert!(std::os::unix::fs::MetadataExt::blocks(&layer.join("all").metadata().unwrap()) == 0, "{format}");
+    }
+}
+
 #[test]
 fn names_without_a_leading_dot_and_folders_that_are_only_implied_come_out() {
     compare(TREE, "cd tree; tar -cf ../archive.tar *; cd ..");

@@ -417,16 +417,52 @@ fn a_global_header_may_comment_and_nothing_else() {
 }
 
 #[test]
-fn sparse_files_are_refused_by_name_in_all_their_formats() {
+fn maps_of_sparse_files_that_lie_are_refused_in_all_their_formats() {
     let bed = Bed::new();
-    bed.refuses(&[Entry::new(b'S', "holes", "x")], "sparse");
-    for records in [
-        vec![("GNU.sparse.size", &b"1099511627776"[..]), ("GNU.sparse.numblocks", b"1"), ("GNU.sparse.offset", b"0")],
-        vec![("GNU.sparse.map", &b"0,1,1099511627776,1"[..])],
-        vec![("GNU.sparse.major", &b"1"[..]), ("GNU.sparse.minor", b"0"), ("GNU.sparse.name", b"../x"), ("GNU.sparse.realsize", b"9")],
-    ] {
-        bed.refuses(&[file("holes", "x").pax(&records)], "sparse");
-    }
+    let pax = |records: &[(&str, &str)], body: &str, words: &str| {
+        let records: Vec<(&str, &[u8])> = records.iter().map(|(key, value)| (*key, value.as_bytes())).collect();
+        bed.refuses(&[file("holes", body).pax(&records)], words);
+    };
+    pax(&[("GNU.sparse.size", "99"), ("GNU.sparse.numblocks", "1"), ("GNU.sparse.offset", "0")], "x", "malformed");
+    pax(&[("GNU.sparse.size", "99"), ("GNU.sparse.numbytes", "1")], "x", "not known");
+    pax(&[("GNU.sparse.size", "99"), ("GNU.sparse.map", "0,1,5,1,3,1")], "xyz", "out of order");
+    pax(&[("GNU.sparse.size", "9"), ("GNU.sparse.map", "9,1")], "x", "beyond its end");
+    pax(&[("GNU.sparse.size", "9"), ("GNU.sparse.map", "0,2")], "x", "other data than there is");
+    pax(&[("GNU.sparse.size", "9"), ("GNU.sparse.map", "0,1,9223372036854775807,9223372036854775807")], "x", "beyond its end");
+    pax(&[("GNU.sparse.size", "18446744073709551615"), ("GNU.sparse.map", "0,1")], "x", "malformed");
+    pax(&[("GNU.sparse.map", "0,1")], "x", "does not say its size");
+    pax(&[("GNU.sparse.size", "9"), ("GNU.sparse.realsize", "10"), ("GNU.sparse.map", "0,1")], "x", "two records");
+    pax(&[("GNU.sparse.major", "2"), ("GNU.sparse.minor", "0"), ("GNU.sparse.realsize", "9")], "x", "version");
+    let new = [("GNU.sparse.major", "1"), ("GNU.sparse.minor", "0"), ("GNU.sparse.realsize", "9")];
+    pax(&new, "x", "longer than what there is");
+    pax(&new, &format!("{:\0<512}", "1\n0\nx\n"), "malformed");
+    pax(&new, &format!("{:\0<512}", "999999999\n"), "too many pieces");
+    pax(&[("GNU.sparse.name", "../outside/canary"), ("GNU.sparse.size", "9"), ("GNU.sparse.map", "0,1")], "x", "`..`");
+    let folder_with_holes = folder("d").pax(&[("GNU.sparse.size", b"0"), ("GNU.sparse.map", b"0,0")]);
+    bed.refuses(&[folder_with_holes], "yet sparse");
+    // The old kind: pieces in the header from byte 386, its real size at 483.
+    let old = |pieces: &[u8], size: &[u8]| Entry::new(b'S', "holes", "x").raw(386, pieces).raw(483, size);
+    bed.refuses(&[old(b"00000000004\x0000000000001\0", b"00000000002\0")], "beyond its end");
+    bed.refuses(&[old(b"00000000000\x0000000000002\0", b"00000000011\0")], "other data");
+    bed.refuses(&[old(b"0000000000x\x0000000000001\0", b"00000000011\0")], "malformed");
+    let endless = old(b"00000000000\x0000000000001\0", b"00000000011\0").raw(482, b"\x01");
+    bed.refuses_bytes(&[endless.bytes(), vec![1; 512]].concat(), "malformed");
+}
+
+#[test]
+fn holes_are_counted_as_what_they_claim_and_take_no_space() {
+    let bed = Bed::new();
+    let claim = |size: &str| {
+        let map = format!("0,1,{},0", size);
+        file("holes", "x").pax(&[("GNU.sparse.size", size.as_bytes()), ("GNU.sparse.map", map.as_bytes())])
+    };
+    bed.refuses(&[claim("9223372036854775807")], "bytes, which is the limit");
+    let many: Vec<Entry> = (0..3).map(|_| claim("34359738368")).collect();
+    bed.refuses(&many, "bytes, which is the limit");
+    let imported = bed.import(&tar(&[claim("1073741824")])).unwrap();
+    let metadata = bed.path("images/layers").join(imported.digest.hex()).join("holes").metadata().unwrap();
+    assert_eq!((metadata.len(), imported.size_bytes), (1 << 30, 1 << 30));
+    assert!(metadata.blocks() < 100, "{} blocks", metadata.blocks());
 }
 
 #[test]

@@ -170,3 +170,34 @@ fn a_layer_is_there_when_it_is_in_its_place_and_while_it_is_pinned() {
     assert!(!bed.images.has_layer(&diff_id));
     assert_eq!(bed.left(), Vec::<String>::new());
 }
+
+#[test]
+fn a_layer_that_changes_nothing_is_one() {
+    let bed = Bed::new();
+    let placed = bed.stage_with([0; 1024].as_slice(), &Default::default()).unwrap();
+    assert_eq!(
+        placed.diff_id.to_string(),
+        "sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef",
+        "what every registry has"
+    );
+    assert_eq!((placed.facts.entries, placed.facts.is_exact), (0, true));
+    assert!(bed.stage_with([].as_slice(), &Default::default()).is_err());
+}
+
+#[test]
+fn an_archive_in_which_a_file_comes_twice_is_no_longer_exact() {
+    let bed = Bed::new();
+    let is_exact = |entries: &[Entry]| bed.stage_with(bed::tar(entries).as_slice(), &Default::default()).unwrap().facts.is_exact;
+    assert!(is_exact(&[file("a", "1"), folder("d"), file("e", ""), file("e", "2"), hard_link("l", "a"), folder("d")]));
+    assert!(!is_exact(&[file("a", "1"), file("a", "2")]));
+    assert!(!is_exact(&[file("d/a", "1"), file("d", "2")]));
+    assert!(!is_exact(&[file("a", "1"), soft_link("a", "b")]));
+    assert!(is_exact(&[folder("d"), soft_link("d", "b")]));
+}
+
+#[test]
+fn what_is_passed_over_and_yet_has_content_is_in_the_archive_again() {
+    let bed = Bed::new();
+    let placed = bed.stage_with(bed::tar(&[file(".wh..wh.plnk/1", "a".repeat(3000)), file("x", "y")]).as_slice(), &Default::default());
+    assert!(placed.unwrap().facts.is_exact);
+}

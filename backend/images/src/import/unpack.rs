@@ -14,18 +14,22 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::attributes::{Attributes, Last, make_opaque};
 use super::place::{self, Flavour, Place};
+use crate::skeleton;
 use crate::tree::{Tree, join, split};
 use belljar_archive::limits::{FOLDERS_BYTES_MAX, PATH_BYTES_MAX};
-use belljar_archive::{Archive, Kind, Member};
-use belljar_archive::{ArchiveError as ImportError, shown};
+use belljar_archive::{ArchiveError as ImportError, Kind, Member, shown};
+
+/// An archive whose skeleton is written as it is read.
+pub(super) type Archive<R> = belljar_archive::Archive<R, skeleton::Writer>;
 
 /// Writes entries below one folder.
 pub(super) struct Unpacker {
@@ -102,7 +106,8 @@ impl Unpacker {
             Kind::Folder => self.make_folder(member, &path, folder, &attributes),
             Kind::File { size } => self.write_file(member, &path, folder).and_then(|file| {
                 self.size_bytes += size;
-                copy(member, archive, file, &attributes)
+                copy((member, &path), archive, &file)?;
+                attributes.set(&file).map_err(written("set the attributes of", member))
             }),
             Kind::Symlink { .. } | Kind::Fifo => self.make_special(member, &path, folder, &attributes),
             Kind::Device => {
@@ -355,15 +360,28 @@ fn kept_bytes(path: &[u8]) -> usize {
     path.len() + size_of::<(Vec<u8>, Last)>()
 }
 
-/// Copies the current body into a new file, and gives it its attributes.
-fn copy<R: Read>(member: &Member, archive: &mut Archive<R>, mut file: File, attributes: &Attributes) -> Result<(), ImportError> {
+/// Copies the current body into the new file at `path`, with a hole wherever the archive has one, and notes in the skeleton where it
+/// is.
+fn copy<R: Read>((member, path): (&Member, &[u8]), archive: &mut Archive<R>, file: &File) -> Result<(), ImportError> {
+    let failed = |source| ImportError::Write { operation: "write", entry: shown(&member.name), source };
+    // Where the piece that is being written began, and how long it is so far.
+    let (mut start, mut length) = (0, 0);
     loop {
+        let zeros = archive.pass_over_zeros();
+        if zeros > 0 {
+            archive.sink().body(path, (start, length)).map_err(skeleton::failed)?;
+            (start, length) = (start + length + zeros, 0);
+        }
         let chunk = archive.chunk()?;
         if chunk.is_empty() {
-            return attributes.set(&file).map_err(written("set the attributes of", member));
+            break;
         }
-        file.write_all(chunk).map_err(|source| ImportError::Write { operation: "write", entry: shown(&member.name), source })?;
+        file.write_all_at(chunk, start + length).map_err(failed)?;
+        length += chunk.len() as u64;
     }
+    archive.sink().body(path, (start, length)).map_err(skeleton::failed)?;
+    // A hole at the end is no data that would make the file so long.
+    if length == 0 && start > 0 { file.set_len(start).map_err(failed) } else { Ok(()) }
 }
 
 fn written(operation: &'static str, member: &Member) -> impl FnOnce(Errno) -> ImportError {

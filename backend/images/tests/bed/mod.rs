@@ -8,7 +8,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use belljar_images::{Images, ImportError, ImportLimits, Imported, PlacedLayer, StagedLayer};
+use belljar_images::{Digest, Images, ImportError, ImportLimits, Imported, PlacedLayer, StagedLayer};
 
 const BLOCK: usize = 512;
 
@@ -169,7 +169,7 @@ impl Bed {
         let imported = self.images.import(archive, limits);
         self.check_outside();
         match &imported {
-            Ok(imported) => assert!(self.names("images/layers").contains(&imported.digest.hex())),
+            Ok(imported) => self.check_whole(&imported.digest),
             Err(_) => assert_eq!(self.left(), layers_before, "a failed import left something"),
         }
         imported
@@ -203,7 +203,7 @@ impl Bed {
         let placed = self.images.stage_layer(archive, limits).and_then(StagedLayer::put_in_place);
         self.check_outside();
         match &placed {
-            Ok(placed) => assert!(self.images.has_layer(&placed.diff_id)),
+            Ok(placed) => self.check_whole(&placed.diff_id),
             Err(_) => assert_eq!(self.left(), before, "a failed layer left something"),
         }
         placed
@@ -235,6 +235,19 @@ impl Bed {
             left.extend(self.names(&format!("images/{folder}")).into_iter().map(|name| format!("{folder}/{name}")));
         }
         left
+    }
+
+    /// What was taken is here, and its archive comes out again byte for byte, unless it had a file twice.
+    fn check_whole(&self, diff_id: &Digest) {
+        let facts = self.images.layer(diff_id).expect("it is in its place, with a skeleton");
+        match self.images.layer_archive(diff_id) {
+            Ok(mut archive) => {
+                let mut bytes = Vec::new();
+                archive.read_to_end(&mut bytes).unwrap();
+                assert_eq!((Digest::of(&bytes), bytes.len() as u64, facts.is_exact), (*diff_id, facts.archive_bytes, true));
+            }
+            Err(error) => assert_eq!((error.kind(), facts.is_exact), (std::io::ErrorKind::Unsupported, false)),
+        }
     }
 
     pub(crate) fn check_outside(&self) {
