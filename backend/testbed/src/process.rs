@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -55,6 +56,20 @@ pub fn pss_bytes(pid: i32) -> Option<u64> {
     Some(kib * 1024)
 }
 
+/// The most memory that a process had at once, in bytes (`VmHWM` of `proc_pid_status(5)`).
+pub fn peak_bytes(pid: i32) -> Option<u64> {
+    let kib: u64 = status_field(pid, "VmHWM")?.strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib * 1024)
+}
+
+/// Processor time of a process so far, of all its threads: fields 14 and 15 of its line (`proc_pid_stat(5)`), in ticks of 10 ms.
+pub fn processor_time(pid: i32) -> Option<Duration> {
+    let line = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let fields = line.rsplit_once(')')?.1.split_ascii_whitespace().skip(11).take(2);
+    let ticks: u64 = fields.map(|field| field.parse::<u64>().ok()).sum::<Option<u64>>()?;
+    Some(Duration::from_millis(ticks * 10))
+}
+
 /// SIGKILL to one process that this test caused to exist; one that is already gone is fine.
 pub fn kill_hard(pid: i32) {
     let _gone = kill(Pid::from_raw(pid), Signal::SIGKILL);
@@ -75,6 +90,7 @@ mod tests {
         assert!(pids().contains(&own) && is_alive(own));
         assert_eq!(parent(own), Some(nix::unistd::getppid().as_raw()));
         assert!(pss_bytes(own).is_some_and(|bytes| bytes > 0));
+        assert!(peak_bytes(own) >= pss_bytes(own) && processor_time(own).is_some() && processor_time(0).is_none());
         assert!(namespace_inode(own, "uts") > 0);
         assert!(start_ticks(own).is_some_and(|ticks| ticks > 0) && start_ticks(0).is_none());
     }

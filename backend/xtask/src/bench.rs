@@ -6,6 +6,7 @@ mod history;
 mod memory;
 mod pages;
 mod peers;
+mod pull;
 mod rootfs;
 mod runtime;
 mod shell;
@@ -49,6 +50,8 @@ enum Subject {
     Usage(usage::Options),
     /// A simulated month of usage: the size of the database, writes and questions.
     History(history::Options),
+    /// Pulling an image from a registry on loopback, beside podman and Docker.
+    Pull(pull::Options),
 }
 
 /// Builds the release executable, linked as it is shipped, measures, and prints the table.
@@ -64,6 +67,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
     match &options.subject {
         Some(Subject::Runtime(options)) => return runtime::run(options),
         Some(Subject::Usage(options)) => return usage::run(options),
+        Some(Subject::Pull(options)) => return pull::run(options),
         Some(Subject::History(_)) | None => {}
     }
     let server = Server::start(repository::root().join("target/release/belljar"));

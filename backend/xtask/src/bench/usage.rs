@@ -5,14 +5,13 @@
 //! sampler alone is an example of the runtime (`backend/runtime/examples/usage.rs`), on a folder tree and on empty cgroups.
 
 use std::error::Error;
-use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use belljar_testbed::Server;
+use belljar_testbed::{Server, process};
 use serde_json::json;
 
 use super::rootfs;
@@ -24,8 +23,6 @@ use crate::repository;
 const PERCENT_TARGETS: (f64, f64) = (2.0, 8.0);
 /// What an answer may take, in milliseconds.
 const ANSWER_TARGET_MS: f64 = 1.0;
-/// Microseconds of a clock tick of `/proc/<pid>/stat` (`USER_HZ` is 100).
-const TICK_USEC: u64 = 10_000;
 /// How often Docker is asked, which takes a second or two each time.
 const DOCKER_QUESTIONS: usize = 5;
 /// Docker's socket.
@@ -93,19 +90,11 @@ fn share(table: &mut Table, what: &str, percent: f64, target: f64) {
 
 /// Share of one processor that a process takes for so many seconds, from now on.
 fn percent(pid: i32, seconds: u32) -> Result<f64, Box<dyn Error>> {
-    let before = processor_usec(pid)?;
+    let used = || process::processor_time(pid).ok_or("the process is gone");
+    let before = used()?;
     let begun = Instant::now();
     std::thread::sleep(Duration::from_secs(u64::from(seconds)));
-    let used = processor_usec(pid)? - before;
-    Ok(used as f64 / begun.elapsed().as_secs_f64() / 1e4)
-}
-
-/// Processor time of a process so far: fields 14 and 15 of its line (`proc_pid_stat(5)`).
-fn processor_usec(pid: i32) -> Result<u64, Box<dyn Error>> {
-    let line = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    let after_name = line.rsplit_once(')').ok_or("a line of another kind")?.1;
-    let ticks = after_name.split_ascii_whitespace().skip(11).take(2).map(str::parse::<u64>).sum::<Result<u64, _>>()?;
-    Ok(ticks * TICK_USEC)
+    Ok((used()? - before).as_secs_f64() / begun.elapsed().as_secs_f64() * 100.0)
 }
 
 /// How long it takes from the connection to the end of the answer.
