@@ -1,13 +1,15 @@
 //! The list of containers, and its live parts: one row each, the figures of a row, the summary.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use askama::Template;
 use belljar_model::diagnosis::{Finding, FindingKind, Gravity};
+use belljar_model::health::{Health, HealthStatus};
 use belljar_model::usage::Usage;
 use belljar_model::{Container, ContainerId, State, warning};
 
-use crate::container::{Action, actions, tone};
+use crate::container::{Action, actions, health_tone, tone};
 use crate::frame::{Page, Section};
 use crate::live::Stream;
 use crate::words::Ending;
@@ -19,6 +21,9 @@ pub type Usages = HashMap<ContainerId, Usage>;
 /// The worst of what was found, of those containers of which something was.
 pub type Findings = HashMap<ContainerId, Finding>;
 
+/// What checks found, of those containers that have one.
+pub type Healths = HashMap<ContainerId, Arc<Health>>;
+
 /// What is known of a container at this moment.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Latest<'a> {
@@ -26,6 +31,8 @@ pub struct Latest<'a> {
     pub usage: Option<&'a Usage>,
     /// The worst of what was found about it.
     pub finding: Option<&'a Finding>,
+    /// How it does, by its check.
+    pub health: HealthStatus,
 }
 
 /// What is known of every container at this moment.
@@ -35,12 +42,15 @@ pub struct Known<'a> {
     pub usages: &'a Usages,
     /// What was found.
     pub findings: &'a Findings,
+    /// What checks found.
+    pub healths: &'a Healths,
 }
 
 impl<'a> Known<'a> {
     /// What is known of one of them.
     pub fn of(self, id: &ContainerId) -> Latest<'a> {
-        Latest { usage: self.usages.get(id), finding: self.findings.get(id) }
+        let health = self.healths.get(id).map_or(HealthStatus::None, |health| health.status);
+        Latest { usage: self.usages.get(id), finding: self.findings.get(id), health }
     }
 }
 
@@ -72,7 +82,7 @@ impl Page for List<'_> {
 
 impl<'a> List<'a> {
     fn summary(&self) -> Part<Summary> {
-        Part(Summary::of(self.containers))
+        Part(Summary::of(self.containers, self.known.healths))
     }
 
     fn rows(&self) -> Part<Rows<'a>> {
@@ -95,9 +105,9 @@ pub fn figures(container: &Container, latest: Latest<'_>, now_ms: i64) -> Result
     Figures { container, latest, now_ms }.render()
 }
 
-/// How many containers there are, by state.
-pub fn summary(containers: &[Container]) -> Result<String, Error> {
-    Summary::of(containers).render()
+/// How many containers there are, by state, and how many of them are unhealthy.
+pub fn summary(containers: &[Container], healths: &Healths) -> Result<String, Error> {
+    Summary::of(containers, healths).render()
 }
 
 /// The `id` of a container's row, to say that it is gone.
@@ -145,6 +155,12 @@ impl<'a> Row<'a> {
     /// What of its protection it goes without: counted in the row, told when pointed at.
     fn warnings(&self) -> Vec<String> {
         warning::of(self.container)
+    }
+
+    /// How it does, where it has a check.
+    fn health(&self) -> Option<(&'static str, Tone)> {
+        let health = self.latest.health;
+        (health != HealthStatus::None).then(|| (health.as_str(), health_tone(health)))
     }
 
     fn figures(&self) -> Part<Figures<'a>> {
@@ -283,14 +299,17 @@ impl Gauges {
 #[template(path = "containers/summary.html")]
 struct Summary {
     running: usize,
+    /// Of those that run.
+    unhealthy: usize,
     paused: usize,
     failed: usize,
     resting: usize,
 }
 
 impl Summary {
-    fn of(containers: &[Container]) -> Self {
-        let mut summary = Self { running: 0, paused: 0, failed: 0, resting: 0 };
+    fn of(containers: &[Container], healths: &Healths) -> Self {
+        let unhealthy = healths.values().filter(|health| health.status == HealthStatus::Unhealthy).count();
+        let mut summary = Self { running: 0, unhealthy, paused: 0, failed: 0, resting: 0 };
         for container in containers {
             let failed = container.exit.as_ref().is_some_and(|exit| Ending::of(exit).tone == Tone::Bad);
             match container.state {

@@ -62,6 +62,20 @@ pub struct Values {
     pub io: String,
     /// One mount per line: `/host:/container[:ro]`, `layer:/path`, `tmpfs:/path[:size]`.
     pub mounts: String,
+    /// A shell command that succeeds while it is healthy.
+    pub health_cmd: String,
+    /// Time between two checks, such as `30s`.
+    pub health_interval: String,
+    /// Time after which a check has failed.
+    pub health_timeout: String,
+    /// Failures in a row after which it is unhealthy.
+    pub health_retries: String,
+    /// Time from the start in which failures do not count.
+    pub health_start_period: String,
+    /// Time between two checks in that time.
+    pub health_start_interval: String,
+    /// Anything where there shall be no check, whatever the image says.
+    pub no_healthcheck: String,
     /// `no`, `on-failure`, `always` or `unless-stopped`.
     pub restart: String,
     /// Anything where the box is ticked.
@@ -174,7 +188,7 @@ pub fn restart_word(policy: Restart) -> &'static str {
 }
 
 /// The names of the form's fields, by which templates ask for messages.
-const FIELDS: [&str; 35] = [
+const FIELDS: [&str; 41] = [
     "name",
     "image",
     "command",
@@ -184,6 +198,12 @@ const FIELDS: [&str; 35] = [
     "workdir",
     "mounts",
     "restart",
+    "health_cmd",
+    "health_interval",
+    "health_timeout",
+    "health_retries",
+    "health_start_period",
+    "health_start_interval",
     "net",
     "pid",
     "ipc",
@@ -213,7 +233,13 @@ const FIELDS: [&str; 35] = [
 ];
 
 /// Those whose names differ from the model's.
-const OTHER_NAMES: [(&str, &str); 9] = [
+const OTHER_NAMES: [(&str, &str); 15] = [
+    ("health.command", "health_cmd"),
+    ("health.interval_ms", "health_interval"),
+    ("health.timeout_ms", "health_timeout"),
+    ("health.retries", "health_retries"),
+    ("health.start_period_ms", "health_start_period"),
+    ("health.start_interval_ms", "health_start_interval"),
     ("namespaces.user", "userns"),
     ("namespaces.cgroup", "cgroupns"),
     ("security.capabilities.add", "cap_add"),
@@ -262,6 +288,15 @@ const SETTINGS: [(&str, &str, &str); 12] = [
     ("monotonic", "Monotonic clock, seconds added", "0"),
 ];
 
+/// The times of a check of its health: name, label, example.
+const CHECKS: [(&str, &str, &str); 5] = [
+    ("health_interval", "Every", "30s"),
+    ("health_timeout", "Killed after", "30s"),
+    ("health_retries", "Unhealthy after failures", "3"),
+    ("health_start_period", "Failures do not count for", "0s"),
+    ("health_start_interval", "In that time every", "5s"),
+];
+
 /// What may be ticked: name, and the words beside the box. The last one tightens, the others loosen.
 const TICKS: [(&str, &str); 3] = [
     ("new_privileges", "Set-uid programs have their effect"),
@@ -303,6 +338,11 @@ impl Values {
     /// What the field of this name holds.
     fn text(&self, name: &str) -> &str {
         let fields = [
+            ("health_interval", &self.health_interval),
+            ("health_timeout", &self.health_timeout),
+            ("health_retries", &self.health_retries),
+            ("health_start_period", &self.health_start_period),
+            ("health_start_interval", &self.health_start_interval),
             ("net", &self.net),
             ("pid", &self.pid),
             ("ipc", &self.ipc),
@@ -368,6 +408,17 @@ impl Form<'_> {
         let values = self.values;
         let filled = [&values.env, &values.hostname, &values.user, &values.workdir, &values.mounts].iter().any(|text| !text.is_empty());
         filled || matches!(self.wrong_field(), Some("env" | "hostname" | "user" | "workdir" | "mounts"))
+    }
+
+    /// Whether the check of its health must be seen.
+    fn shows_health(&self) -> bool {
+        let values = self.values;
+        let names = CHECKS.map(|(name, ..)| name);
+        let is_wrong = |field: &&str| field.starts_with("health_");
+        !values.health_cmd.is_empty()
+            || !values.no_healthcheck.is_empty()
+            || names.into_iter().any(|name| !values.text(name).is_empty())
+            || self.wrong_field().as_ref().is_some_and(is_wrong)
     }
 
     /// The limits that few people want, as they are drawn.

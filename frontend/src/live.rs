@@ -16,7 +16,7 @@
 //! | stream | first | then |
 //! |---|---|---|
 //! | [`Stream::Containers`] | [`crate::containers::list`] | [`crate::containers::row`] and [`crate::containers::summary`] on a change, [`crate::containers::figures`] per sample, `gone` + [`crate::containers::row_id`] |
-//! | [`Stream::Container`] | [`crate::container::header`], [`crate::container::findings`], [`crate::container::usage`] | the same; `gone` + [`crate::container::HEADER_ID`] when deleted |
+//! | [`Stream::Container`] | [`crate::container::header`], [`crate::container::findings`], [`crate::container::usage`], [`crate::container::health`] | the same; `gone` + [`crate::container::HEADER_ID`] when deleted |
 //! | [`Stream::Limits`] | header, [`crate::container::limits_now`] | the same |
 //! | [`Stream::Logs`] | header, [`crate::container::log`] | [`crate::container::log_line`] |
 //! | [`Stream::ContainerEvents`] | header, [`crate::events::table`] | [`crate::events::row`] |

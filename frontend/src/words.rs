@@ -123,12 +123,6 @@ pub fn event(kind: &EventKind) -> &'static str {
         EventKind::Loosened => "less protected",
         EventKind::ImageImported => "image imported",
         EventKind::ImageDeleted => "image deleted",
-        EventKind::ImagePulled => "image pulled",
-        EventKind::ImageTagged => "image tagged",
-        EventKind::ImageUntagged => "image untagged",
-        EventKind::ImageCommitted => "image committed",
-        EventKind::RegistryLogin => "registry login",
-        EventKind::RegistryLogout => "registry logout",
         other => other.as_str(),
     }
 }
@@ -136,8 +130,8 @@ pub fn event(kind: &EventKind) -> &'static str {
 /// How to take an event.
 pub fn event_tone(event: &Event) -> Tone {
     match event.kind {
-        EventKind::Started | EventKind::Resumed | EventKind::Restarted | EventKind::Found => Tone::Good,
-        EventKind::StartFailed | EventKind::OutOfMemory => Tone::Bad,
+        EventKind::Started | EventKind::Resumed | EventKind::Restarted | EventKind::Found | EventKind::Healthy => Tone::Good,
+        EventKind::StartFailed | EventKind::OutOfMemory | EventKind::Unhealthy => Tone::Bad,
         EventKind::Killed | EventKind::Lost | EventKind::Paused | EventKind::Loosened | EventKind::LimitHit | EventKind::Pressure => {
             Tone::Warn
         }
@@ -148,13 +142,7 @@ pub fn event_tone(event: &Event) -> Tone {
         | EventKind::Stopped
         | EventKind::Deleted
         | EventKind::ImageImported
-        | EventKind::ImageDeleted
-        | EventKind::ImagePulled
-        | EventKind::ImageTagged
-        | EventKind::ImageUntagged
-        | EventKind::ImageCommitted
-        | EventKind::RegistryLogin
-        | EventKind::RegistryLogout => Tone::Plain,
+        | EventKind::ImageDeleted => Tone::Plain,
     }
 }
 

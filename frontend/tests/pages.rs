@@ -23,6 +23,7 @@ use belljar_frontend::login::{Login, Setup};
 use belljar_frontend::problem::Problem;
 use belljar_frontend::settings::{FreshToken, Settings};
 use belljar_frontend::{Template, container, containers, events};
+use belljar_model::health::HealthStatus;
 use belljar_model::history::History;
 use belljar_model::usage::Usage;
 use belljar_model::{Container, Invalid, Limits};
@@ -35,8 +36,8 @@ fn rendered(page: impl Template) -> String {
 }
 
 fn list(notice: Option<&str>, containers: &[Container]) -> String {
-    let (usages, findings) = (sample::usages(containers), sample::found(containers));
-    rendered(List { frame: frame(notice), containers, known: Known { usages: &usages, findings: &findings } })
+    let (usages, findings, healths) = (sample::usages(containers), sample::found(containers), sample::healths(containers));
+    rendered(List { frame: frame(notice), containers, known: Known { usages: &usages, findings: &findings, healths: &healths } })
 }
 
 fn container_pages() -> Pages {
@@ -52,7 +53,8 @@ fn container_pages() -> Pages {
         let (history, events) = if usage.is_some() { (&day, &marks[..]) } else { (&nothing, &[][..]) };
         let past = Past { range: Range::Hour, history, events };
         let findings = if usage.is_some() { sample::findings() } else { Vec::new() };
-        rendered(Overview { frame: frame(None), container, usage, processes, denied: &sample::denied(), findings: &findings, past })
+        let (health, denied) = (sample::health(), sample::denied());
+        rendered(Overview { frame: frame(None), container, usage, processes, denied: &denied, findings: &findings, health: &health, past })
     };
     let loosened = sample::loosened();
     let typo = sample::containers().remove(4);
@@ -124,7 +126,15 @@ fn limits_pages() -> Pages {
 fn other_pages() -> Pages {
     let (images, tokens, host, events, all) = (sample::images(), sample::tokens(), sample::host(), sample::events(), sample::containers());
     let invalid = Invalid::new("limits.memory_bytes", format!("must be between 1 and 2, not {HOSTILE}"));
-    let wrong = Values { name: HOSTILE.into(), memory: HOSTILE.into(), command: HOSTILE.into(), env: HOSTILE.into(), ..Values::fresh() };
+    let wrong = Values {
+        name: HOSTILE.into(),
+        health_cmd: HOSTILE.into(),
+        health_retries: HOSTILE.into(),
+        memory: HOSTILE.into(),
+        command: HOSTILE.into(),
+        env: HOSTILE.into(),
+        ..Values::fresh()
+    };
     let loose =
         Values { net: HOSTILE.into(), seccomp: HOSTILE.into(), sysctls: HOSTILE.into(), cap_add: HOSTILE.into(), ..Values::fresh() };
     let supports = sample::supports();
@@ -181,19 +191,20 @@ fn pages() -> Pages {
 
 fn parts() -> Pages {
     let (hostile, usage, lines, events) = (sample::hostile(), sample::usage(2), sample::lines(), sample::events());
-    let latest = Latest { usage: Some(&usage), finding: None };
+    let latest = Latest { usage: Some(&usage), finding: None, health: HealthStatus::Unhealthy };
     let (all, none) = (sample::containers(), Findings::new());
     let usages = sample::usages(&all);
     let part = |result: Result<String, belljar_frontend::Error>| result.expect("a part renders");
     vec![
         ("row", part(containers::row(&hostile, latest, NOW_MS))),
         ("figures", part(containers::figures(&hostile, latest, NOW_MS))),
-        ("summary", part(containers::summary(&sample::containers()))),
-        ("rows", part(containers::list(&all, Known { usages: &usages, findings: &none }, NOW_MS))),
+        ("summary", part(containers::summary(&sample::containers(), &sample::healths(&all)))),
+        ("rows", part(containers::list(&all, Known { usages: &usages, findings: &none, healths: &sample::healths(&all) }, NOW_MS))),
         ("header", part(container::header(&hostile, NOW_MS))),
         ("limits now", part(container::limits_now(&sample::database(), Some(&usage)))),
         ("findings", part(container::findings(&sample::database(), &sample::findings()))),
         ("usage", part(container::usage(&sample::database(), Some(&usage)))),
+        ("health", part(container::health(&hostile, &sample::health(), NOW_MS))),
         ("log", part(container::log(&lines))),
         ("log line", part(container::log_line(&lines[4]))),
         ("events", part(events::table(&events, NOW_MS))),
@@ -258,8 +269,8 @@ fn an_id_stands_once_on_a_page() {
 #[test]
 fn a_part_is_the_same_on_the_page_and_over_the_stream() {
     let all = sample::containers();
-    let (usages, findings) = (sample::usages(&all), sample::found(&all));
-    let known = Known { usages: &usages, findings: &findings };
+    let (usages, findings, healths) = (sample::usages(&all), sample::found(&all), sample::healths(&all));
+    let known = Known { usages: &usages, findings: &findings, healths: &healths };
     let page = list(None, &all);
     for one in &all {
         let row = containers::row(one, known.of(&one.id), NOW_MS).expect("a row renders");
@@ -343,7 +354,7 @@ fn the_list_of_200_containers_is_light() {
     let containers = sample::many(200);
     let usages = sample::usages(&containers);
     let findings = sample::found(&containers);
-    let known = Known { usages: &usages, findings: &findings };
+    let known = Known { usages: &usages, findings: &findings, healths: &sample::healths(&containers) };
     let page = || rendered(List { frame: frame(None), containers: &containers, known });
     let html = page();
     let begin = Instant::now();

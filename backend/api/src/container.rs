@@ -1,14 +1,16 @@
 //! A container on the wire.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use belljar_model::container::Restart;
 use belljar_model::exit::Cause;
+use belljar_model::health::HealthCheck;
 use belljar_model::isolation::TimeOffsets;
 use belljar_model::setting::{Device, Ulimit};
 use belljar_model::{Namespaces, Security, State, Wanted, container as model, exit, warning};
 use serde::{Deserialize, Serialize};
 
+use crate::health::Health;
 use crate::mount::Mount;
 use crate::time;
 use crate::usage::Usage;
@@ -35,8 +37,6 @@ pub struct Container {
     pub name: String,
     /// The image below its own layer.
     pub image: String,
-    /// Digest of that image, whatever its name means by now; `null` for `host`.
-    pub image_digest: Option<String>,
     /// Program and arguments.
     pub command: Vec<String>,
     /// What is so.
@@ -109,8 +109,12 @@ pub struct Container {
     pub devices: Vec<Device>,
     /// What its users see of each other's processes, as asked.
     pub hidepid: Option<u8>,
-    /// Ports on which its image says that it listens: `80/tcp`.
-    pub exposed_ports: BTreeSet<String>,
+    /// How it is asked whether it does its work; `null` where it is not.
+    #[serde(default)]
+    pub health_check: Option<HealthCheck>,
+    /// What came of that since its start.
+    #[serde(default)]
+    pub health: Health,
     /// How it last ended.
     pub exit: Option<Exit>,
     /// What it uses; in lists, for those that are alive.
@@ -131,7 +135,6 @@ impl Container {
             short_id: container.id.short().to_owned(),
             name: config.name.as_str().to_owned(),
             image: config.image.as_str().to_owned(),
-            image_digest: container.image_digest.clone(),
             command: config.command.clone(),
             state: container.state,
             wanted: container.wanted,
@@ -168,7 +171,8 @@ impl Container {
             shm_bytes: config.shm_bytes,
             devices: config.devices.clone(),
             hidepid: config.hidepid,
-            exposed_ports: config.exposed_ports.clone(),
+            health_check: config.health.clone(),
+            health: Health::default(),
             exit: container.exit.as_ref().map(Exit::from),
             usage: None,
             finding: None,
@@ -274,7 +278,8 @@ pub(crate) mod tests {
             "time_offsets":{"monotonic":1,"boottime":2},"security":{"capabilities":{"add":["BPF"],"drop":["MKNOD"]},"new_privileges":"allowed",
             "seccomp":"unconfined","system_paths":"unconfined","apparmor":"a","selinux":"b","landlock":[{"path":"/","access":["read"]}]},
             "domainname":"home","ulimits":{"nofile":{"soft":1,"hard":2}},"oom_score_adj":1,"nice":2,"groups":["3"],"umask":"0022",
-            "read_only":true,"shm_bytes":4,"devices":[{"source":"/dev/fuse","path":"/dev/f","access":"r"}],"hidepid":1}"#;
+            "read_only":true,"shm_bytes":4,"devices":[{"source":"/dev/fuse","path":"/dev/f","access":"r"}],"hidepid":1,
+            "health":{"command":["true"],"start_interval_ms":1}}"#;
         model::Container {
             id: ContainerId::from_bytes([7; 32]),
             config: serde_json::from_str(config).expect("a config"),
@@ -282,7 +287,6 @@ pub(crate) mod tests {
             wanted: Wanted::Running,
             uid_base: Some(65_536),
             without_ids: None,
-            image_digest: None,
             created_at_ms: 1_000,
             started_at_ms: Some(2_000),
             init: Some(ProcessRef { pid: 42, start_ticks: 1 }),

@@ -12,6 +12,7 @@ pub mod create;
 pub mod diagnosis;
 pub mod document;
 pub mod exec;
+pub mod health;
 pub mod history;
 pub mod host;
 pub mod inspect;
@@ -28,6 +29,7 @@ pub use belljar_model::Change;
 pub use container::{Container, EnforcedLimits, Exit, Limits, OutOfMemory};
 pub use create::CreateRequest;
 pub use exec::{ExecAnswer, ExecRequest};
+pub use health::Health;
 pub use history::History;
 pub use host::Host;
 pub use mount::Mount;
@@ -49,8 +51,8 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use belljar_model::history as model_history;
     use belljar_model::usage;
+    use belljar_model::{health, history as model_history};
 
     fn names(object: &Value) -> BTreeSet<String> {
         object.as_object().expect("an object").keys().cloned().collect()
@@ -85,6 +87,11 @@ mod tests {
         described("Limits", &serde_json::from_str::<Limits>(every).expect("readable"));
         described("Exit", &container.exit);
         described("OutOfMemory", &container.exit.as_ref().expect("an exit").out_of_memory);
+        let checked = health::Checked { began_at_ms: 0, took_ms: 0, verdict: health::CheckVerdict::Exited(0), output: String::new() };
+        container.health = (&health::Health { log: vec![checked], ..health::Health::starting() }).into();
+        described("ContainerHealth", &container.health);
+        described("HealthResult", &container.health.log.as_ref().expect("a log")[0]);
+        described("HealthCheck", &container.health_check);
         described("Container", &container);
     }
 
@@ -92,7 +99,7 @@ mod tests {
     fn the_openapi_document_names_every_field_of_a_create_request() {
         let body = r#"{"image":"host","name":"db","command":["a"],"env":{"a":"b"},"user":"1","workdir":"/","hostname":"db","limits":{},
             "mounts":[{"type":"tmpfs","target":"/t"}],"restart":"no","init":true,"stop_signal":"INT","stop_grace_ms":1,"labels":{"a":"b"},
-            "pull":"missing","entrypoint":["b"],"start":true,"health":{"command":["a"],"start_interval_ms":1}}"#;
+            "health":{"command":["true"],"start_interval_ms":1},"start":true}"#;
         let mut request = document::parse::<CreateRequest>(body.as_bytes()).expect("readable");
         let full = Container::at(&container::tests::full(), 0);
         (request.namespaces, request.time_offsets, request.security) = (full.namespaces, full.time_offsets, full.security);
@@ -101,7 +108,6 @@ mod tests {
         (request.read_only, request.shm_bytes, request.devices, request.hidepid) = (true, full.shm_bytes, full.devices, full.hidepid);
         // Every field of the type has a value here, or it would be missing when written again.
         described("CreateRequest", &request);
-        described("HealthCheck", &request.health);
         described("Namespaces", &request.namespaces);
         described("TimeOffsets", &request.time_offsets);
         described("Security", &request.security);

@@ -145,9 +145,52 @@ pub fn command_line(words: &[String]) -> String {
     words.iter().map(quoted).collect::<Vec<_>>().join(" ")
 }
 
+/// Milliseconds of a length of time as Docker writes it: `1m30s`, `500ms`, `1.5s`; a number alone is seconds. Less than a
+/// millisecond is none.
+pub fn span_ms(field: &str, text: &str) -> Result<u64, Invalid> {
+    let refuse = || Invalid::new(field, format!("{text:?} is not a length of time such as 30s, 500ms or 1m30s"));
+    let (mut rest, mut total_ms) = (text.trim(), 0.0);
+    if let Ok(seconds) = rest.parse::<u32>() {
+        return Ok(u64::from(seconds) * 1000);
+    }
+    if rest.is_empty() {
+        return Err(refuse());
+    }
+    while !rest.is_empty() {
+        let end = rest.find(|letter: char| !letter.is_ascii_digit() && letter != '.').ok_or_else(refuse)?;
+        let number: f64 = rest[..end].parse().map_err(|_| refuse())?;
+        let unit_end = rest[end..].find(|letter: char| letter.is_ascii_digit() || letter == '.').map_or(rest.len(), |length| end + length);
+        total_ms += number
+            * match &rest[end..unit_end] {
+                "ms" => 1.0,
+                "s" => 1000.0,
+                "m" => 60_000.0,
+                "h" => 3_600_000.0,
+                "d" => 86_400_000.0,
+                _ => return Err(refuse()),
+            };
+        rest = &rest[unit_end..];
+    }
+    // Longer ones are refused by what they are meant for; the number is whole and fits.
+    Ok(total_ms.min(f64::from(u32::MAX) * 1000.0) as u64)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_length_of_time_is_written_as_with_docker() {
+        let cases =
+            [("30s", 30_000), ("500ms", 500), ("1m30s", 90_000), ("1.5s", 1500), ("2h", 7_200_000), ("0s", 0), ("0", 0), ("7", 7000)];
+        for (text, ms) in cases {
+            assert_eq!(span_ms("x", text), Ok(ms), "{text}");
+        }
+        assert_eq!(span_ms("x", "99999999999999999999h"), Ok(u64::from(u32::MAX) * 1000));
+        for text in ["", " ", "s", "soon", "-1s", "1x", "1.2.3s", "1s2", "ms5", "5µs"] {
+            assert_eq!(span_ms("x", text).map_err(|invalid| invalid.field), Err("x".to_owned()), "{text}");
+        }
+    }
 
     #[test]
     fn mounts_are_written_as_in_docker() {

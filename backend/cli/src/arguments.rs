@@ -5,6 +5,7 @@
 
 pub(crate) mod create;
 pub(crate) mod environment;
+pub(crate) mod health;
 pub(crate) mod isolation;
 pub(crate) mod limits;
 pub(crate) mod mount;

@@ -114,9 +114,6 @@ pub struct Config {
     /// How it is asked whether it does its work. One with an empty command: not at all, whatever its image says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health: Option<HealthCheck>,
-    /// Ports on which it says that it listens (`80/tcp`): told, and nothing more.
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    pub exposed_ports: BTreeSet<String>,
 }
 
 fn default_stop_signal() -> Signal {
@@ -387,10 +384,6 @@ pub struct Container {
     pub state: State,
     /// What is wanted.
     pub wanted: Wanted,
-    /// Digest of the image that it was made of. A name may go to another image; what a container stands on does not. `None` for
-    /// `host`, which is always as the host is.
-    #[serde(default)]
-    pub image_digest: Option<String>,
     /// First host id of the range of 65,536 user and group ids that is kept for it. `None`: it asked for none of its own.
     pub uid_base: Option<u32>,
     /// Why its last start went without them, where this host could not give them.
@@ -408,6 +401,13 @@ pub struct Container {
     pub exit: Option<Exit>,
     /// How often it was started again by its restart policy since a person last started it.
     pub restarts: u32,
+}
+
+impl Config {
+    /// The check of its health; `None` where there is none.
+    pub fn health_check(&self) -> Option<&HealthCheck> {
+        self.health.as_ref().filter(|check| !check.command.is_empty())
+    }
 }
 
 impl Container {
@@ -440,7 +440,8 @@ mod tests {
     #[test]
     fn wrong_fields_are_named() {
         type Breaks = fn(&mut Config);
-        let broken: [(&str, Breaks); 18] = [
+        let broken: [(&str, Breaks); 19] = [
+            ("health.retries", |config| config.health = Some(HealthCheck { retries: 0, ..HealthCheck::of(vec!["true".into()]) })),
             ("sysctls.kernel.domainname", |config| {
                 config.domainname = "a".parse().ok();
                 config.sysctls.insert("kernel.domainname".into(), "b".into());

@@ -25,6 +25,8 @@ pub enum FindingKind {
     Ended,
     /// It, or a process of it, was killed for memory.
     OutOfMemory,
+    /// Its check of health fails.
+    Unhealthy,
     /// Its quota of processors holds it back.
     CpuThrottled,
     /// It waits for a processor that others use.

@@ -22,6 +22,10 @@ pub enum EventKind {
     LimitHit,
     /// It waited for a processor, memory or disks for too much of a minute.
     Pressure,
+    /// Its check succeeded, for the first time or again.
+    Healthy,
+    /// Its check failed so often in a row that it counts.
+    Unhealthy,
     /// A person changed its limits.
     LimitsChanged,
     /// A person stopped it.
@@ -48,23 +52,11 @@ pub enum EventKind {
     ImageImported,
     /// An image was deleted.
     ImageDeleted,
-    /// An image came from a registry.
-    ImagePulled,
-    /// An image got a further name, or a name went to another image.
-    ImageTagged,
-    /// An image lost a name, and has others or is still needed.
-    ImageUntagged,
-    /// An image was made of a container.
-    ImageCommitted,
-    /// Credentials of a registry were kept.
-    RegistryLogin,
-    /// Credentials of a registry were forgotten.
-    RegistryLogout,
 }
 
 impl EventKind {
     /// Every kind.
-    pub const ALL: [EventKind; 26] = [
+    pub const ALL: [EventKind; 22] = [
         EventKind::Created,
         EventKind::Started,
         EventKind::StartFailed,
@@ -72,6 +64,8 @@ impl EventKind {
         EventKind::OutOfMemory,
         EventKind::LimitHit,
         EventKind::Pressure,
+        EventKind::Healthy,
+        EventKind::Unhealthy,
         EventKind::LimitsChanged,
         EventKind::Stopped,
         EventKind::Killed,
@@ -85,12 +79,6 @@ impl EventKind {
         EventKind::Deleted,
         EventKind::ImageImported,
         EventKind::ImageDeleted,
-        EventKind::ImagePulled,
-        EventKind::ImageTagged,
-        EventKind::ImageUntagged,
-        EventKind::ImageCommitted,
-        EventKind::RegistryLogin,
-        EventKind::RegistryLogout,
     ];
 
     /// The word on the wire, in the database and on pages.
@@ -103,6 +91,8 @@ impl EventKind {
             EventKind::OutOfMemory => "out_of_memory",
             EventKind::LimitHit => "limit_hit",
             EventKind::Pressure => "pressure",
+            EventKind::Healthy => "healthy",
+            EventKind::Unhealthy => "unhealthy",
             EventKind::LimitsChanged => "limits_changed",
             EventKind::Stopped => "stopped",
             EventKind::Killed => "killed",
@@ -116,18 +106,7 @@ impl EventKind {
             EventKind::Deleted => "deleted",
             EventKind::ImageImported => "image_imported",
             EventKind::ImageDeleted => "image_deleted",
-            EventKind::ImagePulled => "image_pulled",
-            EventKind::ImageTagged => "image_tagged",
-            EventKind::ImageUntagged => "image_untagged",
-            EventKind::ImageCommitted => "image_committed",
-            EventKind::RegistryLogin => "registry_login",
-            EventKind::RegistryLogout => "registry_logout",
         }
-    }
-
-    /// Whether it is told of a container, and not of an image or a registry.
-    pub fn is_of_container(self) -> bool {
-        !self.as_str().starts_with("image_") && !self.as_str().starts_with("registry_")
     }
 
     /// The kind with this word.

@@ -8,6 +8,7 @@
 //! It is forked from the spawner, which has one thread, and is as strict as a start: the plan is the core's own. Nothing of it
 //! is on disk, and a server that comes back after a crash finds nothing of it.
 
+use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
 
 use belljar_linux::error::Context;
@@ -22,6 +23,9 @@ use belljar_runtime::seccomp;
 use belljar_runtime::spec::Exec;
 use rustix::event::{PollFd, PollFlags};
 use serde::{Deserialize, Serialize};
+
+/// Looks for what an exec started, while that starts more.
+const LOOKS_MAX: u32 = 16;
 
 /// Longest message of an exec to the server, in bytes: a failure's cause is bounded by the core.
 pub const WORD_BYTES_MAX: usize = 16 << 10;
@@ -122,23 +126,56 @@ fn wait(socket: &OwnedFd, started: &Started, first: ProcessRef, cgroup: &Cgroup)
     }
 }
 
-/// Kills the program and what is still of its session: what it started, but for what made itself a session of its own.
+/// Kills the program and what it started: its session, and what descends from that. Only what made itself a session of its own
+/// *and* was left by its parent before is not found.
 fn kill_session(started: &Started, first: ProcessRef, cgroup: &Cgroup) {
-    let of_session = |pid: &i32| session(*pid) == Some(first.pid);
-    for pid in cgroup.processes().into_iter().filter(of_session) {
-        let Ok(start_ticks) = process::start_ticks(pid) else { continue };
-        // Opened by pid and start: by now the pid may be another's.
-        let _ = process::open(pid, start_ticks).and_then(|pidfd| process::signal(pidfd, Signal::KILL.number()));
+    let mut told = BTreeSet::new();
+    for _ in 0..LOOKS_MAX {
+        let family: Vec<Relation> = cgroup.processes().into_iter().filter_map(relation).collect();
+        let new: Vec<i32> = descendants(first.pid, &family).into_iter().filter(|pid| told.insert(*pid)).collect();
+        if new.is_empty() {
+            break;
+        }
+        for pid in new {
+            let Ok(start_ticks) = process::start_ticks(pid) else { continue };
+            // Opened by pid and start: by now the pid may be another's.
+            let _ = process::open(pid, start_ticks).and_then(|pidfd| process::signal(pidfd, Signal::KILL.number()));
+        }
     }
     let _ = process::signal(&started.pidfd, Signal::KILL.number());
 }
 
-/// The session of a process: the sixth field of its `stat` (`proc_pid_stat(5)`), the fourth after the name in brackets.
-fn session(pid: i32) -> Option<i32> {
+/// Whose a process is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Relation {
+    pid: i32,
+    parent: i32,
+    session: i32,
+}
+
+/// What is of the session that `first` leads, and all that descends from that.
+fn descendants(first: i32, family: &[Relation]) -> BTreeSet<i32> {
+    let mut found = BTreeSet::from([first]);
+    loop {
+        let known = found.len();
+        let is_of_it = |one: &&Relation| one.session == first || found.contains(&one.parent);
+        let more: Vec<i32> = family.iter().filter(is_of_it).map(|one| one.pid).collect();
+        found.extend(more);
+        if found.len() == known {
+            return found;
+        }
+    }
+}
+
+/// Parent and session of a process: the fourth and sixth field of its `stat` (`proc_pid_stat(5)`), the second and fourth after the
+/// name in brackets.
+fn relation(pid: i32) -> Option<Relation> {
     let line = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
     let line = String::from_utf8_lossy(&line).into_owned();
     parse_stat(&line)?;
-    line.rsplit_once(')')?.1.split_ascii_whitespace().nth(3)?.parse().ok()
+    let mut fields = line.rsplit_once(')')?.1.split_ascii_whitespace().skip(1);
+    let parent = fields.next()?.parse().ok()?;
+    Some(Relation { pid, parent, session: fields.nth(1)?.parse().ok()? })
 }
 
 #[cfg(test)]
@@ -166,9 +203,21 @@ mod tests {
         let mut said = [0];
         child.stdout.as_mut().unwrap().read_exact(&mut said).unwrap();
         let pid = child.id() as i32;
-        assert_eq!((session(pid), session(std::process::id() as i32) == Some(pid)), (Some(pid), false));
+        let of = |pid| relation(pid).map(|relation| relation.session);
+        assert_eq!((of(pid), of(std::process::id() as i32) == Some(pid)), (Some(pid), false));
+        assert_eq!(relation(pid).map(|relation| relation.parent), Some(std::process::id() as i32));
         drop(child.stdin.take());
         child.wait().unwrap();
-        assert_eq!(session(0), None);
+        assert_eq!(relation(0), None);
+    }
+
+    #[test]
+    fn what_descends_from_a_session_is_found_whatever_session_it_made_itself() {
+        let one = |pid, parent, session| Relation { pid, parent, session };
+        // The container's own program, the exec, its child, a session of a grandchild's own and a child of that, an orphan of the
+        // session, and a stranger.
+        let family = [one(1, 0, 1), one(7, 1, 7), one(8, 7, 7), one(12, 9, 9), one(9, 8, 9), one(10, 1, 7), one(11, 1, 1)];
+        assert_eq!(Vec::from_iter(descendants(7, &family)), [7, 8, 9, 10, 12]);
+        assert_eq!(Vec::from_iter(descendants(99, &family)), [99]);
     }
 }

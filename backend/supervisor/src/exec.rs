@@ -64,15 +64,24 @@ enum Life {
     Told,
 }
 
-/// Runs it. Returns when it runs; a program that could not begin is an error that says which step failed.
+/// Runs what a person asked for, which is an event. Returns when it runs; a program that could not begin is an error that says
+/// which step failed.
 pub(crate) async fn start(shared: &Arc<Shared>, id: &ContainerId, exec: Exec) -> Result<Running, Error> {
     let container = shared.registry.snapshot(id)?;
+    let no_place = || Error::Unavailable { because: format!("{EXECS_MAX} programs are run in containers just now; ask again later") };
+    let place = Arc::clone(&shared.execs).try_acquire_owned().map_err(|_| no_place())?;
+    let (told, asked) = (container.clone(), exec.clone());
+    let running = begin(shared, container, exec, place).await?;
+    tell(shared, &told, &asked).await;
+    Ok(running)
+}
+
+/// Runs it in a container as that was seen, and holds the place until it has ended.
+pub(crate) async fn begin(shared: &Arc<Shared>, container: Container, exec: Exec, place: OwnedSemaphorePermit) -> Result<Running, Error> {
     let name = container.config.name.clone();
     if let Verdict::No(because) = admit_exec(container.state) {
         return Err(Error::Refused { name, because });
     }
-    let no_place = || Error::Unavailable { because: format!("{EXECS_MAX} programs are run in containers just now; ask again later") };
-    let place = Arc::clone(&shared.execs).try_acquire_owned().map_err(|_| no_place())?;
     let order = order(shared, &container, &exec)?;
     let begun = Instant::now();
     let failed = |error: belljar_linux::Error| Error::failed("run a program in", name.to_string(), error);
@@ -93,12 +102,10 @@ pub(crate) async fn start(shared: &Arc<Shared>, id: &ContainerId, exec: Exec) ->
         _place: place,
     };
     match tokio::time::timeout(START_LIMIT, next_word(&running.tells)).await {
-        Ok(Some(Word::Started(_))) => {}
-        Ok(Some(Word::Failed(failure))) => return Err(Error::ExecFailed { name, failure }),
-        _ => return Err(Error::Unavailable { because: format!("a program could not be run in {name}: nothing came of it") }),
+        Ok(Some(Word::Started(_))) => Ok(running),
+        Ok(Some(Word::Failed(failure))) => Err(Error::ExecFailed { name, failure }),
+        _ => Err(Error::Unavailable { because: format!("a program could not be run in {name}: nothing came of it") }),
     }
-    tell(shared, &container, &exec).await;
-    Ok(running)
 }
 
 /// The container may have been started by an earlier server: what it was made of is in its bundle.

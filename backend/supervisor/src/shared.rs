@@ -11,6 +11,7 @@ use tokio::sync::{Semaphore, broadcast};
 
 use crate::Notice;
 use crate::diagnosis::Diagnosis;
+use crate::health::Board;
 use crate::history::History;
 use crate::hold::Hold;
 use crate::image::Shelf;
@@ -46,6 +47,8 @@ pub(crate) struct Shared {
     pub(crate) registry: Registry,
     pub(crate) samples: Samples,
     pub(crate) diagnosis: Diagnosis,
+    /// What containers' checks found.
+    pub(crate) health: Board,
     pub(crate) history: Arc<History>,
     pub(crate) looks: Looks,
     /// Places for further programs in containers.
@@ -93,6 +96,7 @@ impl Shared {
         self.registry.remove(id);
         self.samples.forget(id);
         self.diagnosis.forget(id);
+        self.health.forget(id);
         self.notify(Notice::Removed(id.clone()));
     }
 }

@@ -233,6 +233,8 @@ fn is_mark(kind: EventKind) -> bool {
         | EventKind::Resumed
         | EventKind::OutOfMemory
         | EventKind::LimitHit
+        | EventKind::Healthy
+        | EventKind::Unhealthy
         | EventKind::LimitsChanged => true,
         EventKind::Created
         | EventKind::StartFailed
@@ -242,13 +244,7 @@ fn is_mark(kind: EventKind) -> bool {
         | EventKind::Found
         | EventKind::Deleted
         | EventKind::ImageImported
-        | EventKind::ImageDeleted
-        | EventKind::ImagePulled
-        | EventKind::ImageTagged
-        | EventKind::ImageUntagged
-        | EventKind::ImageCommitted
-        | EventKind::RegistryLogin
-        | EventKind::RegistryLogout => false,
+        | EventKind::ImageDeleted => false,
     }
 }
 

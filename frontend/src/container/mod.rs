@@ -3,6 +3,7 @@
 mod cgroup;
 mod findings;
 mod gone;
+mod health;
 mod history;
 mod isolation;
 mod limits;
@@ -28,6 +29,8 @@ pub use cgroup::CgroupPage;
 pub use findings::findings;
 pub(crate) use findings::tone;
 pub use gone::Gone;
+pub use health::health;
+pub(crate) use health::health_tone;
 pub use history::{Drawing, Past, Range};
 pub use limits::{LimitsPage, limits_now};
 pub use logs::{Filter, Logs, log, log_line};

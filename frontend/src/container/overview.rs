@@ -4,12 +4,14 @@ use askama::Template;
 use belljar_model::container::Restart;
 use belljar_model::denied::Denied;
 use belljar_model::diagnosis::Finding;
+use belljar_model::health::Health;
 use belljar_model::mount::{Mount, TMPFS_SIZE_BYTES_DEFAULT};
 use belljar_model::security::Seccomp;
 use belljar_model::usage::Usage;
 use belljar_model::{Container, Process};
 
 use super::findings::Findings;
+use super::health::HealthPart;
 use super::history::{Charts, Past};
 use super::usage::{Dials, Sums};
 use super::{Tab, TabPage, isolation, tab};
@@ -33,6 +35,8 @@ pub struct Overview<'a> {
     pub denied: &'a [Denied],
     /// What was found about it, the worst first.
     pub findings: &'a [Finding],
+    /// What its checks found.
+    pub health: &'a Health,
     /// What it used before.
     pub past: Past<'a>,
 }
@@ -53,6 +57,10 @@ impl<'a> Overview<'a> {
 
     fn found(&self) -> Part<Findings<'a>> {
         Part(Findings { container: self.container, findings: self.findings })
+    }
+
+    fn health(&self) -> Part<HealthPart<'a>> {
+        Part(HealthPart { container: self.container, health: self.health, now_ms: self.frame.now_ms })
     }
 
     fn charts(&self) -> Part<Charts<'a>> {

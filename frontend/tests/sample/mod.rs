@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use belljar_frontend::containers::{Findings, Usages};
+use belljar_frontend::containers::{Findings, Healths, Usages};
 use belljar_frontend::{Access, Frame, Notice, Tone};
 use belljar_model::cgroup::{Cgroup, Controller, Figure, RawFile, Unit, Value, Version};
 use belljar_model::container::{ProcessRef, Restart};
 use belljar_model::denied::Denied;
 use belljar_model::diagnosis::{Finding, FindingKind, Gravity};
 use belljar_model::exit::{Cause, Victim};
+use belljar_model::health::{CheckVerdict, Checked, Health, HealthCheck, HealthStatus};
 use belljar_model::history::{History, Point};
 use belljar_model::host::{HostController, LimitSupport, Support};
 use belljar_model::image::ImageKind;
@@ -63,7 +64,6 @@ pub(crate) fn container(number: u32, name: &str, command: &[&str]) -> Container 
         wanted: Wanted::Running,
         uid_base: Some(100_000 + number * 65_536),
         without_ids: None,
-        image_digest: None,
         created_at_ms: NOW_MS - 3_600_000 * i64::from(number + 1),
         started_at_ms: Some(NOW_MS - 61_000 * i64::from(number * number + 1)),
         init: Some(ProcessRef { pid: 4242 + number as i32, start_ticks: 1 }),
@@ -108,6 +108,8 @@ pub(crate) fn database() -> Container {
         Mount::Layer { source: "/srv/conf/postgres".into() },
         Mount::Tmpfs { target: "/run/postgresql".into(), size_bytes: Some(8 << 20) },
     ];
+    let check = ["pg_isready", "-U", "postgres"].map(str::to_owned);
+    database.config.health = Some(HealthCheck { start_period_ms: 60_000, ..HealthCheck::of(check.into()) });
     database.restarts = 2;
     database
 }
@@ -140,6 +142,7 @@ pub(crate) fn hostile() -> Container {
     hostile.config.security.landlock = vec![LandlockRule { path: format!("/{HOSTILE}"), access: LandlockAccess::ALL.into() }];
     hostile.config.sysctls = BTreeMap::from([(HOSTILE.into(), HOSTILE.into())]);
     hostile.config.devices = vec![Device { source: HOSTILE.into(), path: None, access: HOSTILE.into() }];
+    hostile.config.health = Some(HealthCheck::of(vec![HOSTILE.into()]));
     hostile.without_ids = Some(HOSTILE.into());
     hostile.config.mounts = vec![Mount::Bind { source: format!("/{HOSTILE}"), target: format!("/{HOSTILE}"), readonly: true }];
     let object = HOSTILE.repeat(3);
@@ -286,6 +289,27 @@ pub(crate) fn past_events(length_ms: i64) -> Vec<Event> {
 pub(crate) fn usages(containers: &[Container]) -> Usages {
     let alive = containers.iter().enumerate().filter(|(_, container)| container.state.is_alive());
     alive.map(|(index, container)| (container.id.clone(), usage(index as u64 % 8))).collect()
+}
+
+/// What checks found that ended in every way; what they wrote is hostile.
+pub(crate) fn health() -> Health {
+    let ends = [CheckVerdict::Exited(0), CheckVerdict::TimedOut(30_000), CheckVerdict::Failed(HOSTILE.into()), CheckVerdict::Exited(7)];
+    let checked = |(index, verdict): (usize, CheckVerdict)| Checked {
+        began_at_ms: NOW_MS - 127_000 + 30_000 * index as i64,
+        took_ms: 12,
+        output: if verdict.is_healthy() { String::new() } else { format!("curl: (7) Failed to connect\n{HOSTILE}\n") },
+        verdict,
+    };
+    Health { status: HealthStatus::Unhealthy, failing_streak: 3, log: ends.into_iter().enumerate().map(checked).collect() }
+}
+
+/// How those do that have a check.
+pub(crate) fn healths(containers: &[Container]) -> Healths {
+    let of = |container: &Container| {
+        let is_checked = container.config.health_check().is_some() && container.state.is_alive();
+        is_checked.then(|| (container.id.clone(), Arc::new(health())))
+    };
+    containers.iter().filter_map(of).collect()
 }
 
 pub(crate) fn processes() -> Vec<Process> {
@@ -476,7 +500,7 @@ pub(crate) fn events() -> Vec<Event> {
         id: 1000 - index as i64,
         at_ms: NOW_MS - 47_000 * index as i64,
         kind,
-        container: kind.is_of_container().then(|| id.clone()),
+        container: (!matches!(kind, EventKind::ImageImported | EventKind::ImageDeleted)).then(|| id.clone()),
         subject: if kind == EventKind::Deleted { HOSTILE.into() } else { "database".into() },
         message: message(kind),
     };

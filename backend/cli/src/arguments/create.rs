@@ -12,6 +12,7 @@ use belljar_model::{Invalid, Mount};
 use clap::{ArgAction, Args};
 
 use super::environment::Environment;
+use super::health::HealthArguments;
 use super::isolation::IsolationArguments;
 use super::limits::LimitArguments;
 use super::mount;
@@ -68,6 +69,8 @@ pub(crate) struct CreateArguments {
     pub(crate) limits: LimitArguments,
     #[command(flatten)]
     pub(crate) isolation: IsolationArguments,
+    #[command(flatten)]
+    health: HealthArguments,
     #[command(flatten)]
     missing: Missing,
     /// Print help
@@ -166,6 +169,7 @@ impl CreateArguments {
             init: self.init,
             stop_signal: self.stop_signal.map(String::from),
             stop_grace_ms: self.stop_timeout.map(|seconds| u64::from(seconds) * 1000),
+            health: self.health.check()?,
             start: start == Start::Now,
             ..CreateRequest::new(self.image, self.command)
         };

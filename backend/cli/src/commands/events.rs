@@ -54,13 +54,12 @@ fn line(event: &Event, paint: Paint) -> String {
 
 fn tone(kind: EventKind) -> Tone {
     match kind {
-        EventKind::Started | EventKind::Resumed | EventKind::Restarted | EventKind::Found => Tone::Good,
-        EventKind::StartFailed | EventKind::OutOfMemory | EventKind::Lost => Tone::Bad,
+        EventKind::Started | EventKind::Resumed | EventKind::Restarted | EventKind::Found | EventKind::Healthy => Tone::Good,
+        EventKind::StartFailed | EventKind::OutOfMemory | EventKind::Lost | EventKind::Unhealthy => Tone::Bad,
         EventKind::Killed
         | EventKind::Paused
         | EventKind::Deleted
         | EventKind::ImageDeleted
-        | EventKind::ImageUntagged
         | EventKind::LimitHit
         | EventKind::Pressure
         | EventKind::Loosened => Tone::Careful,
@@ -68,11 +67,6 @@ fn tone(kind: EventKind) -> Tone {
         | EventKind::Exited
         | EventKind::Stopped
         | EventKind::ImageImported
-        | EventKind::ImagePulled
-        | EventKind::ImageTagged
-        | EventKind::ImageCommitted
-        | EventKind::RegistryLogin
-        | EventKind::RegistryLogout
         | EventKind::Exec
         | EventKind::LimitsChanged => Tone::Normal,
     }

@@ -2,6 +2,7 @@
 
 use belljar_api::Container;
 use belljar_model::State;
+use belljar_model::health::HealthStatus;
 
 use super::{DONE, Outcome, Session, container};
 use crate::arguments::{Containers, ListArguments};
@@ -66,7 +67,16 @@ fn table(containers: &[Container], now_ms: i64) -> Table {
 /// The state as a clause: what it is, since when, and how it ended.
 fn state(container: &Container, now_ms: i64) -> (String, Tone) {
     match (container.state, &container.exit) {
-        (State::Running, _) => (format!("running, {}", age::length(container.uptime_ms.unwrap_or(0))), Tone::Good),
+        (State::Running, _) => {
+            let uptime = age::length(container.uptime_ms.unwrap_or(0));
+            match container.health.status {
+                HealthStatus::None => (format!("running, {uptime}"), Tone::Good),
+                status => {
+                    let tone = if status == HealthStatus::Unhealthy { Tone::Bad } else { Tone::Good };
+                    (format!("running, {uptime} ({})", status.as_str()), tone)
+                }
+            }
+        }
         (State::Paused, _) => ("paused".to_owned(), Tone::Careful),
         (State::Stopped, Some(exit)) => {
             let fine = exit.shell_code == Some(0);
@@ -104,6 +114,15 @@ mod tests {
     fn a_container_that_runs_shows_for_how_long() {
         let row = row(container(serde_json::json!({"uptime_ms": 180_000})));
         assert_eq!(row, "web    abababababab   host    sleep 1d   5 minutes ago   running, 3 minutes");
+    }
+
+    #[test]
+    fn a_container_with_a_check_shows_how_it_does() {
+        let healthy = serde_json::json!({"uptime_ms": 180_000, "health": {"status": "healthy", "failing_streak": 0}});
+        assert!(row(container(healthy)).ends_with("running, 3 minutes (healthy)"));
+        let ill = serde_json::json!({"uptime_ms": 180_000, "health": {"status": "unhealthy", "failing_streak": 3},
+            "finding": "unhealthy for 3 checks: curl: (7) refused"});
+        assert!(row(container(ill)).ends_with("running, 3 minutes (unhealthy); unhealthy for 3 checks: curl: (7) refused"));
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod crowd;
 mod database;
 mod exec;
 mod filter;
+mod health;
 mod isolation;
 mod lifecycle;
 mod limits;

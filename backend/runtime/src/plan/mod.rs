@@ -229,7 +229,6 @@ pub(crate) mod tests {
             wanted,
             uid_base,
             without_ids: None,
-            image_digest: None,
             created_at_ms: 0,
             started_at_ms,
             init,

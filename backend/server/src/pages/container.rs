@@ -84,10 +84,11 @@ pub(super) async fn overview(
     };
     let denied = app.supervisor.denied(&container.id).await?;
     let findings = findings(&app, &container).await?;
+    let health = app.supervisor.health(&id);
     let (history, events) = past(&app, &id, range).await?;
     let (frame, usage, past) = (around.frame(), usage.as_ref(), view::Past { range, history: &history, events: &events });
-    let (container, processes, denied, findings) = (&container, &processes, &denied, &findings);
-    around.page(&view::Overview { frame, container, usage, processes, denied, findings, past })
+    let (container, processes, denied, findings, health) = (&container, &processes, &denied, &findings, &*health);
+    around.page(&view::Overview { frame, container, usage, processes, denied, findings, health, past })
 }
 
 /// Where nothing else is asked for, it looks back as far as to its beginning.

@@ -22,9 +22,9 @@ use crate::pages::surroundings::{Deed, Surroundings, done};
 const EVENTS_SHOWN: u32 = 100;
 
 pub(super) async fn list(State(app): State<Arc<App>>, around: Surroundings, Query(Nothing {}): Query<Nothing>) -> Answer<Response> {
-    let (containers, usages) = (app.supervisor.containers(), app.supervisor.usages());
+    let (containers, usages, healths) = (app.supervisor.containers(), app.supervisor.usages(), app.supervisor.healths());
     let findings = findings(&app.supervisor, &containers);
-    let known = Known { usages: &usages, findings: &findings };
+    let known = Known { usages: &usages, findings: &findings, healths: &healths };
     around.page(&List { frame: around.frame(), containers: &containers, known })
 }
 

@@ -8,7 +8,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use belljar_api::problem::Kind;
 use belljar_api::query::{self, Nothing};
-use belljar_api::{Container, CreateRequest};
+use belljar_api::{Container, CreateRequest, Health};
 use belljar_model::container::STOP_GRACE_MS_MAX;
 use belljar_model::machine::{Force, Request};
 use belljar_model::{Change, Invalid, container as model};
@@ -23,8 +23,8 @@ use crate::{name, now_ms};
 pub(crate) async fn create_container(supervisor: &Supervisor, request: CreateRequest) -> Answer<model::Container> {
     let start = if request.start { StartNow::Yes } else { StartNow::No };
     let made_up = name::make_up(|name| supervisor.find(name).is_ok()).map_err(|error| Fault::internal(&error))?;
-    let draft = request.into_draft(|| made_up)?;
-    Ok(supervisor.create(draft, start).await?)
+    let config = request.into_config(|| made_up)?;
+    Ok(supervisor.create(config, start).await?)
 }
 
 pub(super) async fn create(
@@ -40,18 +40,20 @@ pub(super) async fn create(
 
 pub(super) async fn list(State(app): State<Arc<App>>, Query(query): Query<query::List>) -> Json<Vec<Container>> {
     let now_ms = now_ms();
-    let mut usages = app.supervisor.usages();
+    let (mut usages, healths) = (app.supervisor.usages(), app.supervisor.healths());
     let containers = app.supervisor.containers();
     let asked = containers.iter().filter(|container| query.state.is_none_or(|state| state == container.state));
     let with_usage = |container: &model::Container| {
         let usage = usages.remove(&container.id).map(Into::into);
-        Container { usage, finding: finding(&app, container), ..Container::at(container, now_ms) }
+        let health = healths.get(&container.id).map(|health| Health::brief(health)).unwrap_or_default();
+        Container { usage, health, finding: finding(&app, container), ..Container::at(container, now_ms) }
     };
     Json(asked.map(with_usage).collect())
 }
 
 pub(super) async fn inspect(State(app): State<Arc<App>>, Found(container): Found, Query(Nothing {}): Query<Nothing>) -> Json<Container> {
-    Json(Container { finding: finding(&app, &container), ..Container::at(&container, now_ms()) })
+    let health = app.supervisor.health(&container.id).as_ref().into();
+    Json(Container { health, finding: finding(&app, &container), ..Container::at(&container, now_ms()) })
 }
 
 /// The worst that there is to say about it.

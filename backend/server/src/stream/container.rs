@@ -57,7 +57,10 @@ impl Live {
         self.findings.clear();
         self.find(supervisor, &container, parts).await?;
         match &mut self.body {
-            Body::Usage | Body::Limits => parts.push_back(usage(supervisor, &container, &self.body).await?),
+            Body::Usage | Body::Limits => {
+                parts.push_back(usage(supervisor, &container, &self.body).await?);
+                self.check(supervisor, &container, parts)?;
+            }
             Body::Events => parts.push_back(Part::Html(events_table(supervisor, Some(self.id.clone())).await?)),
             Body::Logs { filter, follow } => {
                 let query = LogQuery { since_usec: None, tail: Some(filter.tail), stream: filter.stream };
@@ -77,6 +80,7 @@ impl Live {
                 let Ok(container) = supervisor.find(id.as_str()) else { return Ok(()) };
                 parts.push_back(head(&container)?);
                 self.find(supervisor, &container, parts).await?;
+                self.check(supervisor, &container, parts)?;
                 match &mut self.body {
                     Body::Usage | Body::Limits => parts.push_back(usage(supervisor, &container, &self.body).await?),
                     Body::Logs { filter, follow: follow @ None } => {
@@ -84,6 +88,11 @@ impl Live {
                     }
                     Body::Logs { .. } | Body::Events => {}
                 }
+            }
+            Notice::Checked(id) if id == self.id => {
+                let Ok(container) = supervisor.find(id.as_str()) else { return Ok(()) };
+                self.find(supervisor, &container, parts).await?;
+                self.check(supervisor, &container, parts)?;
             }
             Notice::Sampled if matches!(self.body, Body::Usage | Body::Limits) => {
                 let Ok(container) = supervisor.find(self.id.as_str()) else { return Ok(()) };
@@ -96,7 +105,7 @@ impl Live {
             Notice::Event(event) if matches!(self.body, Body::Events) && event.container.as_ref() == Some(&self.id) => {
                 parts.push_back(Part::Html(events::row(&event, now_ms()).map_err(unrendered)?));
             }
-            Notice::Removed(_) | Notice::Container(_) | Notice::Sampled | Notice::Event(_) => {}
+            Notice::Removed(_) | Notice::Container(_) | Notice::Checked(_) | Notice::Sampled | Notice::Event(_) => {}
         }
         Ok(())
     }
@@ -110,6 +119,15 @@ impl Live {
                 parts.push_back(Part::Html(html.clone()));
                 self.findings = html;
             }
+        }
+        Ok(())
+    }
+
+    /// What its checks found, where the page shows that and it has any.
+    fn check(&self, supervisor: &Supervisor, container: &Container, parts: &mut Parts) -> Answer<()> {
+        if matches!(self.body, Body::Usage) && container.config.health_check().is_some() {
+            let health = supervisor.health(&self.id);
+            parts.push_back(Part::Html(view::health(container, &health, now_ms()).map_err(unrendered)?));
         }
         Ok(())
     }

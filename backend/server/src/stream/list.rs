@@ -20,11 +20,11 @@ pub(super) struct List {
 impl List {
     pub(super) fn first(&mut self, supervisor: &Supervisor, parts: &mut Parts) -> Answer<()> {
         self.figures.clear();
-        let (all, usages) = (supervisor.containers(), supervisor.usages());
+        let (all, usages, healths) = (supervisor.containers(), supervisor.usages(), supervisor.healths());
         let findings = findings(supervisor, &all);
-        let known = Known { usages: &usages, findings: &findings };
+        let known = Known { usages: &usages, findings: &findings, healths: &healths };
         parts.push_back(Part::Html(containers::list(&all, known, now_ms()).map_err(unrendered)?));
-        parts.push_back(Part::Html(containers::summary(&all).map_err(unrendered)?));
+        parts.push_back(Part::Html(containers::summary(&all, &healths).map_err(unrendered)?));
         Ok(())
     }
 
@@ -38,7 +38,8 @@ impl List {
                 Ok(())
             }
             Notice::Sampled => self.measure(supervisor, parts),
-            Notice::Event(_) => Ok(()),
+            // What a check says in the row is told by its finding; a row that is another one has a notice of its own.
+            Notice::Event(_) | Notice::Checked(_) => Ok(()),
         }
     }
 
@@ -48,7 +49,8 @@ impl List {
         self.figures.remove(id);
         let usages = supervisor.usages();
         let finding = supervisor.finding(&container);
-        let latest = Latest { usage: usages.get(id), finding: finding.as_ref() };
+        let health = supervisor.health(id).status;
+        let latest = Latest { usage: usages.get(id), finding: finding.as_ref(), health };
         let row = containers::row(&container, latest, now_ms()).map_err(unrendered)?;
         parts.push_back(Part::Html(row));
         parts.push_back(summary(supervisor)?);
@@ -60,7 +62,7 @@ impl List {
         let mut moved = String::new();
         for container in supervisor.containers().iter().filter(|container| container.state.is_alive()) {
             let finding = supervisor.finding(container);
-            let latest = Latest { usage: usages.get(&container.id), finding: finding.as_ref() };
+            let latest = Latest { usage: usages.get(&container.id), finding: finding.as_ref(), ..Latest::default() };
             let figures = containers::figures(container, latest, now_ms).map_err(unrendered)?;
             if self.figures.get(&container.id) != Some(&figures) {
                 moved.push_str(&figures);
@@ -75,5 +77,5 @@ impl List {
 }
 
 fn summary(supervisor: &Supervisor) -> Answer<Part> {
-    containers::summary(&supervisor.containers()).map(Part::Html).map_err(unrendered)
+    containers::summary(&supervisor.containers(), &supervisor.healths()).map(Part::Html).map_err(unrendered)
 }

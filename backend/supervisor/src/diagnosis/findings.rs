@@ -6,11 +6,13 @@
 use std::collections::BTreeMap;
 
 use belljar_model::diagnosis::{Finding, FindingKind, Gravity};
+use belljar_model::health::{Health, HealthStatus};
 use belljar_model::{Container, State, size};
 
 use super::end;
 use super::minute::Minute;
 use super::words::{ago, in_the_last, of_the_last, percent, times};
+use crate::task::command_words;
 
 /// From this share of its time on, what holds a container up is worth a sentence, in percent.
 pub(super) const WAITING_PERCENT_MIN: f64 = 10.0;
@@ -26,6 +28,8 @@ pub(super) struct Facts<'a> {
     pub(super) minute: Option<&'a Minute>,
     /// The last time that the kernel killed a process of it, in this life.
     pub(super) kill: Option<&'a Kill>,
+    /// What its checks found.
+    pub(super) health: &'a Health,
     /// For each figure of its usage: the kernel's file.
     pub(super) sources: &'a BTreeMap<String, String>,
     pub(super) now_ms: i64,
@@ -46,7 +50,7 @@ pub(super) fn findings(facts: &Facts<'_>) -> Vec<Finding> {
         State::Creating | State::Created => Vec::new(),
         State::Stopped => end::finding(facts).into_iter().collect(),
         State::Running | State::Paused => {
-            let ended = end::earlier_life(facts).into_iter().chain(killed(facts));
+            let ended = end::earlier_life(facts).into_iter().chain(killed(facts)).chain(unhealthy(facts));
             ended.chain(facts.minute.map(|minute| of_minute(facts, minute)).unwrap_or_default()).collect()
         }
     };
@@ -78,6 +82,24 @@ fn killed(facts: &Facts<'_>) -> Option<Finding> {
         text: format!("{}, {}", kill.text, ago(kill.at_ms, facts.now_ms)),
         advice: more_memory(facts.container),
         sources: facts.of(&["oom_kills_total"]),
+    })
+}
+
+/// What its own check says: it runs, but does not do its work.
+fn unhealthy(facts: &Facts<'_>) -> Option<Finding> {
+    let health = Some(facts.health).filter(|health| health.status == HealthStatus::Unhealthy)?;
+    let checks = match health.failing_streak {
+        1 => "1 check".to_owned(),
+        streak => format!("{streak} checks"),
+    };
+    let reason = health.log.last().map(|checked| format!(": {}", checked.reason())).unwrap_or_default();
+    let command = facts.container.config.health_check().map(|check| command_words(&check.command)).unwrap_or_default();
+    Some(Finding {
+        kind: FindingKind::Unhealthy,
+        gravity: Gravity::Error,
+        text: format!("unhealthy for {checks}{reason}"),
+        advice: "its program runs, but its check fails: look at its log, or restart it".to_owned(),
+        sources: vec![format!("health check: {command}")],
     })
 }
 

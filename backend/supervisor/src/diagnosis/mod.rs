@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!  sampler's round ──► samples of a minute ──┬──► alarm      what is worth an event, at most so often
-//!  task: a kill ─────────────────────────────┴──► findings   what a person is told who asks
+//!  task: a kill ─────────────────────────────┤
+//!  its checks ───────────────────────────────┴──► findings   what a person is told who asks
 //!  container and its exit ─────────────────────► end         the same of what has ended
 //! ```
 //! The sentences are made by pure functions; here is what they are made of, and who is told. This must never measure anything
@@ -20,6 +21,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
 
 use belljar_model::diagnosis::{Finding, FindingKind};
+use belljar_model::health::Health;
 use belljar_model::usage::Usage;
 use belljar_model::{Container, ContainerId, EventKind, NewEvent};
 use belljar_store::Durability;
@@ -33,7 +35,7 @@ use crate::shared::Shared;
 use alarm::Alarms;
 use findings::Facts;
 pub(crate) use findings::Kill;
-use minute::{Minute, Sample, Samples};
+use minute::{Sample, Samples};
 
 /// Most events that wait to be recorded. More at once than containers that hit a limit in one round means that the database
 /// does not keep up; the next minute tells again.
@@ -118,27 +120,34 @@ impl Diagnosis {
     }
 
     /// What there is to say about a container, the worst first, with the kernel's files; `usage` was read for it just now.
-    pub(crate) fn of(&self, container: &Container, usage: &Usage) -> Vec<Finding> {
+    fn of(&self, container: &Container, usage: &Usage, health: &Health) -> Vec<Finding> {
         let (mut samples, kill) = self.life(container);
         if container.state.is_alive() {
             samples.push(Sample::from(usage));
         }
-        judge(container, samples.minute().as_ref(), kill.as_ref(), &usage.sources)
+        let (minute, sources) = (samples.minute(), &usage.sources);
+        findings::findings(&Facts { container, minute: minute.as_ref(), kill: kill.as_ref(), health, sources, now_ms: now_ms() })
     }
 
     /// The worst of it, by what is known without reading anything.
-    pub(crate) fn worst(&self, container: &Container) -> Option<Finding> {
+    pub(crate) fn worst(&self, container: &Container, health: &Health) -> Option<Finding> {
         let (minute, kill) = match self.lock().get(&container.id) {
             Some(life) => (life.samples.minute(), life.kill.clone()),
             None => (None, None),
         };
-        let found = judge(container, minute.as_ref(), kill.as_ref(), &BTreeMap::new());
+        let (minute, kill, sources) = (minute.as_ref(), kill.as_ref(), &BTreeMap::new());
+        let found = findings::findings(&Facts { container, minute, kill, health, sources, now_ms: now_ms() });
         found.into_iter().find(|finding| finding.kind != FindingKind::Suggestion)
     }
 
     fn life(&self, container: &Container) -> (Samples, Option<Kill>) {
         self.lock().get(&container.id).map_or_else(Default::default, |life| (life.samples.clone(), life.kill.clone()))
     }
+}
+
+/// What there is to say about a container, by what is read of it now.
+pub(crate) fn now(shared: &Shared, container: &Container) -> Vec<Finding> {
+    shared.diagnosis.of(container, &crate::sample::read(shared, container), &shared.health.of(&container.id))
 }
 
 impl Life {
@@ -151,10 +160,6 @@ impl Life {
             tidings.push(Tidings::Event { id: id.clone(), at_ms: usage.at_ms, kind, message });
         }
     }
-}
-
-fn judge(container: &Container, minute: Option<&Minute>, kill: Option<&Kill>, sources: &BTreeMap<String, String>) -> Vec<Finding> {
-    findings::findings(&Facts { container, minute, kill, sources, now_ms: now_ms() })
 }
 
 /// Hands on what is to be told, until the instance is gone.

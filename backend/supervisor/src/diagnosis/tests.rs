@@ -6,6 +6,7 @@ use belljar_model::container::{ProcessRef, Restart};
 use belljar_model::diagnosis::FindingKind as Kind;
 use belljar_model::diagnosis::Gravity;
 use belljar_model::exit::{Cause, Exit, Failure, OutOfMemory, Victim};
+use belljar_model::health::{CheckVerdict, Checked, Health, HealthCheck, HealthStatus};
 use belljar_model::{Config, Container, Limits, Signal, State, Wanted};
 
 use super::findings::{Facts, Kill, findings};
@@ -83,7 +84,7 @@ fn sources() -> BTreeMap<String, String> {
 /// What is said, as kind, gravity and text.
 fn said(container: &Container, minute: Option<&Minute>, kill: Option<&Kill>) -> Vec<(Kind, Gravity, String)> {
     let sources = sources();
-    let found = findings(&Facts { container, minute, kill, sources: &sources, now_ms: NOW_MS });
+    let found = findings(&Facts { container, minute, kill, health: &Health::default(), sources: &sources, now_ms: NOW_MS });
     found.into_iter().map(|finding| (finding.kind, finding.gravity, finding.text)).collect()
 }
 
@@ -253,7 +254,14 @@ fn every_finding_says_what_could_be_done_and_where_it_was_seen() {
     ];
     for (container, minute, advice, source) in cases {
         let sources = sources();
-        let found = findings(&Facts { container: &container, minute: Some(&minute), kill: None, sources: &sources, now_ms: NOW_MS });
+        let found = findings(&Facts {
+            container: &container,
+            minute: Some(&minute),
+            kill: None,
+            health: &Health::default(),
+            sources: &sources,
+            now_ms: NOW_MS,
+        });
         assert_eq!(found.len(), 1, "{found:?}");
         assert!(found[0].advice.starts_with(advice), "{found:?}");
         assert_eq!(found[0].sources.last().map_or("", String::as_str), source, "{found:?}");
@@ -275,7 +283,40 @@ fn what_never_started_or_ended_oddly_gets_advice() {
     for (cause, advice) in cases {
         let container = ended(cause, None);
         let sources = BTreeMap::new();
-        let found = findings(&Facts { container: &container, minute: None, kill: None, sources: &sources, now_ms: NOW_MS });
+        let found = findings(&Facts {
+            container: &container,
+            minute: None,
+            kill: None,
+            health: &Health::default(),
+            sources: &sources,
+            now_ms: NOW_MS,
+        });
         assert!(found[0].advice.starts_with(advice) && advice.is_empty() == found[0].advice.is_empty(), "{found:?}");
+    }
+}
+
+#[test]
+fn who_runs_and_fails_its_check_is_unhealthy_by_what_the_check_said() {
+    let mut container = running();
+    container.config.health = Some(HealthCheck::of(["curl", "-f", "http://localhost/"].map(String::from).to_vec()));
+    let checked = |verdict, output: &str| Checked { began_at_ms: NOW_MS, took_ms: 5, verdict, output: output.to_owned() };
+    let cases = [
+        (
+            HealthStatus::Unhealthy,
+            3,
+            checked(CheckVerdict::Exited(7), "a\ncurl: (7) refused\n"),
+            Some("unhealthy for 3 checks: curl: (7) refused"),
+        ),
+        (HealthStatus::Unhealthy, 1, checked(CheckVerdict::TimedOut(30_000), ""), Some("unhealthy for 1 check: killed after 30 s")),
+        (HealthStatus::Healthy, 2, checked(CheckVerdict::Exited(7), ""), None),
+        (HealthStatus::Starting, 2, checked(CheckVerdict::Exited(7), ""), None),
+    ];
+    for (status, failing_streak, last, text) in cases {
+        let health = Health { status, failing_streak, log: vec![last] };
+        let facts = Facts { container: &container, minute: None, kill: None, health: &health, sources: &BTreeMap::new(), now_ms: NOW_MS };
+        let found = findings(&facts);
+        let told = found.first().map(|finding| (finding.kind, finding.gravity, finding.text.as_str()));
+        assert_eq!(told, text.map(|text| (Kind::Unhealthy, Gravity::Error, text)));
+        assert!(found.iter().all(|finding| finding.sources == ["health check: curl -f http://localhost/"] && !finding.advice.is_empty()));
     }
 }

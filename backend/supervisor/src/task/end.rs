@@ -70,6 +70,8 @@ impl Task {
         let signal = self.container.config.stop_signal;
         let grace = grace.unwrap_or(Duration::from_millis(self.container.config.stop_grace_ms));
         self.ending = Some(Ending::new(Manner::Signal(signal), grace, waiter));
+        // Who is told to end may well fail its checks.
+        self.stop_checks().await;
         self.want(wanted).await;
         self.thaw_to_end().await;
         let attention = self.attention(signal);
@@ -94,6 +96,7 @@ impl Task {
     /// Ends it at once.
     pub(super) async fn kill(&mut self, waiter: Option<Reply>) {
         self.ending = Some(Ending::new(Manner::Killed, Duration::ZERO, waiter));
+        self.stop_checks().await;
         self.want(Wanted::Stopped).await;
         self.thaw_to_end().await;
         self.kill_now().await;
@@ -303,6 +306,7 @@ impl Task {
         }
         let mut events = self.end_events(&exit, ending);
         self.forget_memory();
+        self.end_checks();
         self.container.state = State::Stopped;
         self.container.init = None;
         self.container.monitor = None;

@@ -12,6 +12,7 @@ const JUST_ENDED: &str = "has just ended";
 impl Task {
     pub(super) async fn pause(&mut self) -> Result<Answer, Error> {
         let cgroup = self.cgroup();
+        self.stop_checks().await;
         if let Err(error) = crate::blocking(move || cgroup.freeze()).await {
             if self.program_has_ended() {
                 return Err(self.refused(JUST_ENDED));
@@ -19,6 +20,7 @@ impl Task {
             // Half frozen is worse than not: what could be frozen is let go again.
             let thawed = self.thaw().await;
             thawed.unwrap_or_else(|error| self.log(&error, "a container that could not be frozen could not be thawed either"));
+            self.go_on_checking();
             return Err(Error::failed("freeze", self.container.config.name.to_string(), error));
         }
         self.container.state = State::Paused;
@@ -33,6 +35,7 @@ impl Task {
             thawed => thawed?,
         }
         self.container.state = State::Running;
+        self.go_on_checking();
         let events = vec![self.event(EventKind::Resumed, "its processes go on")];
         self.record(events, Durability::Durable).await?;
         Ok(Answer::Done(self.container.clone()))

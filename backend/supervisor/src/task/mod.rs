@@ -13,6 +13,7 @@ mod change;
 mod delete;
 mod end;
 mod freeze;
+mod health;
 mod memory;
 mod start;
 mod words;
@@ -31,6 +32,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::clock::now_ms;
+use crate::health::Watcher;
 use crate::launch::{Watched, readable};
 use crate::registry::Handle;
 use crate::shared::Shared;
@@ -132,6 +134,8 @@ pub(crate) struct Task {
     backoff: Backoff,
     restart_at: Option<Instant>,
     memory: Memory,
+    /// Who checks its health, while that is to be done.
+    checks: Option<Watcher>,
 }
 
 impl Task {
@@ -152,6 +156,7 @@ impl Task {
             backoff: Backoff::default(),
             restart_at: None,
             memory: Memory::default(),
+            checks: None,
         };
         let nudge = task.memory.nudge();
         let (shared, id) = (Arc::clone(&task.shared), task.container.id.clone());
@@ -194,6 +199,7 @@ impl Task {
             Beginning::Restore { monitor, due } => {
                 self.monitor = monitor;
                 self.remember_memory().await;
+                self.check_health_anew();
                 match due {
                     Due::Start => self.restart_at = Some(Instant::now()),
                     Due::Stop => self.stop(None, Wanted::Stopped, None).await,

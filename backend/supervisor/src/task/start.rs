@@ -191,7 +191,7 @@ impl Task {
 
     fn write_spec(&mut self) -> Result<(), Failure> {
         let image = &self.container.config.image;
-        let layers = self.shared.images.layers(&self.container).map_err(|error| {
+        let layers = self.shared.images.layers(image).map_err(|error| {
             let cause = crate::error::chain(&error);
             Failure { step: "find".into(), object: format!("image {image}"), cause }
         })?;
@@ -249,6 +249,7 @@ impl Task {
         self.watch_monitor();
         self.shared.diagnosis.began(&self.container.id, alive.started_at_ms);
         self.watch_memory();
+        self.begin_checks();
         self.record(events, Durability::Durable).await?;
         crash::here("start.recorded");
         Ok(())
