@@ -16,9 +16,12 @@
 
 mod document;
 mod image;
+mod write;
 
 pub use document::{Descriptor, Document, Index, Manifest, host_platform, is_index};
 pub use image::{Configuration, layer_info};
+pub(crate) use write::changed;
+pub use write::{Changes, configuration_of, manifest_of};
 
 /// Most bytes of an index, a manifest or a configuration: 4 MiB, which registries allow at most.
 pub const DOCUMENT_BYTES_MAX: u64 = 4 << 20;

@@ -89,6 +89,11 @@ pub struct PlacedLayer {
 }
 
 impl StagedLayer {
+    /// Where its root is for now.
+    pub(crate) fn tree_path(&self) -> &Path {
+        self.tree.path()
+    }
+
     /// Waits until it is on disk, and puts it in its place by one rename. Where the same lies there already, that one stays.
     pub fn put_in_place(self) -> Result<PlacedLayer, ImportError> {
         let file = File::open(self.skeleton.path()).map_err(stored("open", self.skeleton.path()))?;

@@ -17,20 +17,31 @@
 //!
 //! Start reading at [`Images`], then [`import`].
 
+mod brought;
+mod commit;
 pub mod config;
 mod digest;
+mod export;
+mod hashing;
 pub mod host;
 pub mod import;
 mod layer_archive;
+mod pack;
 mod pins;
 mod skeleton;
 mod store;
 mod tree;
+mod verify;
 
+pub use brought::{BringError, Brought, BroughtImage};
+pub use commit::{CommitError, NewImage};
 pub use digest::Digest;
+pub use export::{ExportError, Exported, ToExport};
 pub use host::HostImage;
 pub use import::{ImportError, ImportLimits, Imported, PlacedLayer, StagedLayer, Unpacked};
 pub use layer_archive::LayerArchive;
+pub use pack::PackError;
 pub use pins::Pin;
 pub use skeleton::LayerFacts;
 pub use store::{Error, Images, Swept};
+pub use verify::{Finding, ToVerify};

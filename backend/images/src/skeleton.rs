@@ -7,7 +7,8 @@
 //! 8         bytes of the regular files        8   entries        8   bytes of the archive
 //! zstd      records, with a checksum:
 //!   1       u32 length, bytes                             bytes of the archive as they are
-//!   2       u64 offset, u64 length, u16 length, path      bytes of the archive that are content of that file of the tree, from there
+//!   2       u64 offset, u64 length, u32 CRC-32, u16 length, path
+//!                                                         bytes of the archive that are content of that file of the tree, from there
 //!   0                                                     the end
 //! ```
 //!
@@ -18,6 +19,7 @@ use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
 
 use belljar_archive::{ArchiveError, Sink};
+use flate2::Crc;
 
 const MAGIC: [u8; 8] = *b"BJSKEL01";
 /// Bytes of what stands before the records.
@@ -70,6 +72,39 @@ impl LayerFacts {
     }
 }
 
+/// A piece of a file's content. Its sum tells a damaged file from a whole one; whether it is the right one, the archive's digest says.
+#[derive(Debug, Default)]
+pub(crate) struct Piece {
+    /// Where it begins in the file.
+    pub(crate) offset: u64,
+    /// How long it is.
+    pub(crate) length: u64,
+    sum: Crc,
+}
+
+impl Piece {
+    /// An empty one.
+    pub(crate) fn at(offset: u64) -> Self {
+        Self { offset, ..Self::default() }
+    }
+
+    /// Goes on with `bytes`.
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
+        self.length += bytes.len() as u64;
+        self.sum.update(bytes);
+    }
+
+    /// Where it ends in the file.
+    pub(crate) fn end(&self) -> u64 {
+        self.offset + self.length
+    }
+
+    /// CRC-32 of its bytes.
+    pub(crate) fn sum(&self) -> u32 {
+        self.sum.sum()
+    }
+}
+
 /// A skeleton that is being written.
 pub(crate) struct Writer {
     to: zstd::stream::write::Encoder<'static, BufWriter<File>>,
@@ -85,9 +120,10 @@ impl Writer {
         Ok(Self { to, raw: Vec::with_capacity(RAW_BYTES) })
     }
 
-    /// The next `length` bytes of the archive are the file's at `path`, from `offset` on.
-    pub(crate) fn body(&mut self, path: &[u8], (offset, length): (u64, u64)) -> io::Result<()> {
-        if length == 0 {
+    /// What comes next in the archive is this piece of the file at `path`.
+    pub(crate) fn body(&mut self, path: &[u8], piece: &Piece) -> io::Result<()> {
+        let Piece { offset, length, sum } = piece;
+        if *length == 0 {
             return Ok(());
         }
         self.write_raw()?;
@@ -95,6 +131,7 @@ impl Writer {
         self.to.write_all(&[BODY])?;
         self.to.write_all(&offset.to_le_bytes())?;
         self.to.write_all(&length.to_le_bytes())?;
+        self.to.write_all(&sum.sum().to_le_bytes())?;
         self.to.write_all(&path_length.to_le_bytes())?;
         self.to.write_all(path)
     }
@@ -155,6 +192,8 @@ pub(crate) enum Record {
         offset: u64,
         /// How many they are.
         length: u64,
+        /// Their CRC-32.
+        sum: u32,
     },
 }
 
@@ -188,11 +227,12 @@ impl Reader {
             }
             [BODY] => {
                 let (offset, length) = (u64::from_le_bytes(self.bytes()?), u64::from_le_bytes(self.bytes()?));
+                let sum = u32::from_le_bytes(self.bytes()?);
                 let path_length = usize::from(u16::from_le_bytes(self.bytes()?));
                 if path_length > PATH_BYTES_MAX {
                     return Err(io::ErrorKind::InvalidData.into());
                 }
-                Ok(Some(Record::Body { path: self.vector(path_length)?, offset, length }))
+                Ok(Some(Record::Body { path: self.vector(path_length)?, offset, length, sum }))
             }
             [END] => {
                 // The frame's checksum is only looked at by who reads its end.
@@ -227,8 +267,10 @@ mod tests {
         let file = tempfile::tempfile().unwrap();
         let mut writer = Writer::new(file.try_clone().unwrap()).unwrap();
         writer.gather(&[1; 100_000]).unwrap();
-        writer.body(b"a/b", (512, 7)).unwrap();
-        writer.body(b"nothing", (0, 0)).unwrap();
+        let mut piece = Piece::at(512);
+        piece.push(b"content");
+        writer.body(b"a/b", &piece).unwrap();
+        writer.body(b"nothing", &Piece::at(0)).unwrap();
         writer.gather(&[2; 3]).unwrap();
         writer.finish(&LayerFacts { size_bytes: 7, entries: 1, archive_bytes: 100_010, is_exact: true }).unwrap();
         file
@@ -247,7 +289,7 @@ mod tests {
     fn what_was_written_is_read() {
         let (facts, records) = all(written()).unwrap();
         assert_eq!((facts.size_bytes, facts.entries, facts.archive_bytes, facts.is_exact), (7, 1, 100_010, true));
-        let body = Record::Body { path: b"a/b".to_vec(), offset: 512, length: 7 };
+        let body = Record::Body { path: b"a/b".to_vec(), offset: 512, length: 7, sum: 0xfec530a9 };
         assert_eq!(records, [Record::Raw(vec![1; RAW_BYTES]), Record::Raw(vec![1; 100_000 - RAW_BYTES]), body, Record::Raw(vec![2; 3])]);
     }
 

@@ -7,17 +7,23 @@ use std::io::Read;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use belljar_model::Image;
-use belljar_model::image::{ImageKind, ImageLayer, LayerInfo};
+use belljar_model::image::{Contents, ImageKind, ImageLayer, LayerInfo};
+use belljar_model::{Image, Reference};
 
+use crate::brought::{self, BringError, Brought};
+use crate::commit::{self, CommitError, NewImage};
+use crate::config::Changes;
 use crate::digest::Digest;
+use crate::export::{self, ExportError, Exported, ToExport};
 use crate::host::{self, HostImage};
 use crate::import::place::Flavour;
-use crate::import::{self, ImportError, ImportLimits, Imported, StagedLayer, Unpacked};
+use crate::import::{self, ImportError, ImportLimits, Imported, PlacedLayer, StagedLayer, Unpacked};
 use crate::layer_archive::LayerArchive;
+use crate::pack::{self, PackError};
 use crate::pins::{Pin, Pins};
 use crate::skeleton::LayerFacts;
 use crate::tree;
+use crate::verify::{self, Finding, ToVerify};
 
 const LAYERS: &str = "layers";
 const SKELETONS: &str = "skeletons";
@@ -127,6 +133,34 @@ impl Images {
     /// that had content; then there is no such archive any more, which is an error (`Unsupported`).
     pub fn layer_archive(&self, diff_id: &Digest) -> io::Result<LayerArchive> {
         LayerArchive::open(&self.skeleton_path(diff_id), &self.layer_path(diff_id))
+    }
+
+    /// Brings in an archive of any kind: a root file system, an OCI layout or what `docker save` wrote, as a tar archive, plain or
+    /// compressed with gzip or zstd. Of several images it takes the one that is `wanted`. After a failure nothing of it is left, but for
+    /// whole layers, which a sweep removes.
+    pub fn bring(&self, archive: impl Read + Send, limits: &ImportLimits, wanted: Option<&Reference>) -> Result<Brought, BringError> {
+        brought::bring(self, archive, limits, wanted)
+    }
+
+    /// Writes an image as an archive that other tools read: an OCI layout that is also what `docker load` takes. The same image is the
+    /// same bytes.
+    pub fn export(&self, image: &ToExport<'_>, out: impl io::Write) -> Result<Exported, ExportError> {
+        export::export(self, image, out)
+    }
+
+    /// Makes a layer of a folder in which overlayfs keeps what a container changed. The folder is not changed.
+    pub fn pack_layer(&self, upper: &Path, limits: &ImportLimits) -> Result<StagedLayer, PackError> {
+        pack::stage(self, upper, limits)
+    }
+
+    /// Makes an image of one with this configuration and contents, with a layer on top.
+    pub fn make_image(&self, below: (&[u8], &Contents), layer: &PlacedLayer, changes: &Changes) -> Result<NewImage, CommitError> {
+        commit::make(self, below, layer, changes)
+    }
+
+    /// Compares an image with what its digests and its layers' archives say: what is not as it was. Reads every byte of it.
+    pub fn verify(&self, image: &ToVerify<'_>) -> Vec<Finding> {
+        verify::verify(self, image)
     }
 
     /// Holds a layer in its place, whether it is there already or not: neither [`Images::remove_layer`] nor [`Images::sweep`] takes it

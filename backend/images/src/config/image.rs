@@ -112,7 +112,12 @@ impl Configuration {
 
     /// Refuses a manifest that speaks of another number of layers.
     pub fn check(&self, manifest: &Manifest) -> Result<(), DocumentError> {
-        let (said, there) = (self.diff_ids.len(), manifest.layers.len());
+        self.check_layers(manifest.layers.len())
+    }
+
+    /// Refuses another number of layers.
+    pub(crate) fn check_layers(&self, there: usize) -> Result<(), DocumentError> {
+        let said = self.diff_ids.len();
         if said == there { Ok(()) } else { Err(refused(format!("it speaks of {said} layers, and the manifest of {there}"))) }
     }
 

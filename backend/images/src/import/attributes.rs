@@ -8,7 +8,7 @@ use rustix::fs::{AtFlags, Gid, Mode, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
 
 /// Mode of a folder that the archive implies but does not hold.
-const FOLDER_MODE: u32 = 0o755;
+pub(crate) const FOLDER_MODE: u32 = 0o755;
 /// overlayfs's mark of a folder that hides all that the layers below have in it.
 pub(crate) const OPAQUE_XATTR: &str = "trusted.overlay.opaque";
 

@@ -14,7 +14,7 @@ pub(crate) enum Flavour {
 
 /// What an entry's name means. Paths are relative, `/` between their parts; empty for the root itself.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(crate) enum Place {
     /// It lies here.
     At(Vec<u8>),
     /// Whatever the layers below have at this path is hidden.
@@ -33,7 +33,7 @@ const NOTE_PREFIX: &[u8] = b".wh..wh.";
 pub(crate) const OPAQUE: &[u8] = b".wh..wh..opq";
 
 /// Reads a name; on failure says what is wrong with it.
-pub(super) fn read(name: &[u8], flavour: Flavour) -> Result<Place, String> {
+pub(crate) fn read(name: &[u8], flavour: Flavour) -> Result<Place, String> {
     let parts = parts(name)?;
     let Some(at) = parts.iter().position(|part| part.starts_with(WHITEOUT_PREFIX)) else { return joined(&parts).map(Place::At) };
     if flavour == Flavour::Rootfs {

@@ -23,7 +23,7 @@ use rustix::io::Errno;
 
 use super::attributes::{Attributes, Last, make_opaque};
 use super::place::{self, Flavour, Place};
-use crate::skeleton;
+use crate::skeleton::{self, Piece};
 use crate::tree::{Tree, join, split};
 use belljar_archive::limits::{FOLDERS_BYTES_MAX, PATH_BYTES_MAX};
 use belljar_archive::{ArchiveError as ImportError, Kind, Member, shown};
@@ -364,24 +364,23 @@ fn kept_bytes(path: &[u8]) -> usize {
 /// is.
 fn copy<R: Read>((member, path): (&Member, &[u8]), archive: &mut Archive<R>, file: &File) -> Result<(), ImportError> {
     let failed = |source| ImportError::Write { operation: "write", entry: shown(&member.name), source };
-    // Where the piece that is being written began, and how long it is so far.
-    let (mut start, mut length) = (0, 0);
+    let mut piece = Piece::at(0);
     loop {
         let zeros = archive.pass_over_zeros();
         if zeros > 0 {
-            archive.sink().body(path, (start, length)).map_err(skeleton::failed)?;
-            (start, length) = (start + length + zeros, 0);
+            archive.sink().body(path, &piece).map_err(skeleton::failed)?;
+            piece = Piece::at(piece.end() + zeros);
         }
         let chunk = archive.chunk()?;
         if chunk.is_empty() {
             break;
         }
-        file.write_all_at(chunk, start + length).map_err(failed)?;
-        length += chunk.len() as u64;
+        file.write_all_at(chunk, piece.end()).map_err(failed)?;
+        piece.push(chunk);
     }
-    archive.sink().body(path, (start, length)).map_err(skeleton::failed)?;
+    archive.sink().body(path, &piece).map_err(skeleton::failed)?;
     // A hole at the end is no data that would make the file so long.
-    if length == 0 && start > 0 { file.set_len(start).map_err(failed) } else { Ok(()) }
+    if piece.length == 0 && piece.offset > 0 { file.set_len(piece.offset).map_err(failed) } else { Ok(()) }
 }
 
 fn written(operation: &'static str, member: &Member) -> impl FnOnce(Errno) -> ImportError {
