@@ -115,7 +115,16 @@ fn parse(text: &str) -> Result<Reference, String> {
         None => (text, None),
     };
     let (registry, path) = match rest.split_once('/') {
-        Some((first, path)) if is_registry(first) => (checked_registry(first)?, path),
+        Some((first, path)) if is_registry(first) => {
+            let registry = checked_registry(first)?;
+            // Names of hosts have no capitals, so its written form would be a folder of the default registry.
+            if !is_registry(&registry) {
+                return Err(format!(
+                    "names a registry that only capitals tell from a folder: write {registry}:443, or {registry} in lower case"
+                ));
+            }
+            (registry, path)
+        }
         _ => (DEFAULT_REGISTRY.to_owned(), rest),
     };
     let (path, tag) = match path.rsplit_once(':') {
@@ -257,6 +266,7 @@ mod tests {
         for (text, problem) in [
             ("", "empty"),
             ("Nginx", "lower case: \"nginx\""),
+            ("Registry/nginx", "capitals"),
             ("a//b", "part \"\""),
             ("a/../b", "part \"..\""),
             ("-a", "part \"-a\""),
