@@ -28,6 +28,7 @@ pub mod import;
 mod layer_archive;
 mod pack;
 mod pins;
+pub mod registry;
 mod skeleton;
 mod store;
 mod tree;

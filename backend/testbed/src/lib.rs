@@ -7,6 +7,7 @@
 #![allow(clippy::expect_used, reason = "a harness says what it expected and ends")]
 
 pub mod client;
+pub mod fake;
 pub mod layout;
 pub mod made;
 pub mod place;
