@@ -123,6 +123,12 @@ pub fn event(kind: &EventKind) -> &'static str {
         EventKind::Loosened => "less protected",
         EventKind::ImageImported => "image imported",
         EventKind::ImageDeleted => "image deleted",
+        EventKind::ImagePulled => "image pulled",
+        EventKind::ImageTagged => "image tagged",
+        EventKind::ImageUntagged => "image untagged",
+        EventKind::ImageCommitted => "image committed",
+        EventKind::RegistryLogin => "registry login",
+        EventKind::RegistryLogout => "registry logout",
         other => other.as_str(),
     }
 }
@@ -142,7 +148,13 @@ pub fn event_tone(event: &Event) -> Tone {
         | EventKind::Stopped
         | EventKind::Deleted
         | EventKind::ImageImported
-        | EventKind::ImageDeleted => Tone::Plain,
+        | EventKind::ImageDeleted
+        | EventKind::ImagePulled
+        | EventKind::ImageTagged
+        | EventKind::ImageUntagged
+        | EventKind::ImageCommitted
+        | EventKind::RegistryLogin
+        | EventKind::RegistryLogout => Tone::Plain,
     }
 }
 

@@ -1,6 +1,6 @@
 //! A container on the wire.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use belljar_model::container::Restart;
 use belljar_model::exit::Cause;
@@ -37,6 +37,8 @@ pub struct Container {
     pub name: String,
     /// The image below its own layer.
     pub image: String,
+    /// Digest of that image, whatever its name means by now; `null` for `host`.
+    pub image_digest: Option<String>,
     /// Program and arguments.
     pub command: Vec<String>,
     /// What is so.
@@ -109,6 +111,8 @@ pub struct Container {
     pub devices: Vec<Device>,
     /// What its users see of each other's processes, as asked.
     pub hidepid: Option<u8>,
+    /// Ports on which its image says that it listens: `80/tcp`.
+    pub exposed_ports: BTreeSet<String>,
     /// How it is asked whether it does its work; `null` where it is not.
     #[serde(default)]
     pub health_check: Option<HealthCheck>,
@@ -135,6 +139,7 @@ impl Container {
             short_id: container.id.short().to_owned(),
             name: config.name.as_str().to_owned(),
             image: config.image.as_str().to_owned(),
+            image_digest: container.image_digest.clone(),
             command: config.command.clone(),
             state: container.state,
             wanted: container.wanted,
@@ -171,6 +176,7 @@ impl Container {
             shm_bytes: config.shm_bytes,
             devices: config.devices.clone(),
             hidepid: config.hidepid,
+            exposed_ports: config.exposed_ports.clone(),
             health_check: config.health.clone(),
             health: Health::default(),
             exit: container.exit.as_ref().map(Exit::from),
@@ -287,6 +293,7 @@ pub(crate) mod tests {
             wanted: Wanted::Running,
             uid_base: Some(65_536),
             without_ids: None,
+            image_digest: None,
             created_at_ms: 1_000,
             started_at_ms: Some(2_000),
             init: Some(ProcessRef { pid: 42, start_ticks: 1 }),

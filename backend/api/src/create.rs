@@ -1,28 +1,35 @@
 //! The body of `POST /containers`. Unknown fields are refused by name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use belljar_model::container::{Config, Restart, STOP_GRACE_MS_DEFAULT};
 use belljar_model::health::HealthCheck;
 use belljar_model::isolation::TimeOffsets;
 use belljar_model::setting::{Device, Ulimit};
-use belljar_model::{ContainerName, Hostname, Invalid, Namespaces, Security, Signal};
+use belljar_model::{ContainerName, Draft, Hostname, Invalid, Namespaces, PullPolicy, Security, Signal};
 use serde::{Deserialize, Serialize};
 
 use crate::container::Limits;
 use crate::mount::Mount;
 
-/// A container as it is asked for. Texts that have a form of their own are parsed by [`CreateRequest::into_config`].
+/// A container as it is asked for. Texts that have a form of their own are parsed by [`CreateRequest::into_draft`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CreateRequest {
-    /// `host`, or the name of an imported image.
+    /// `host`, an image's name in any form (`nginx`, `registry.example/a/b:1`), its id, or a beginning of that.
     pub image: String,
+    /// What is done where the image is not here: `never` (it is an error), `missing` (it is pulled), `always` (it is pulled anyway).
+    #[serde(default, skip_serializing_if = "is_never")]
+    pub pull: PullPolicy,
     /// Unique name; the server makes one up where missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// Program and arguments.
+    /// Program and arguments; the image's own where missing or empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub command: Vec<String>,
+    /// What stands before the command instead of the image's, and takes the image's command away with it; `[""]` for nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entrypoint: Option<Vec<String>>,
     /// Environment.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
@@ -98,7 +105,7 @@ pub struct CreateRequest {
     /// What its users see of each other's processes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hidepid: Option<u8>,
-    /// How it is asked whether it does its work. With an empty command not at all, whatever its image says.
+    /// How it is asked whether it does its work; the image's own where missing, and with an empty command not at all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health: Option<HealthCheck>,
     /// Whether its program is started at once; true where missing.
@@ -110,13 +117,19 @@ fn yes() -> bool {
     true
 }
 
+fn is_never(pull: &PullPolicy) -> bool {
+    *pull == PullPolicy::Never
+}
+
 impl CreateRequest {
-    /// The least that can be asked: an image and a command, started at once.
+    /// The least that can be asked: an image, and a command or none, started at once.
     pub fn new(image: impl Into<String>, command: Vec<String>) -> Self {
         Self {
             image: image.into(),
+            pull: PullPolicy::default(),
             name: None,
             command,
+            entrypoint: None,
             env: BTreeMap::new(),
             user: None,
             workdir: None,
@@ -147,13 +160,14 @@ impl CreateRequest {
         }
     }
 
-    /// The model's configuration, with everything checked that can be without looking at the host. `made_up` is asked
+    /// The container as asked for, with everything checked that can be without looking at host and image. `made_up` is asked
     /// for a name where the request has none.
-    pub fn into_config(self, made_up: impl FnOnce() -> ContainerName) -> Result<Config, Invalid> {
+    pub fn into_draft(self, made_up: impl FnOnce() -> ContainerName) -> Result<Draft, Invalid> {
         let name = match self.name {
             Some(name) => name.parse()?,
             None => made_up(),
         };
+        let stop_signal = self.stop_signal.map(|text| stop_signal(&text)).transpose()?;
         let into_mount = |(index, mount): (usize, Mount)| mount.into_model(&format!("mounts[{index}]"));
         let config = Config {
             name,
@@ -167,7 +181,7 @@ impl CreateRequest {
             mounts: self.mounts.into_iter().enumerate().map(into_mount).collect::<Result<_, _>>()?,
             restart: self.restart,
             init: self.init,
-            stop_signal: self.stop_signal.map_or(Ok(Signal::TERM), |text| stop_signal(&text))?,
+            stop_signal: stop_signal.unwrap_or(Signal::TERM),
             stop_grace_ms: self.stop_grace_ms.unwrap_or(STOP_GRACE_MS_DEFAULT),
             labels: self.labels,
             namespaces: self.namespaces,
@@ -185,9 +199,11 @@ impl CreateRequest {
             devices: self.devices,
             hidepid: self.hidepid,
             health: self.health,
+            exposed_ports: BTreeSet::new(),
         };
-        config.check()?;
-        Ok(config)
+        let draft = Draft { config, image: self.image, entrypoint: self.entrypoint, stop_signal, pull: self.pull };
+        draft.check()?;
+        Ok(draft)
     }
 }
 
@@ -206,8 +222,13 @@ mod tests {
     use super::*;
     use crate::document::parse;
 
+    fn draft(body: &str) -> Result<Draft, Invalid> {
+        parse::<CreateRequest>(body.as_bytes()).expect("readable").into_draft(|| "made-up".parse().expect("a name"))
+    }
+
+    /// On an image that says nothing.
     fn config(body: &str) -> Result<Config, Invalid> {
-        parse::<CreateRequest>(body.as_bytes()).expect("readable").into_config(|| "made-up".parse().expect("a name"))
+        draft(body)?.with(&belljar_model::image::ImageConfig::default())
     }
 
     #[test]
@@ -281,8 +302,17 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_command_is_refused() {
-        let refused = config(r#"{"image":"host","command":[]}"#).expect_err("nothing to run");
-        assert_eq!(refused.field, "command");
+    fn a_command_may_be_left_to_the_image_and_an_entrypoint_be_ones_own() {
+        for body in [r#"{"image":"host","command":[]}"#, r#"{"image":"host"}"#] {
+            assert_eq!(config(body).map_err(|invalid| invalid.field), Err("command".to_owned()), "this image has none");
+            assert!(draft(body).is_ok(), "{body}");
+        }
+        let body = r#"{"image":"nginx@sha256:0","entrypoint":["/start"],"pull":"missing"}"#;
+        assert_eq!(draft(body).map_err(|invalid| invalid.field), Err("image".to_owned()));
+        let whole = draft(&body.replace("@sha256:0", "")).expect("valid");
+        assert_eq!((whole.image.as_str(), whole.config.image.as_str(), whole.pull), ("nginx", "nginx:latest", PullPolicy::Missing));
+        assert_eq!((whole.entrypoint, whole.stop_signal), (Some(vec!["/start".to_owned()]), None));
+        let wrong = config(r#"{"image":"host","entrypoint":["a\u0000"]}"#).expect_err("no kernel takes it");
+        assert_eq!(wrong.field, "entrypoint");
     }
 }

@@ -99,7 +99,7 @@ mod tests {
     fn the_openapi_document_names_every_field_of_a_create_request() {
         let body = r#"{"image":"host","name":"db","command":["a"],"env":{"a":"b"},"user":"1","workdir":"/","hostname":"db","limits":{},
             "mounts":[{"type":"tmpfs","target":"/t"}],"restart":"no","init":true,"stop_signal":"INT","stop_grace_ms":1,"labels":{"a":"b"},
-            "health":{"command":["true"],"start_interval_ms":1},"start":true}"#;
+            "pull":"missing","entrypoint":["b"],"start":true,"health":{"command":["a"],"start_interval_ms":1}}"#;
         let mut request = document::parse::<CreateRequest>(body.as_bytes()).expect("readable");
         let full = Container::at(&container::tests::full(), 0);
         (request.namespaces, request.time_offsets, request.security) = (full.namespaces, full.time_offsets, full.security);

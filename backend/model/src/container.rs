@@ -114,6 +114,9 @@ pub struct Config {
     /// How it is asked whether it does its work. One with an empty command: not at all, whatever its image says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health: Option<HealthCheck>,
+    /// Ports on which it says that it listens (`80/tcp`): told, and nothing more.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub exposed_ports: BTreeSet<String>,
 }
 
 fn default_stop_signal() -> Signal {
@@ -384,6 +387,10 @@ pub struct Container {
     pub state: State,
     /// What is wanted.
     pub wanted: Wanted,
+    /// Digest of the image that it was made of. A name may go to another image; what a container stands on does not. `None` for
+    /// `host`, which is always as the host is.
+    #[serde(default)]
+    pub image_digest: Option<String>,
     /// First host id of the range of 65,536 user and group ids that is kept for it. `None`: it asked for none of its own.
     pub uid_base: Option<u32>,
     /// Why its last start went without them, where this host could not give them.

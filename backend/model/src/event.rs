@@ -52,11 +52,23 @@ pub enum EventKind {
     ImageImported,
     /// An image was deleted.
     ImageDeleted,
+    /// An image came from a registry.
+    ImagePulled,
+    /// An image got a further name, or a name went to another image.
+    ImageTagged,
+    /// An image lost a name, and has others or is still needed.
+    ImageUntagged,
+    /// An image was made of a container.
+    ImageCommitted,
+    /// Credentials of a registry were kept.
+    RegistryLogin,
+    /// Credentials of a registry were forgotten.
+    RegistryLogout,
 }
 
 impl EventKind {
     /// Every kind.
-    pub const ALL: [EventKind; 22] = [
+    pub const ALL: [EventKind; 28] = [
         EventKind::Created,
         EventKind::Started,
         EventKind::StartFailed,
@@ -79,6 +91,12 @@ impl EventKind {
         EventKind::Deleted,
         EventKind::ImageImported,
         EventKind::ImageDeleted,
+        EventKind::ImagePulled,
+        EventKind::ImageTagged,
+        EventKind::ImageUntagged,
+        EventKind::ImageCommitted,
+        EventKind::RegistryLogin,
+        EventKind::RegistryLogout,
     ];
 
     /// The word on the wire, in the database and on pages.
@@ -106,7 +124,18 @@ impl EventKind {
             EventKind::Deleted => "deleted",
             EventKind::ImageImported => "image_imported",
             EventKind::ImageDeleted => "image_deleted",
+            EventKind::ImagePulled => "image_pulled",
+            EventKind::ImageTagged => "image_tagged",
+            EventKind::ImageUntagged => "image_untagged",
+            EventKind::ImageCommitted => "image_committed",
+            EventKind::RegistryLogin => "registry_login",
+            EventKind::RegistryLogout => "registry_logout",
         }
+    }
+
+    /// Whether it is told of a container, and not of an image or a registry.
+    pub fn is_of_container(self) -> bool {
+        !self.as_str().starts_with("image_") && !self.as_str().starts_with("registry_")
     }
 
     /// The kind with this word.

@@ -105,7 +105,8 @@ impl FromStr for ContainerName {
     }
 }
 
-/// The name of an image on this host: `host`, or a [`Reference`] in its familiar form (`nginx:latest`), whole: with its tag or digest.
+/// The name of an image on this host: `host`, a [`Reference`] in its familiar form (`nginx:latest`), whole: with its tag or digest; or
+/// the image's id (`sha256:…`), for one that has no other name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ImageName(String);
@@ -124,9 +125,14 @@ impl ImageName {
         self.0 == Self::HOST
     }
 
-    /// The reference that it is; `None` for `host`.
+    /// The id that it is; `None` for what somebody named.
+    pub fn id(&self) -> Option<&str> {
+        is_image_id(&self.0).then_some(self.0.as_str())
+    }
+
+    /// The reference that it is; `None` for `host` and for an id.
     pub fn reference(&self) -> Option<Reference> {
-        if self.is_host() { None } else { self.0.parse().ok() }
+        if self.is_host() || self.id().is_some() { None } else { self.0.parse().ok() }
     }
 }
 
@@ -134,7 +140,7 @@ impl FromStr for ImageName {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
-        if text == Self::HOST {
+        if text == Self::HOST || is_image_id(text) {
             return Ok(Self(text.to_owned()));
         }
         text.parse().map(|reference: Reference| Self::from(&reference))
@@ -145,6 +151,12 @@ impl From<&Reference> for ImageName {
     fn from(reference: &Reference) -> Self {
         Self(reference.familiar())
     }
+}
+
+/// Whether this is a whole digest, which the field takes for an image's id before it takes it for a repository `sha256`.
+fn is_image_id(text: &str) -> bool {
+    let digits = text.strip_prefix("sha256:").unwrap_or_default();
+    digits.len() == 64 && digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 fn plain_name(field: &str, text: &str) -> Result<(), Invalid> {
@@ -224,6 +236,10 @@ mod tests {
         }
         assert!("host".parse::<ImageName>().is_ok_and(|name| name.reference().is_none()));
         assert!("Host".parse::<ImageName>().is_err(), "no second host in capitals");
+        let id = format!("sha256:{}", "0a".repeat(32));
+        let name: ImageName = id.parse().expect("an id");
+        assert_eq!((name.as_str(), name.id(), name.reference()), (id.as_str(), Some(id.as_str()), None));
+        assert!("sha256:0a".parse::<ImageName>().is_ok_and(|name| name.id().is_none()), "a short one is a repository's tag");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::health::HealthCheck;
 /// An image on this host, under one of its names.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Image {
-    /// Unique name.
+    /// Unique name; its digest where it has lost its last one to another image and containers still need it.
     pub name: ImageName,
     /// Where it came from.
     pub kind: ImageKind,
@@ -30,8 +30,43 @@ pub struct Image {
     pub contents: Arc<Contents>,
 }
 
+impl Image {
+    /// The first twelve digits of its digest, as people read them.
+    pub fn short_digest(&self) -> &str {
+        let digits = self.digest.strip_prefix("sha256:").unwrap_or(&self.digest);
+        digits.get(..12).unwrap_or(digits)
+    }
+}
+
+/// An image with what can be said of it only beside all others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Summary {
+    /// The image, under one of its names.
+    pub image: Image,
+    /// All its names.
+    pub names: Vec<ImageName>,
+    /// Names of the containers that are made of it.
+    pub containers: Vec<String>,
+    /// Bytes of its layers that no other image has: what its end would give back.
+    pub own_bytes: u64,
+    /// Bytes of its layers that other images have too.
+    pub shared_bytes: u64,
+}
+
+/// What a prune takes, or would take.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Pruned {
+    /// The images, each once, under one of its names.
+    pub images: Vec<Image>,
+    /// The layers, by the digests of their archives.
+    pub layers: Vec<String>,
+    /// Bytes of these layers.
+    pub freed_bytes: u64,
+}
+
 /// What an image says and consists of: everything about it that no name and no moment changes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Contents {
     /// What it was made for; `None` where nothing says so.
     pub platform: Option<Platform>,

@@ -9,6 +9,7 @@ pub mod change;
 pub mod container;
 pub mod denied;
 pub mod diagnosis;
+pub mod draft;
 pub mod event;
 pub mod exec;
 pub mod exit;
@@ -42,6 +43,7 @@ pub mod warning;
 
 pub use change::{Change, LimitsPatch};
 pub use container::{Config, Container, State, Wanted};
+pub use draft::{Draft, PullPolicy};
 pub use event::{Event, EventKind, NewEvent};
 pub use exit::{Exit, Failure, OutOfMemory};
 pub use host::Host;

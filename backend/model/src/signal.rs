@@ -46,15 +46,32 @@ impl fmt::Display for Signal {
 impl FromStr for Signal {
     type Err = Invalid;
 
-    /// Reads `TERM`, `SIGTERM`, `sigterm`, `15` and `SIG40`.
+    /// Reads `TERM`, `SIGTERM`, `sigterm`, `15`, `SIG40`, `SIGRTMIN+3` and `SIGRTMAX-1`.
     fn from_str(text: &str) -> Result<Self, Invalid> {
         let upper = text.trim().to_ascii_uppercase();
         let bare = upper.strip_prefix("SIG").unwrap_or(&upper);
         let by_name = NAMES.iter().position(|name| *name == bare).map(|index| Self(index as i32 + 1));
-        by_name.or_else(|| bare.parse().ok().and_then(Self::from_number)).ok_or_else(|| {
+        let by_number = || bare.parse().ok().and_then(Self::from_number);
+        by_name.or_else(by_number).or_else(|| real_time(bare)).ok_or_else(|| {
             Invalid::new("signal", format!("{text:?} is not a signal: write a name such as SIGTERM, or a number from 1 to 64"))
         })
     }
+}
+
+/// `RTMIN`, `RTMIN+3`, `RTMAX-1`: as the C library counts them, which keeps the kernel's first two for itself.
+fn real_time(bare: &str) -> Option<Signal> {
+    const FIRST: i32 = 34;
+    const LAST: i32 = 64;
+    let distance = |text: &str, sign| match text {
+        "" => Some(0),
+        text => text.strip_prefix(sign)?.parse::<u8>().ok().map(i32::from),
+    };
+    let number = match (bare.strip_prefix("RTMIN"), bare.strip_prefix("RTMAX")) {
+        (Some(rest), _) => FIRST + distance(rest, '+')?,
+        (_, Some(rest)) => LAST - distance(rest, '-')?,
+        _ => return None,
+    };
+    (FIRST..=LAST).contains(&number).then_some(Signal(number))
 }
 
 impl From<Signal> for String {
@@ -80,7 +97,10 @@ mod tests {
             assert_eq!(text.parse(), Ok(Signal::TERM), "{text}");
         }
         assert_eq!("SIG40".parse::<Signal>().map(Signal::number), Ok(40));
-        for text in ["", "0", "65", "-9", "SIG", "NOPE"] {
+        for (text, number) in [("SIGRTMIN+3", 37), ("rtmin", 34), ("RTMAX", 64), ("SIGRTMAX-30", 34), ("RTMIN+30", 64)] {
+            assert_eq!(text.parse::<Signal>().map(Signal::number), Ok(number), "{text}");
+        }
+        for text in ["", "0", "65", "-9", "SIG", "NOPE", "RTMIN-1", "RTMIN+31", "RTMAX-31", "RTMIN3", "RTMIN+-1", "RTMIN+999"] {
             assert!(text.parse::<Signal>().is_err(), "{text}");
         }
         assert_eq!(Signal::KILL.to_string(), "SIGKILL");

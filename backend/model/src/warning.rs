@@ -93,6 +93,7 @@ mod tests {
             wanted: Wanted::Stopped,
             uid_base: Some(1 << 16),
             without_ids: None,
+            image_digest: None,
             created_at_ms: 0,
             started_at_ms: None,
             init: None,

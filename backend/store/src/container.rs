@@ -12,18 +12,18 @@ use crate::{Durability, Error, InsertError, Store};
 
 const INSERT: &str = batch!(
     "INSERT INTO containers (id, name, image, config, state, wanted, uid_base, created_at_ms, started_at_ms, \
-     init_pid, init_start_ticks, monitor_pid, monitor_start_ticks, exit, restarts, without_ids) \
-     VALUES (?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
-    "INSERT INTO limits (container_id, memory_bytes, memory_swap_bytes, cpus, pids, further) VALUES (?2, ?18, ?19, ?20, ?21, ?22)",
+     init_pid, init_start_ticks, monitor_pid, monitor_start_ticks, exit, restarts, without_ids, image_digest) \
+     VALUES (?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
+    "INSERT INTO limits (container_id, memory_bytes, memory_swap_bytes, cpus, pids, further) VALUES (?2, ?19, ?20, ?21, ?22, ?23)",
     write_events!(),
 );
 
 const RECORD: &str = batch!(
     "UPDATE containers SET name = ?3, image = ?4, config = ?5, state = ?6, wanted = ?7, uid_base = ?8, created_at_ms = ?9, \
      started_at_ms = ?10, init_pid = ?11, init_start_ticks = ?12, monitor_pid = ?13, monitor_start_ticks = ?14, exit = ?15, \
-     restarts = ?16, without_ids = ?17 WHERE id = ?2",
+     restarts = ?16, without_ids = ?17, image_digest = ?18 WHERE id = ?2",
     // The foreign key is what refuses to record a container that is not there.
-    "INSERT INTO limits (container_id, memory_bytes, memory_swap_bytes, cpus, pids, further) VALUES (?2, ?18, ?19, ?20, ?21, ?22) \
+    "INSERT INTO limits (container_id, memory_bytes, memory_swap_bytes, cpus, pids, further) VALUES (?2, ?19, ?20, ?21, ?22, ?23) \
      ON CONFLICT (container_id) DO UPDATE SET memory_bytes = excluded.memory_bytes, \
      memory_swap_bytes = excluded.memory_swap_bytes, cpus = excluded.cpus, pids = excluded.pids, further = excluded.further",
     write_events!(),
@@ -93,8 +93,8 @@ impl Store {
 
 /// The parameters of [`INSERT`] and [`RECORD`]: events first, then the columns in the order of the table, then the limits.
 fn parameters(container: &Container, events: &[NewEvent]) -> Result<SqliteArguments, sqlx::Error> {
-    let Container { id, config, state, wanted, uid_base, without_ids, created_at_ms, started_at_ms, init, monitor, exit, restarts } =
-        container;
+    let Container { id, config, state, wanted, image_digest, uid_base, without_ids, created_at_ms, started_at_ms, .. } = container;
+    let Container { init, monitor, exit, restarts, .. } = container;
     let Limits { memory_bytes, memory_swap_bytes, cpus, pids, .. } = config.limits;
     let mut arguments = SqliteArguments::default();
     let mut add_all = || -> Result<(), sqlx::error::BoxDynError> {
@@ -115,6 +115,7 @@ fn parameters(container: &Container, events: &[NewEvent]) -> Result<SqliteArgume
         arguments.add(exit.as_ref().map(serde_json::to_string).transpose()?)?;
         arguments.add(*restarts)?;
         arguments.add(without_ids.as_deref())?;
+        arguments.add(image_digest.as_deref())?;
         arguments.add(memory_bytes.map(i64::try_from).transpose()?)?;
         arguments.add(memory_swap_bytes.map(i64::try_from).transpose()?)?;
         arguments.add(cpus)?;
@@ -162,6 +163,7 @@ fn read(row: &SqliteRow) -> Result<Container, Error> {
         config: read_config(row, &id)?,
         state: word(text("state")?, &id, "state")?,
         wanted: word(text("wanted")?, &id, "wanted")?,
+        image_digest: row.try_get("image_digest").map_err(&statement)?,
         uid_base: whole(number("uid_base")?, &id, "uid_base")?,
         without_ids: row.try_get("without_ids").map_err(&statement)?,
         created_at_ms: row.try_get("created_at_ms").map_err(&statement)?,

@@ -14,6 +14,7 @@ mod error;
 mod event;
 mod history;
 mod image;
+mod registry;
 mod setting;
 mod writer;
 
@@ -28,6 +29,8 @@ pub use access::{NewSession, SecretHash, Session, User};
 pub use error::{Error, InsertError};
 pub use event::{EVENTS_KEPT, EVENTS_PAGE_MAX, EventQuery};
 pub use history::{DATABASE_BYTES_KEPT, Slot};
+pub use image::{Documents, ImageChange};
+pub use registry::{Login, Registry};
 pub use writer::Durability;
 
 use ballast::Ballast;

@@ -3,7 +3,7 @@
 
 use belljar_model::container::{ProcessRef, Restart};
 use belljar_model::exit::{Cause, Victim};
-use belljar_model::image::ImageKind;
+use belljar_model::image::{Contents, ImageKind, LayerInfo};
 use belljar_model::{Config, Container, ContainerId, EventKind, Exit, Image, Limits, Mount, NewEvent, OutOfMemory, Signal, State, Wanted};
 
 use super::*;
@@ -51,6 +51,7 @@ fn container(number: u8, name: &str) -> Container {
         wanted: Wanted::Running,
         uid_base: Some(65_536 * u32::from(number)),
         without_ids: None,
+        image_digest: None,
         created_at_ms: 1_700_000_000_000 + i64::from(number),
         started_at_ms: None,
         init: None,
@@ -212,27 +213,100 @@ async fn who_stops_waiting_in_the_middle_of_a_commit_does_not_stop_the_next_one(
     }
 }
 
-#[tokio::test]
-async fn images_are_read_back_by_name() {
-    let scratch = Scratch::new().await;
-    let image = |name: &str| Image {
+fn image(name: &str, digit: char) -> Image {
+    let digest = format!("sha256:{}", digit.to_string().repeat(64));
+    let layer = LayerInfo { diff_id: digest.clone(), digest: None, size_bytes: 1, entries: 1, command: Some("COPY it's \"/\"".into()) };
+    Image {
         name: name.parse().expect("a name"),
-        kind: ImageKind::Rootfs,
-        digest: format!("sha256:{}", "a".repeat(64)),
-        manifest_digest: None,
+        kind: ImageKind::Oci,
+        manifest_digest: Some(digest.clone()),
+        digest,
         size_bytes: 1 << 40,
         entries: 3,
         created_at_ms: 7,
-        contents: std::sync::Arc::default(),
-    };
-    let told = |kind| NewEvent { at_ms: 1, kind, container: None, subject: "x".into(), message: "y".into() };
-    for name in ["b", "a"] {
-        scratch.store.insert_image(&image(name), told(EventKind::ImageImported)).await.expect("inserted");
+        contents: Arc::new(Contents { layers: vec![layer], made_at_ms: Some(-1), ..Contents::default() }),
     }
-    assert!(scratch.store.insert_image(&image("a"), told(EventKind::ImageImported)).await.is_err());
-    assert_eq!(scratch.store.load_images().await.expect("read"), [image("a"), image("b")]);
-    scratch.store.remove_image(&image("a").name, told(EventKind::ImageDeleted)).await.expect("removed");
-    assert_eq!(scratch.store.load_images().await.expect("read"), [image("b")]);
+}
+
+fn told(kind: EventKind) -> Vec<NewEvent> {
+    vec![NewEvent { at_ms: 1, kind, container: None, subject: "x".into(), message: "y".into() }]
+}
+
+fn put(image: &Image) -> ImageChange {
+    let documents = Documents { manifest: b"{\"a\": 1}\n".to_vec(), config: b"{}\xff".to_vec() };
+    ImageChange {
+        put: Some((image.clone(), Some(documents))),
+        name: vec![(image.name.clone(), image.digest.clone())],
+        ..ImageChange::default()
+    }
+}
+
+#[tokio::test]
+async fn images_are_read_back_under_each_of_their_names_with_their_documents_byte_for_byte() {
+    let scratch = Scratch::new().await;
+    let (a, b) = (image("a", 'a'), image("b", 'b'));
+    for image in [&b, &a] {
+        scratch.store.change_images(put(image), told(EventKind::ImagePulled)).await.expect("put");
+    }
+    let tag = ImageChange { name: vec![("c".parse().expect("a name"), a.digest.clone())], ..ImageChange::default() };
+    let events = scratch.store.change_images(tag, told(EventKind::ImageTagged)).await.expect("tagged");
+    assert_eq!((events.len(), events[0].kind), (1, EventKind::ImageTagged));
+    let c = Image { name: "c".parse().expect("a name"), ..a.clone() };
+    let scratch = scratch.reopened().await;
+    assert_eq!(scratch.store.load_images().await.expect("read"), [a.clone(), b, c]);
+    let documents = scratch.store.image_documents(&a.digest).await.expect("read").expect("there");
+    assert_eq!((&documents.manifest[..], &documents.config[..]), (&b"{\"a\": 1}\n"[..], &b"{}\xff"[..]));
+    assert_eq!(scratch.store.image_documents("sha256:0").await.expect("read"), None);
+}
+
+#[tokio::test]
+async fn a_name_goes_over_to_another_image_and_the_first_stays_without_one() {
+    let scratch = Scratch::new().await;
+    let (old, new) = (image("a", 'a'), image("a", 'b'));
+    for image in [&old, &new] {
+        scratch.store.change_images(put(image), told(EventKind::ImagePulled)).await.expect("put");
+    }
+    let nameless = Image { name: old.digest.parse().expect("an id"), ..old.clone() };
+    assert_eq!(scratch.store.load_images().await.expect("read"), [nameless, new]);
+    let remove = ImageChange { remove: vec![old.digest], ..ImageChange::default() };
+    scratch.store.change_images(remove, told(EventKind::ImageDeleted)).await.expect("removed");
+    assert_eq!(scratch.store.load_images().await.expect("read").len(), 1);
+}
+
+#[tokio::test]
+async fn an_image_that_a_name_or_a_container_needs_is_not_removed_and_nothing_is_told() {
+    let scratch = Scratch::new().await;
+    let image = image("a", 'a');
+    scratch.store.change_images(put(&image), told(EventKind::ImagePulled)).await.expect("put");
+    let remove = || ImageChange { remove: vec![image.digest.clone()], ..ImageChange::default() };
+    assert!(scratch.store.change_images(remove(), told(EventKind::ImageDeleted)).await.is_err(), "it has a name");
+    let mut web = container(1, "web");
+    web.image_digest = Some(image.digest.clone());
+    scratch.store.insert(&web, event(&web, EventKind::Created), Durability::Deferred).await.expect("inserted");
+    assert_eq!(scratch.store.load_all().await.expect("read"), [web.clone()]);
+    let unname = ImageChange { unname: vec![image.name.clone()], ..remove() };
+    assert!(scratch.store.change_images(unname, told(EventKind::ImageDeleted)).await.is_err(), "it has a container");
+    assert_eq!(scratch.store.load_images().await.expect("read"), std::slice::from_ref(&image), "all or nothing");
+    scratch.store.remove(&web.id, event(&web, EventKind::Deleted)).await.expect("removed");
+    let unname = ImageChange { unname: vec![image.name.clone()], ..remove() };
+    scratch.store.change_images(unname, told(EventKind::ImageDeleted)).await.expect("removed");
+    let kinds: Vec<_> = scratch.store.events(&EventQuery::default()).await.expect("read").into_iter().map(|event| event.kind).collect();
+    assert_eq!(kinds, [EventKind::ImageDeleted, EventKind::Deleted, EventKind::Created, EventKind::ImagePulled]);
+}
+
+#[tokio::test]
+async fn a_registry_is_what_it_was_last_saved_as() {
+    let scratch = Scratch::new().await;
+    let sealed = Login::Sealed { username: "me".into(), sealed: vec![0, 1, 255] };
+    let registry = |login| Registry { host: "registry.example:5000".into(), login, saved_at_ms: 5 };
+    let told = |kind| told(kind).remove(0);
+    for login in [Login::DockerConfig { path: "/root/.docker/config.json".into() }, sealed] {
+        scratch.store.save_registry(&registry(login.clone()), told(EventKind::RegistryLogin)).await.expect("saved");
+        assert!(scratch.store.registry("registry.example:5000").await.expect("read") == Some(registry(login)));
+    }
+    assert_eq!(scratch.store.registries().await.expect("read").len(), 1);
+    scratch.store.remove_registry("registry.example:5000", told(EventKind::RegistryLogout)).await.expect("removed");
+    assert!(scratch.store.registries().await.expect("read").is_empty());
 }
 
 #[tokio::test]
@@ -323,6 +397,67 @@ async fn a_database_of_the_first_form_is_read_by_this_one() {
     web.config.security.new_privileges = belljar_model::security::NewPrivileges::Allowed;
     store.record(&web, Vec::new(), Durability::Durable).await.expect("recorded");
     assert_eq!(store.load_all().await.expect("read"), [web]);
+}
+
+/// A database as the first `versions` migrations leave it.
+async fn of_an_old_form(path: &Path, versions: usize) -> SqliteConnection {
+    let mut old = sqlx::migrate!("../../migrations");
+    old.migrations = old.migrations.iter().take(versions).cloned().collect::<Vec<_>>().into();
+    let mut connection = options(path, WRITER_CACHE_KIB).connect().await.expect("a new database");
+    old.run(&mut connection).await.expect("an old form");
+    connection
+}
+
+#[tokio::test]
+async fn every_old_form_of_images_becomes_references_and_containers_keep_theirs() {
+    use sqlx::Connection as _;
+    // What an old name becomes.
+    let names = [
+        ("web", "web:latest"),
+        ("Web", "web:latest-3"),
+        ("WEB", "web:latest-2"),
+        ("Debian_12.5", "debian_12.5:latest"),
+        ("a__b--c", "a__b--c:latest"),
+        ("odd..name", "odd--name:latest-2"),
+        ("odd-.name_", "odd--name:latest"),
+        ("x___y", "x---y:latest"),
+        ("end.-_", "end:latest"),
+        ("Host", "host:latest"),
+    ];
+    for versions in 1..5 {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("belljar.db");
+        let mut connection = of_an_old_form(&path, versions).await;
+        for (number, (old, _)) in names.iter().enumerate() {
+            // The first three are the same archive.
+            let digest = format!("sha256:{:064x}", number.max(2));
+            let image = "INSERT INTO images VALUES (?1, 'rootfs', ?2, 10, 3, ?3)";
+            sqlx::query(image).bind(old).bind(digest).bind(number as i64).execute(&mut connection).await.expect("an image");
+            let container = "INSERT INTO containers (id, name, image, config, state, wanted, created_at_ms) \
+                 VALUES (?1, ?2, ?2, '{\"command\":[\"a\"]}', 'created', 'stopped', ?3)";
+            let id = format!("{number:064x}");
+            sqlx::query(container).bind(id).bind(old).bind(number as i64).execute(&mut connection).await.expect("a container");
+        }
+        let host = "INSERT INTO containers (id, name, image, config, state, wanted, created_at_ms) \
+             VALUES (?1, 'h', 'host', '{\"command\":[\"a\"]}', 'created', 'stopped', 99)";
+        sqlx::query(host).bind("f".repeat(64)).execute(&mut connection).await.expect("a container");
+        connection.close().await.expect("closed");
+
+        let store = Store::open(&path).await.expect("the same database");
+        let images = store.load_images().await.expect("read");
+        assert_eq!(images.len(), names.len(), "form {versions}");
+        let containers = store.load_all().await.expect("read");
+        for (container, (old, new)) in containers.iter().zip(names) {
+            assert_eq!((container.config.name.as_str(), container.config.image.as_str()), (old, new), "form {versions}");
+            let image = images.iter().find(|image| image.name.as_str() == new).expect(new);
+            assert_eq!(container.image_digest.as_deref(), Some(image.digest.as_str()), "{old} stands on what it stood on");
+            let layer = &image.contents.layers[0];
+            assert_eq!((image.kind, image.contents.layers.len(), &layer.diff_id), (ImageKind::Rootfs, 1, &image.digest));
+            assert_eq!((layer.size_bytes, image.size_bytes, image.entries), (10, 10, 3));
+        }
+        let host = containers.last().expect("the last one");
+        assert_eq!((host.config.image.is_host(), host.image_digest.as_deref()), (true, None));
+    }
 }
 
 #[tokio::test]

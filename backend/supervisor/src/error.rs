@@ -17,11 +17,13 @@ pub enum Error {
         /// What was asked for.
         key: String,
     },
-    /// The beginning of an id fits several containers.
-    #[error("{key} is the beginning of several container ids: write more of it")]
+    /// The beginning of an id fits several.
+    #[error("{key} is the beginning of several {what} ids: write more of it")]
     Ambiguous {
         /// What was asked for.
         key: String,
+        /// `container` or `image`.
+        what: &'static str,
     },
     /// The name belongs to another container.
     #[error("the name {name} is taken by container {}", id.short())]
@@ -58,6 +60,14 @@ pub enum Error {
         image: ImageName,
         /// By name.
         containers: Vec<String>,
+    },
+    /// It was called by its id, and has names that would all be lost.
+    #[error("the image {image} has several names: delete it by {}", names.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))]
+    ImageHasNames {
+        /// The first digits of its id.
+        image: String,
+        /// All of them.
+        names: Vec<ImageName>,
     },
     /// The kernel did not take a change; everything is as before.
     #[error("the kernel refused {} of {name}", field.as_deref().unwrap_or("a change"))]
@@ -150,6 +160,7 @@ impl Error {
             | Error::LimitRefused { .. }
             | Error::InstanceTaken { .. }
             | Error::ImageExists { .. }
+            | Error::ImageHasNames { .. }
             | Error::ImageInUse { .. } => ErrorKind::Conflict,
             Error::Invalid(_) => ErrorKind::Invalid,
             Error::StartFailed { .. } | Error::ExecFailed { .. } => ErrorKind::StartFailed,

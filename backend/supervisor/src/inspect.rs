@@ -30,7 +30,7 @@ pub(crate) fn stack_of(shared: &Shared, container: &Container) -> Result<Stack, 
     {
         return Ok(stack::of(&spec, container.init));
     }
-    let layers = shared.images.layers(&container.config.image)?;
+    let layers = shared.images.layers(container)?;
     Ok(stack::of(&Spec::for_container(container, &layers, &shared.home, 0)?, None))
 }
 

@@ -49,17 +49,17 @@ use belljar_model::namespace::Namespace;
 use belljar_model::overlay::{Entry, Stack};
 use belljar_model::plan::PlanRecord;
 use belljar_model::usage::{Pressure, Usage};
-use belljar_model::{Change, Config, Container, ContainerId, Event, Host, Image, ImageName, Limits, Process, State, Wanted};
+use belljar_model::{Change, Config, Container, ContainerId, Draft, Event, Host, Limits, Process, State, Wanted};
 use belljar_monitor::Spawner;
 use belljar_runtime::cgroup::Hierarchies;
 use belljar_runtime::spec::Folders;
 use belljar_runtime::{Instance, overlay};
 use belljar_store::{EventQuery, Store};
-use tokio::io::AsyncRead;
 use tokio::sync::{Semaphore, broadcast, oneshot};
 
 pub use belljar_runtime::idmap::Mapper;
 pub use error::{Error, ErrorKind};
+pub use image::{Deleted, Prune, PruneScope};
 pub use logs::{LINES_AT_ONCE_MAX, LogFollow, LogQuery};
 pub use registry::CONTAINERS_MAX;
 
@@ -232,14 +232,17 @@ impl Supervisor {
 
     /// Creates a container and starts it where asked. A program that could not begin is no error here: the container is
     /// there, `stopped`, and its exit says which step failed. It is done even when whoever asked goes away meanwhile.
-    pub async fn create(&self, config: Config, start: StartNow) -> Result<Container, Error> {
-        config.check()?;
+    pub async fn create(&self, draft: impl Into<Draft>, start: StartNow) -> Result<Container, Error> {
+        let draft = draft.into();
+        draft.check()?;
+        let image = image::wanted(&self.shared, &draft).await?;
+        let config = Config { image: image.name.clone(), ..draft.with(&image.contents.config)? };
         self.check_limits(&config.limits).await?;
         self.shared.looks.check(&config.mounts).await?;
         around::check_joined(&self.shared, &config, start)?;
         belljar_runtime::spec::container::check_filter(&config)?;
-        let image = config.image.clone();
         let mut container = new_container(config)?;
+        container.image_digest = (!image.name.is_host()).then(|| image.digest.clone());
         if container.config.namespaces.has_own_ids() {
             container.uid_base = Some(self.shared.ranges.reserve(&container.id)?);
         }
@@ -414,21 +417,6 @@ impl Supervisor {
         receiver
     }
 
-    /// Every image, `host` first, then by name.
-    pub fn images(&self) -> Vec<Image> {
-        self.shared.images.all()
-    }
-
-    /// Brings a root file system archive in under a name that is not taken.
-    pub async fn import_image(&self, name: ImageName, archive: impl AsyncRead + Send + Unpin + 'static) -> Result<Image, Error> {
-        image::import(Arc::clone(&self.shared), name, archive).await
-    }
-
-    /// Deletes an image that no container is made of.
-    pub async fn delete_image(&self, name: &ImageName) -> Result<(), Error> {
-        image::delete(Arc::clone(&self.shared), name.clone()).await
-    }
-
     /// The machine, with what it can enforce now.
     pub fn host(&self) -> Host {
         host::now(&self.shared)
@@ -472,6 +460,7 @@ fn new_container(config: Config) -> Result<Container, Error> {
         wanted: Wanted::Stopped,
         uid_base: None,
         without_ids: None,
+        image_digest: None,
         created_at_ms: clock::now_ms(),
         started_at_ms: None,
         init: None,

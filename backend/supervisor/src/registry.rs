@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use belljar_model::{Container, ContainerId, ImageName};
+use belljar_model::{Container, ContainerId};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 
@@ -94,9 +94,18 @@ impl Registry {
         self.read().values().for_each(|handle| look(&handle.snapshot.borrow()));
     }
 
-    /// Names of the containers that are made of this image.
-    pub(crate) fn made_of(&self, image: &ImageName) -> Vec<String> {
-        let mut names = self.collect(|container| (container.config.image == *image).then(|| container.config.name.to_string()));
+    /// Names of the containers that stand on the image with this digest.
+    pub(crate) fn made_of(&self, digest: &str) -> Vec<String> {
+        self.names_where(|container| container.image_digest.as_deref() == Some(digest))
+    }
+
+    /// Names of the containers that stand on the host's own userland.
+    pub(crate) fn made_of_host(&self) -> Vec<String> {
+        self.names_where(|container| container.config.image.is_host())
+    }
+
+    fn names_where(&self, holds: impl Fn(&Container) -> bool) -> Vec<String> {
+        let mut names = self.collect(|container| holds(container).then(|| container.config.name.to_string()));
         names.sort();
         names
     }
@@ -135,7 +144,7 @@ impl Registry {
         let mut fitting = handles.iter().filter(|(id, _)| id.as_str().starts_with(key));
         match (fitting.next(), fitting.next()) {
             (Some((_, handle)), None) => Ok(handle.snapshot.borrow().clone()),
-            (Some(_), Some(_)) => Err(Error::Ambiguous { key: key.to_owned() }),
+            (Some(_), Some(_)) => Err(Error::Ambiguous { key: key.to_owned(), what: "container" }),
             (None, _) => Err(not_found(key)),
         }
     }

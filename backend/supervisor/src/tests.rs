@@ -272,10 +272,8 @@ async fn whoever_watches_is_told_of_every_change() {
 #[tokio::test]
 async fn an_image_in_use_cannot_be_deleted_and_host_never() {
     let bench = Bench::new().await;
-    let host = "host".parse().expect("a name");
-    assert_eq!(bench.supervisor.delete_image(&host).await.map_err(|error| error.kind()), Err(ErrorKind::Invalid));
-    let missing = "nothing".parse().expect("a name");
-    assert_eq!(bench.supervisor.delete_image(&missing).await.map_err(|error| error.kind()), Err(ErrorKind::NotFound));
+    assert_eq!(bench.supervisor.delete_image("host").await.map_err(|error| error.kind()), Err(ErrorKind::Invalid));
+    assert_eq!(bench.supervisor.delete_image("nothing").await.map_err(|error| error.kind()), Err(ErrorKind::NotFound));
     let not_an_archive = bench.supervisor.import_image("bad".parse().expect("a name"), &b"certainly no archive"[..]).await;
     assert_eq!(not_an_archive.map_err(|error| error.kind()), Err(ErrorKind::Invalid));
     assert_eq!(bench.supervisor.images().len(), 1);

@@ -244,7 +244,13 @@ fn is_mark(kind: EventKind) -> bool {
         | EventKind::Found
         | EventKind::Deleted
         | EventKind::ImageImported
-        | EventKind::ImageDeleted => false,
+        | EventKind::ImageDeleted
+        | EventKind::ImagePulled
+        | EventKind::ImageTagged
+        | EventKind::ImageUntagged
+        | EventKind::ImageCommitted
+        | EventKind::RegistryLogin
+        | EventKind::RegistryLogout => false,
     }
 }
 

@@ -64,6 +64,7 @@ pub(crate) fn container(number: u32, name: &str, command: &[&str]) -> Container 
         wanted: Wanted::Running,
         uid_base: Some(100_000 + number * 65_536),
         without_ids: None,
+        image_digest: None,
         created_at_ms: NOW_MS - 3_600_000 * i64::from(number + 1),
         started_at_ms: Some(NOW_MS - 61_000 * i64::from(number * number + 1)),
         init: Some(ProcessRef { pid: 4242 + number as i32, start_ticks: 1 }),
@@ -500,7 +501,7 @@ pub(crate) fn events() -> Vec<Event> {
         id: 1000 - index as i64,
         at_ms: NOW_MS - 47_000 * index as i64,
         kind,
-        container: (!matches!(kind, EventKind::ImageImported | EventKind::ImageDeleted)).then(|| id.clone()),
+        container: kind.is_of_container().then(|| id.clone()),
         subject: if kind == EventKind::Deleted { HOSTILE.into() } else { "database".into() },
         message: message(kind),
     };

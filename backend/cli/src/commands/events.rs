@@ -60,6 +60,7 @@ fn tone(kind: EventKind) -> Tone {
         | EventKind::Paused
         | EventKind::Deleted
         | EventKind::ImageDeleted
+        | EventKind::ImageUntagged
         | EventKind::LimitHit
         | EventKind::Pressure
         | EventKind::Loosened => Tone::Careful,
@@ -67,6 +68,11 @@ fn tone(kind: EventKind) -> Tone {
         | EventKind::Exited
         | EventKind::Stopped
         | EventKind::ImageImported
+        | EventKind::ImagePulled
+        | EventKind::ImageTagged
+        | EventKind::ImageCommitted
+        | EventKind::RegistryLogin
+        | EventKind::RegistryLogout
         | EventKind::Exec
         | EventKind::LimitsChanged => Tone::Normal,
     }

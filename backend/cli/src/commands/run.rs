@@ -144,6 +144,7 @@ mod tests {
             wanted: Wanted::Running,
             uid_base: None,
             without_ids: None,
+            image_digest: None,
             created_at_ms: 0,
             started_at_ms: None,
             init: None,

@@ -229,6 +229,7 @@ pub(crate) mod tests {
             wanted,
             uid_base,
             without_ids: None,
+            image_digest: None,
             created_at_ms: 0,
             started_at_ms,
             init,

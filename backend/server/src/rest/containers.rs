@@ -23,8 +23,8 @@ use crate::{name, now_ms};
 pub(crate) async fn create_container(supervisor: &Supervisor, request: CreateRequest) -> Answer<model::Container> {
     let start = if request.start { StartNow::Yes } else { StartNow::No };
     let made_up = name::make_up(|name| supervisor.find(name).is_ok()).map_err(|error| Fault::internal(&error))?;
-    let config = request.into_config(|| made_up)?;
-    Ok(supervisor.create(config, start).await?)
+    let draft = request.into_draft(|| made_up)?;
+    Ok(supervisor.create(draft, start).await?)
 }
 
 pub(super) async fn create(

@@ -13,7 +13,7 @@ use belljar_model::{ImageName, Invalid};
 
 use crate::app::App;
 use crate::extract::{Query, drain};
-use crate::fault::{Answer, Fault};
+use crate::fault::Answer;
 use crate::upload;
 
 /// A name that a new image is to have: the field is called `name` where one is given, `image` where one is used.
@@ -43,8 +43,8 @@ pub(super) async fn delete(State(app): State<Arc<App>>, Path(name): Path<String>
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Deletes the image of that name. What cannot be a name is no image's.
+/// Deletes the image of that name.
 pub(crate) async fn delete_image(app: &App, name: &str) -> Answer<()> {
-    let missing = |_: Invalid| Fault::new(belljar_api::Kind::NotFound, format!("there is no image {name}"));
-    Ok(app.supervisor.delete_image(&name.parse().map_err(missing)?).await?)
+    app.supervisor.delete_image(name).await?;
+    Ok(())
 }

@@ -191,7 +191,7 @@ impl Task {
 
     fn write_spec(&mut self) -> Result<(), Failure> {
         let image = &self.container.config.image;
-        let layers = self.shared.images.layers(image).map_err(|error| {
+        let layers = self.shared.images.layers(&self.container).map_err(|error| {
             let cause = crate::error::chain(&error);
             Failure { step: "find".into(), object: format!("image {image}"), cause }
         })?;
