@@ -86,13 +86,10 @@ impl LayerArchive {
     fn begin_next(&mut self) -> io::Result<bool> {
         if let Now::Body(body) = std::mem::replace(&mut self.now, Now::Nothing)
             && let Some(damaged) = &mut self.damaged
+            && body.piece.sum() != body.sum
+            && damaged.len() < DAMAGED_MAX
         {
-            // A later entry of the same name has the last word.
-            if body.piece.sum() == body.sum && body.piece.offset == 0 {
-                damaged.remove(&body.path);
-            } else if body.piece.sum() != body.sum && damaged.len() < DAMAGED_MAX {
-                damaged.insert(body.path);
-            }
+            damaged.insert(body.path);
         }
         self.now = match self.skeleton.next()? {
             None => return Ok(false),

@@ -58,39 +58,17 @@ impl Tree {
         if kind == FileType::RegularFile { Ok(file.into()) } else { Err(Errno::INVAL) }
     }
 
-    /// The path of the same folder without symbolic links on its way, as it is for somebody whose root this is: an absolute link
-    /// begins at the root, and `..` never leaves it. What is missing stays as it is written. `ELOOP` after [`LINKS_MAX`] links.
+    /// The path of the same folder without symbolic links on its way ([`resolve`]).
     pub(crate) fn resolve(&self, path: &[u8]) -> Result<Vec<u8>, Errno> {
-        let parts = |path: &[u8]| path.split(|byte| *byte == b'/').rev().map(<[u8]>::to_vec).collect::<Vec<_>>();
-        let (mut real, mut ahead, mut links) = (Vec::new(), parts(path), 0);
-        while let Some(part) = ahead.pop() {
-            match part.as_slice() {
-                b"" | b"." => continue,
-                b".." => {
-                    real = split(&real).0.to_vec();
-                    continue;
-                }
-                _ => {}
-            }
-            let folder = self.folder(&real);
-            match folder.and_then(|folder| rustix::fs::readlinkat(folder, part.as_slice(), Vec::new())) {
-                Ok(_) if links == LINKS_MAX => return Err(Errno::LOOP),
-                Ok(target) => {
-                    links += 1;
-                    if target.to_bytes().starts_with(b"/") {
-                        real.clear();
-                    }
-                    ahead.extend(parts(target.to_bytes()));
-                }
+        resolve(path, |path| {
+            let (parent, name) = split(path);
+            match self.folder(parent).and_then(|folder| rustix::fs::readlinkat(folder, name, Vec::new())) {
+                Ok(target) => Ok(Some(target.into_bytes())),
                 // It is no link, or nothing, or there is none because what it would lie in is no folder.
-                Err(Errno::INVAL | Errno::NOENT | Errno::NOTDIR) => real = join(&real, &part),
-                Err(errno) => return Err(errno),
+                Err(Errno::INVAL | Errno::NOENT | Errno::NOTDIR) => Ok(None),
+                Err(errno) => Err(errno),
             }
-            if real.len() > PATH_BYTES_MAX {
-                return Err(Errno::NAMETOOLONG);
-            }
-        }
-        Ok(real)
+        })
     }
 
     /// Removes the folder at `path` (not the root) with everything in it.
@@ -99,6 +77,40 @@ impl Tree {
         let removed = removal::remove_at(self.folder(parent)?, Path::new(OsStr::from_bytes(name)));
         removed.map_err(|error| error.errno)
     }
+}
+
+/// The path of a folder without symbolic links on its way, as it is for somebody whose root the tree's is: an absolute link begins at
+/// the root, and `..` never leaves it. What is missing stays as it is written. `ELOOP` after [`LINKS_MAX`] links. `target_of` says where
+/// a path leads that is a link.
+pub(crate) fn resolve(path: &[u8], target_of: impl Fn(&[u8]) -> Result<Option<Vec<u8>>, Errno>) -> Result<Vec<u8>, Errno> {
+    let parts = |path: &[u8]| path.split(|byte| *byte == b'/').rev().map(<[u8]>::to_vec).collect::<Vec<_>>();
+    let (mut real, mut ahead, mut links) = (Vec::new(), parts(path), 0);
+    while let Some(part) = ahead.pop() {
+        match part.as_slice() {
+            b"" | b"." => continue,
+            b".." => {
+                real = split(&real).0.to_vec();
+                continue;
+            }
+            _ => {}
+        }
+        let next = join(&real, &part);
+        match target_of(&next)? {
+            Some(_) if links == LINKS_MAX => return Err(Errno::LOOP),
+            Some(target) => {
+                links += 1;
+                if target.starts_with(b"/") {
+                    real.clear();
+                }
+                ahead.extend(parts(&target));
+            }
+            None => real = next,
+        }
+        if real.len() > PATH_BYTES_MAX {
+            return Err(Errno::NAMETOOLONG);
+        }
+    }
+    Ok(real)
 }
 
 impl AsFd for Tree {

@@ -10,6 +10,8 @@
 //! kept. A layer whose archive cannot be put together again (see [`crate::LayerFacts`]) has no digest to be compared; of it, all but the
 //! content of files is.
 
+mod links;
+
 use std::collections::{BTreeMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::io::Read;
@@ -28,6 +30,7 @@ use crate::pack::{self, Xattrs};
 use crate::skeleton::LayerFacts;
 use crate::store::Images;
 use crate::tree::{Tree, join, split};
+use links::Links;
 
 /// Findings that are kept of one layer; more are only counted.
 pub(crate) const FINDINGS_MAX: usize = 1000;
@@ -111,6 +114,7 @@ pub(crate) fn verify_layer(images: &Images, layer: &Digest) -> Vec<Finding> {
     match read {
         Err(problem) => check.find(b"", format!("its archive cannot be put together again: {problem}")),
         Ok(()) => {
+            check.check_parted();
             check.strangers();
             if facts.is_exact && found != *layer {
                 check.find(b"", format!("its archive has the digest {found}"));
@@ -124,8 +128,8 @@ pub(crate) fn verify_layer(images: &Images, layer: &Digest) -> Vec<Finding> {
 struct Check {
     tree: Tree,
     findings: BTreeMap<Vec<u8>, Vec<String>>,
-    /// As the archive calls what is behind a link, where something was found.
-    named: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// Symbolic links of the entries so far: what is behind one was unpacked where it led then.
+    links: Links,
     /// Beyond those that are kept.
     more: u64,
     /// Hashes of the paths that the archive has or implies; two paths that have the same are beyond what anybody could aim at.
@@ -139,6 +143,10 @@ struct Check {
     hidden: HashSet<u64>,
     /// Folders that have an entry of their own.
     entered: HashSet<u64>,
+    /// And those that have several.
+    twice: HashSet<u64>,
+    /// Second names that are not of their first names' files.
+    parted: Vec<(Vec<u8>, Vec<u8>)>,
     /// Whether every file's content is that of its archive.
     is_exact: bool,
 }
@@ -146,10 +154,24 @@ struct Check {
 impl Check {
     fn new(tree: Tree, facts: &LayerFacts) -> Self {
         let sets = || (HashSet::new(), HashSet::new(), HashSet::new());
-        let ((known, above, opaque), (hidden, entered, _)) = (sets(), sets());
+        let ((known, above, opaque), (hidden, entered, twice)) = (sets(), sets());
         let (findings, hasher) = (BTreeMap::new(), RandomState::new());
-        let named = BTreeMap::new();
-        let mut check = Self { tree, findings, named, more: 0, known, hasher, above, opaque, hidden, entered, is_exact: facts.is_exact };
+        let links = Links::default();
+        let mut check = Self {
+            tree,
+            findings,
+            links,
+            more: 0,
+            known,
+            hasher,
+            above,
+            opaque,
+            hidden,
+            entered,
+            twice,
+            parted: Vec::new(),
+            is_exact: facts.is_exact,
+        };
         check.know(b"");
         check
     }
@@ -200,20 +222,24 @@ impl Check {
         match place::read(&member.name, Flavour::Layer)? {
             Place::Nowhere => {}
             Place::HidesAllIn(path) => {
-                let path = self.real(&path);
+                let path = self.links.real(&path)?;
                 self.know(&path);
                 self.opaque.insert(self.hash(&path));
             }
             Place::Hides(path) => {
-                let path = self.placed(&path);
+                let path = self.links.placed(&path)?;
                 self.know(&path);
                 self.hidden.insert(self.hash(&path));
                 self.check_hidden(&path);
             }
-            Place::At(named) => {
-                let path = self.placed(&named);
+            Place::At(path) => {
+                let path = self.links.placed(&path)?;
+                self.links.enter(&path, &member.kind)?;
                 if member.kind == Kind::Device {
-                    // It was never made; what an earlier entry had there is gone with it.
+                    // It was never made, unlike its folder; what an earlier entry had there is gone with it.
+                    self.know(split(&path).0);
+                    self.above.insert(self.hash(split(&path).0));
+                    self.twice.insert(self.hash(&path));
                     self.forget(&path);
                     return Ok(());
                 }
@@ -222,11 +248,10 @@ impl Check {
                     self.forget(&path);
                 }
                 self.findings.remove(&path);
-                self.entered.insert(self.hash(&path));
-                self.check(&path, member);
-                if path != named && self.findings.contains_key(&path) {
-                    self.named.insert(path, named);
+                if !self.entered.insert(self.hash(&path)) {
+                    self.twice.insert(self.hash(&path));
                 }
+                self.check(&path, member);
             }
         }
         Ok(())
@@ -237,23 +262,8 @@ impl Check {
         self.findings.remove(path);
         let below = join(path, b"");
         if !path.is_empty() {
-            let named = &self.named;
-            let is_below = |found: &Vec<u8>| found.starts_with(&below) || named.get(found).is_some_and(|named| named.starts_with(&below));
-            self.findings.retain(|found, _| !is_below(found));
+            self.findings.retain(|found, _| !found.starts_with(&below));
         }
-    }
-
-    /// A folder's path without links, as it was unpacked.
-    fn real(&self, path: &[u8]) -> Vec<u8> {
-        match self.tree.folder(path) {
-            Err(Errno::LOOP | Errno::NOTDIR) => self.tree.resolve(path).unwrap_or_else(|_| path.to_vec()),
-            _ => path.to_vec(),
-        }
-    }
-
-    fn placed(&self, path: &[u8]) -> Vec<u8> {
-        let (parent, name) = split(path);
-        if path.is_empty() { Vec::new() } else { join(&self.real(parent), name) }
     }
 
     /// A whiteout, or what the layer itself has in its place; which of the two it must be is known once all entries are.
@@ -280,25 +290,31 @@ impl Check {
             Err(errno) => return self.find(path, format!("it cannot be looked at ({errno})")),
             Ok(stat) => stat,
         };
-        let problems = match &member.kind {
-            Kind::Hardlink { target } => self.link_problems(&stat, target),
-            _ => self.problems(path, member, &stat),
-        };
-        for problem in problems {
+        if let Kind::Hardlink { target } = &member.kind {
+            return self.check_link(path, &stat, target);
+        }
+        for problem in self.problems(path, member, &stat) {
             self.find(path, problem);
         }
     }
 
-    fn link_problems(&self, stat: &Stat, target: &[u8]) -> Vec<String> {
-        let target = match place::read(target, Flavour::Layer) {
-            Ok(Place::At(target)) => self.placed(&target),
-            _ => return Vec::new(),
-        };
-        // A later entry may have taken its first name; in a layer that is exact it had no content then.
-        match self.stat(&target) {
-            Ok(other) if (other.st_dev, other.st_ino) == (stat.st_dev, stat.st_ino) => Vec::new(),
-            Ok(_) if !self.is_exact || stat.st_size == 0 => Vec::new(),
-            _ => vec![format!("it is no longer the same file as {}", shown(&target))],
+    /// Whether a second name is still the first one's file. Which of the two a later entry took is known once all entries are.
+    fn check_link(&mut self, path: &[u8], stat: &Stat, target: &[u8]) {
+        let Ok(Place::At(target)) = place::read(target, Flavour::Layer) else { return };
+        let Ok(target) = self.links.placed(&target) else { return };
+        let is_same = |other: Stat| (other.st_dev, other.st_ino) == (stat.st_dev, stat.st_ino);
+        if !self.stat(&target).is_ok_and(is_same) && self.parted.len() < FINDINGS_MAX {
+            self.parted.push((path.to_vec(), target));
+        }
+    }
+
+    /// Names that are no longer of one file, although no later entry took one of them or a folder above it.
+    fn check_parted(&mut self) {
+        for (path, target) in std::mem::take(&mut self.parted) {
+            let is_taken = |path: &[u8]| self.twice.contains(&self.hash(path)) || self.tree.folder(split(path).0).is_err();
+            if !is_taken(&path) && !is_taken(&target) {
+                self.find(&path, format!("it is no longer the same file as {}", shown(&target)));
+            }
         }
     }
 
@@ -395,11 +411,12 @@ impl Check {
         }
     }
 
-    /// Files whose content is not what the skeleton says of it. One that a later entry took the place of has none that it speaks of.
+    /// Files whose content is not what the skeleton says of it. Where a later entry took the place of one, it speaks of both.
     fn contents(&mut self, damaged: Vec<Vec<u8>>) {
         for path in damaged {
             let is_file = |stat: Stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile && stat.st_size > 0;
-            if self.stat(&path).is_ok_and(is_file) {
+            let is_said_once = self.is_exact || !self.twice.contains(&self.hash(&path));
+            if is_said_once && self.stat(&path).is_ok_and(is_file) {
                 self.find(&path, "its content has changed".to_owned());
             }
         }

@@ -35,6 +35,8 @@ fn what_a_layer_both_hides_and_holds_is_its_own_in_whatever_order() {
     // A folder that is only implied is one too.
     let implied = [hidden(".wh.d"), file("d/e/x", "1"), hidden("d/.wh.e")];
     assert_eq!(Bed::new().layer_lands(&implied), ["d/ 755 opaque", "d/e/ 755 opaque", "d/e/x 644 1"]);
+    let between = [folder("d"), hidden(".wh.d"), file("d", "x"), folder("d"), hidden(".wh.f"), file("f", ""), Entry::new(b'3', "f", "")];
+    assert_eq!(Bed::new().layer_lands(&between), ["d/ 755 opaque", "f whiteout"], "whatever lay there in between");
     let late = [file("d/x", "1"), hidden("d/.wh..wh..opq"), folder("d").mode(0o700)];
     assert_eq!(Bed::new().layer_lands(&late), ["d/ 700 opaque", "d/x 644 1"], "opaque after its children, and before its folder");
 }

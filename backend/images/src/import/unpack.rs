@@ -12,7 +12,7 @@
 //! mark of overlayfs. So whatever is such a device here was made by us, of a whiteout. What an archive both hides and holds is its
 //! own, in whatever order they come: a whiteout speaks of the layers below.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::OwnedFd;
@@ -37,7 +37,10 @@ pub(super) struct Unpacker {
     flavour: Flavour,
     /// What the folders made so far shall be like at last, by path: set when everything is written.
     folders: BTreeMap<Vec<u8>, Last>,
-    /// Bytes that `folders` takes.
+    /// Paths at which the archive both hides and holds something. A folder that comes to lie there hides what is below it, whatever
+    /// lay there in between.
+    hidden: BTreeSet<Vec<u8>>,
+    /// Bytes that both take.
     folders_bytes: usize,
     /// The folder that the last entry lay in: most entries lie in the same one as the one before.
     last: Option<Parent>,
@@ -58,24 +61,27 @@ struct Parent {
     folder: OwnedFd,
 }
 
-/// What lay where an entry goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Before {
-    Nothing,
-    Whiteout,
-    Entry,
-}
-
 impl Unpacker {
     /// Will write below `tree`, which is empty.
     pub(super) fn new(tree: Tree, flavour: Flavour) -> Self {
         let folders = BTreeMap::from([(Vec::new(), Last::IMPLIED)]);
-        Self { tree, flavour, folders, folders_bytes: 0, last: None, size_bytes: 0, devices_skipped: 0, is_exact: true }
+        Self {
+            tree,
+            flavour,
+            folders,
+            hidden: BTreeSet::new(),
+            folders_bytes: 0,
+            last: None,
+            size_bytes: 0,
+            devices_skipped: 0,
+            is_exact: true,
+        }
     }
 
     /// Writes one entry, with its body from `archive`.
     pub(super) fn unpack<R: Read>(&mut self, member: &Member, archive: &mut Archive<R>) -> Result<(), ImportError> {
         let is_file = matches!(member.kind, Kind::File { .. });
+        self.check_kept()?;
         match place::read(&member.name, self.flavour).map_err(|problem| member.refuse(problem))? {
             Place::At(path) => self.entry(member, &path, archive),
             Place::Nowhere => Ok(()),
@@ -84,6 +90,7 @@ impl Unpacker {
             Place::HidesAllIn(path) => {
                 let parent = self.parent(member, &path)?;
                 make_opaque(&parent.folder).map_err(written("mark the folder of", member))?;
+                self.keep_hidden(&parent.path)?;
                 self.last = Some(parent);
                 Ok(())
             }
@@ -168,53 +175,58 @@ impl Unpacker {
         let (parent, name) = split(path);
         let folder = self.tree.folder(parent).map_err(|errno| not_a_folder(member, parent, errno))?;
         let failed = written("make a folder for", member);
-        let before = match rustix::fs::mkdirat(&folder, name, Mode::RWXU) {
-            Ok(()) => Before::Nothing,
-            Err(Errno::EXIST) if is_whiteout(&folder, name) => self.remake_folder(path, &folder).map_err(failed)?,
+        match rustix::fs::mkdirat(&folder, name, Mode::RWXU) {
+            Ok(()) => {}
+            Err(Errno::EXIST) if is_whiteout(&folder, name) => {
+                self.keep_hidden(path)?;
+                self.remake_folder(path, &folder).map_err(failed)?;
+            }
             Err(Errno::EXIST) => return Ok(()),
             Err(errno) => return Err(failed(errno)),
-        };
-        if before == Before::Whiteout {
+        }
+        if self.hidden.contains(path) {
             open_folder(&folder, name).and_then(make_opaque).map_err(written("mark the folder of", member))?;
         }
         self.keep(path.to_vec(), Last::IMPLIED)
     }
 
     /// Makes room, then a folder.
-    fn remake_folder(&mut self, path: &[u8], folder: &OwnedFd) -> Result<Before, Errno> {
-        let before = self.make_room(path, folder)?;
-        rustix::fs::mkdirat(folder, split(path).1, Mode::RWXU)?;
-        Ok(before)
+    fn remake_folder(&mut self, path: &[u8], folder: &OwnedFd) -> Result<(), Errno> {
+        self.make_room(path, folder)?;
+        rustix::fs::mkdirat(folder, split(path).1, Mode::RWXU)
     }
 
     /// Removes what an earlier entry put in this place: the last of two entries wins, whatever either is.
-    fn make_room(&mut self, path: &[u8], folder: &OwnedFd) -> Result<Before, Errno> {
+    fn make_room(&mut self, path: &[u8], folder: &OwnedFd) -> Result<(), Errno> {
         let (_, name) = split(path);
         let stat = match rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
-            Err(Errno::NOENT) => return Ok(Before::Nothing),
+            Err(Errno::NOENT) => return Ok(()),
             other => other?,
         };
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::Directory => {
                 self.forget_folders(path);
                 if rustix::fs::unlinkat(folder, name, AtFlags::REMOVEDIR).is_ok() {
-                    return Ok(Before::Entry);
+                    return Ok(());
                 }
                 // A body may be in it, somewhere.
                 self.is_exact = false;
-                self.tree.remove_folder(path)?;
-                return Ok(Before::Entry);
+                return self.tree.remove_folder(path);
             }
+            FileType::CharacterDevice if self.hidden.insert(path.to_vec()) => self.folders_bytes += kept_bytes(path),
             FileType::RegularFile if stat.st_size > 0 => self.is_exact = false,
             _ => {}
         }
-        rustix::fs::unlinkat(folder, name, AtFlags::empty())?;
-        Ok(if FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice { Before::Whiteout } else { Before::Entry })
+        rustix::fs::unlinkat(folder, name, AtFlags::empty())
     }
 
     /// As [`Unpacker::make_room`] for what is then not made: a whiteout that is there still hides what is below.
     fn make_room_for_none(&mut self, path: &[u8], folder: &OwnedFd) -> Result<(), Errno> {
-        if is_whiteout(folder, split(path).1) { Ok(()) } else { self.make_room(path, folder).map(drop) }
+        if is_whiteout(folder, split(path).1) {
+            return Ok(());
+        }
+        self.make_room(path, folder)?;
+        if self.hidden.contains(path) { make_whiteout(folder, split(path).1) } else { Ok(()) }
     }
 
     /// Hides what the layers below have at `path`. What this layer has there itself stays, and hides it in any case; a folder must
@@ -223,7 +235,11 @@ impl Unpacker {
         let (parent, name) = split(path);
         let parent = self.parent(member, parent)?;
         let folder = &parent.folder;
-        let made = match rustix::fs::mknodat(folder, name, FileType::CharacterDevice, Mode::empty(), 0) {
+        let made = make_whiteout(folder, name);
+        if made == Err(Errno::EXIST) {
+            self.keep_hidden(&join(&parent.path, name))?;
+        }
+        let made = match made {
             Err(Errno::EXIST) => match open_folder(folder, name) {
                 Ok(own) => make_opaque(own),
                 Err(Errno::NOTDIR | Errno::LOOP) => Ok(()),
@@ -241,10 +257,20 @@ impl Unpacker {
         if self.folders.insert(path, last).is_none() {
             self.folders_bytes += bytes;
         }
-        if self.folders_bytes > FOLDERS_BYTES_MAX {
-            return Err(ImportError::OverLimit { what: "bytes of names of folders", max: FOLDERS_BYTES_MAX as u64 });
+        self.check_kept()
+    }
+
+    fn check_kept(&self) -> Result<(), ImportError> {
+        let over = || ImportError::OverLimit { what: "bytes of names of folders", max: FOLDERS_BYTES_MAX as u64 };
+        if self.folders_bytes > FOLDERS_BYTES_MAX { Err(over()) } else { Ok(()) }
+    }
+
+    /// Remembers that something is hidden at a path at which this layer has something of its own.
+    fn keep_hidden(&mut self, path: &[u8]) -> Result<(), ImportError> {
+        if self.hidden.insert(path.to_vec()) {
+            self.folders_bytes += kept_bytes(path);
         }
-        Ok(())
+        self.check_kept()
     }
 
     /// Forgets what a folder that is gone, and all below it, should have been like.
@@ -269,15 +295,15 @@ impl Unpacker {
         let made = match rustix::fs::mkdirat(folder, name, Mode::RWXU) {
             Err(Errno::EXIST) => match rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
                 // A folder over a folder: what is in it stays, and it gets the later attributes.
-                Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => Ok(Before::Entry),
+                Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => Ok(()),
                 _ => self.remake_folder(path, folder),
             },
-            other => other.map(|()| Before::Nothing),
+            other => other,
         };
-        let before = made.map_err(written("make", member))?;
+        made.map_err(written("make", member))?;
         let set = open_folder(folder, name).and_then(|made| {
             attributes.set_on_folder(&made)?;
-            if before == Before::Whiteout { make_opaque(made) } else { Ok(()) }
+            if self.hidden.contains(path) { make_opaque(made) } else { Ok(()) }
         });
         set.map_err(written("set the attributes of", member))?;
         self.keep(path.to_vec(), attributes.last)
@@ -294,7 +320,7 @@ impl Unpacker {
     /// Makes something, in the place of whatever an earlier entry made there.
     fn make<T>(&mut self, path: &[u8], folder: &OwnedFd, make: impl Fn() -> Result<T, Errno>) -> Result<T, Errno> {
         match make() {
-            Err(Errno::EXIST) => self.make_room(path, folder).and_then(|_| make()),
+            Err(Errno::EXIST) => self.make_room(path, folder).and_then(|()| make()),
             other => other,
         }
     }
@@ -348,6 +374,10 @@ impl Unpacker {
 fn open_folder(folder: &OwnedFd, name: &[u8]) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     rustix::fs::openat(folder, name, flags, Mode::empty())
+}
+
+fn make_whiteout(folder: &OwnedFd, name: &[u8]) -> Result<(), Errno> {
+    rustix::fs::mknodat(folder, name, FileType::CharacterDevice, Mode::empty(), 0)
 }
 
 fn is_whiteout(folder: &OwnedFd, name: &[u8]) -> bool {

@@ -136,7 +136,15 @@ pub(crate) struct Bed {
 
 impl Bed {
     pub(crate) fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        Self::of(tempfile::tempdir().unwrap())
+    }
+
+    /// Where nothing waits for a disk, as far as this host has such a place.
+    pub(crate) fn in_memory() -> Self {
+        Self::of(tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap())
+    }
+
+    fn of(folder: tempfile::TempDir) -> Self {
         let outside = folder.path().join("outside");
         std::fs::create_dir_all(outside.join("folder")).unwrap();
         for name in ["canary", "folder/canary"] {
