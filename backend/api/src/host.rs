@@ -49,7 +49,7 @@ pub struct HostController {
 /// Whether this host can enforce a limit. Asked anew for each answer: controllers move while a host runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LimitSupport {
-    /// The limit's field: `limits.memory_bytes`.
+    /// The limit's field: `limits.memory_bytes`; behind a comma, for which part of it.
     pub name: String,
     /// Whether it can.
     pub supported: bool,

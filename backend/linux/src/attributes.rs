@@ -169,7 +169,13 @@ pub fn pin(pid: i32, processors: &[u32]) -> Result<()> {
 /// How soon a process is killed when memory is short, -1000 to 1000.
 pub fn adjust_oom_score(pid: i32, score: i32) -> Result<()> {
     let path = format!("/proc/{pid}/oom_score_adj");
-    std::fs::write(&path, score.to_string()).context("write", || format!("{score} to {path}"))
+    std::fs::write(&path, score.to_string()).map_err(|source| {
+        let errno = Errno::from_io_error(&source).unwrap_or(Errno::IO);
+        // Below what it began with, `oom_score_adj_min` of the kernel.
+        let lacks = errno == Errno::ACCESS && !capability::holds(CapabilitySet::SYS_RESOURCE);
+        let needs = if lacks { ", which needs CAP_SYS_RESOURCE" } else { "" };
+        Error::new("write", format!("{score} to {path}{needs}"), errno)
+    })
 }
 
 /// Sets this process's execution domain (`personality(2)`).

@@ -47,7 +47,7 @@ pub struct HostController {
 /// Whether this host can enforce a limit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LimitSupport {
-    /// The limit's field: `limits.memory_bytes`.
+    /// The limit's field: `limits.memory_bytes`; behind a comma, for which part of it.
     pub name: String,
     /// Whether it can, or why not.
     pub support: Support,

@@ -8,7 +8,7 @@ use belljar_linux::error::Context;
 use belljar_model::Host;
 use belljar_model::host::{HostController, LimitSupport, Support};
 use belljar_runtime::Instance;
-use belljar_runtime::cgroup::{Hierarchies, Hierarchy, support};
+use belljar_runtime::cgroup::{Hierarchies, Hierarchy, everybody, support};
 
 use crate::shared::Shared;
 
@@ -65,7 +65,9 @@ pub(crate) fn limits(shared: &Shared, hierarchies: &Hierarchies) -> Vec<LimitSup
     {
         tracing::warn!(error = crate::error::chain(&error), "a cgroup hierarchy that is new could not be prepared");
     }
-    support::support(hierarchies, instance)
+    let mut list = support::support(hierarchies, instance);
+    list.extend(everybody::support());
+    list
 }
 
 fn read(path: &str) -> Result<String> {

@@ -42,8 +42,9 @@ pub(crate) fn host(host: &Host, _now_ms: i64) -> Table {
 /// By what, or why not.
 fn enforced(limit: &LimitSupport) -> String {
     let by = [limit.version.map(|version| version.as_str().to_owned()), limit.file.clone()];
-    match &limit.because {
-        Some(because) => format!("no: {because}"),
-        None => by.into_iter().flatten().collect::<Vec<_>>().join(" "),
+    match (&limit.because, by.into_iter().flatten().collect::<Vec<_>>().join(" ")) {
+        (Some(because), _) => format!("no: {because}"),
+        (None, by) if by.is_empty() => "yes".to_owned(),
+        (None, by) => by,
     }
 }

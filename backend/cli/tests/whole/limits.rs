@@ -167,6 +167,18 @@ fn what_this_host_cannot_enforce_is_refused_by_name_and_the_host_says_the_same()
         seen += 1;
     }
     assert!(seen > 0, "each version lacks what the other has: {host}");
+    for name in ["ulimits, ", "oom_score_adj, "] {
+        let part = rows(&host["limits"]).into_iter().find(|limit| limit["name"].as_str().is_some_and(|own| own.starts_with(name)));
+        assert_eq!(part.expect(name)["supported"], has_sys_resource(), "{host}");
+    }
+    if !has_sys_resource() {
+        sleeper(&server, "one", &json!({}));
+        for body in [json!({"oom_score_adj": -999}), json!({"ulimits": {"nofile": {"soft": 9, "hard": 9}}})] {
+            let problem = change(&server, "one", &body).expect(409).json();
+            assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains("needs CAP_SYS_RESOURCE")), "{problem}");
+        }
+        server.api().delete("/api/v1/containers/one?force=true").expect(204);
+    }
     assert!(server.api().get("/api/v1/containers").expect(200).json().as_array().is_some_and(Vec::is_empty));
 }
 

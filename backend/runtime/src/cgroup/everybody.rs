@@ -2,7 +2,9 @@
 //!
 //! Nobody runs meanwhile, so nobody is born with what held before. All or none: what was done before a refusal is taken back.
 
-use belljar_linux::{Error, Result, attributes};
+use belljar_linux::capability::CapabilitySet;
+use belljar_linux::{Error, Result, attributes, capability};
+use belljar_model::host::{LimitSupport, Support};
 use rustix::io::Errno;
 
 use super::{Cgroup, life};
@@ -66,6 +68,28 @@ impl Done {
             Done::Score(pid, before) => drop(attributes::adjust_oom_score(pid, before)),
         }
     }
+}
+
+/// What a host is said to be able to do of it: all, where who asks has `CAP_SYS_RESOURCE`; without, nothing that gives a process more
+/// than this one has, nor anything to one that is another user's (`prlimit(2)`, `proc_pid_oom_score_adj(5)`).
+pub fn support() -> Vec<LimitSupport> {
+    let more = if capability::holds(CapabilitySet::SYS_RESOURCE) {
+        Support::Yes
+    } else {
+        Support::No("needs CAP_SYS_RESOURCE, which this server lacks".to_owned())
+    };
+    let row = |name: &str, support: &Support, file: &str| LimitSupport {
+        name: name.to_owned(),
+        support: support.clone(),
+        version: None,
+        file: if *support == Support::Yes { file.to_owned() } else { String::new() },
+    };
+    vec![
+        row("ulimits", &Support::Yes, ""),
+        row("ulimits, changed while it runs or above the server's", &more, ""),
+        row("oom_score_adj", &Support::Yes, "oom_score_adj"),
+        row("oom_score_adj, below the server's", &more, "oom_score_adj"),
+    ]
 }
 
 /// What a process that is made by this one has without a word: what holds where nothing is asked.
