@@ -96,9 +96,24 @@ impl StagedLayer {
 
     /// Waits until it is on disk, and puts it in its place by one rename. Where the same lies there already, that one stays.
     pub fn put_in_place(self) -> Result<PlacedLayer, ImportError> {
+        self.sync()?;
+        self.place()
+    }
+
+    /// The same for layers of one folder of images, with one wait for all of them.
+    pub fn put_all_in_place(layers: Vec<Self>) -> Result<Vec<PlacedLayer>, ImportError> {
+        layers.first().map_or(Ok(()), Self::sync)?;
+        layers.into_iter().map(Self::place).collect()
+    }
+
+    /// Waits until everything that was written to its file system is on disk: tree and skeleton lie on one, and so do those of all
+    /// other layers of its folder.
+    fn sync(&self) -> Result<(), ImportError> {
         let file = File::open(self.skeleton.path()).map_err(stored("open", self.skeleton.path()))?;
-        // One wait for tree and skeleton: they lie on one file system, and were written a moment ago.
-        rustix::fs::syncfs(&file).map_err(|errno| stored("write to disk", self.skeleton.path())(errno.into()))?;
+        rustix::fs::syncfs(&file).map_err(|errno| stored("write to disk", self.skeleton.path())(errno.into()))
+    }
+
+    fn place(self) -> Result<PlacedLayer, ImportError> {
         // The skeleton first: a layer that is in its place has one.
         let (skeleton, layer) = (self.images.skeleton_path(&self.diff_id), self.images.layer_path(&self.diff_id));
         for (scratch, place) in [(self.skeleton, &skeleton), (self.tree, &layer)] {
