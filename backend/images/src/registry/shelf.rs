@@ -57,14 +57,17 @@ impl Held {
         Self(slots)
     }
 
-    /// Puts all layers that are still here in their places. Waits for the disk.
+    /// Puts all layers that are still here in their places. Waits for the disk, once for all of them.
     pub(super) fn put_in_place(&self) -> Result<(), ImportError> {
-        self.0.iter().try_for_each(|slot| match slot.staged.blocking_lock().take() {
-            // The pin of the pull itself holds it from here on.
-            Some(staged) => staged.put_in_place().map(drop),
-            // Another pull that wanted it was done before.
-            None => Ok(()),
-        })
+        // An image may have a layer twice, and another pull may want the same ones in another order: each is locked once, and by
+        // everybody in the same order.
+        let mut slots: Vec<&Arc<Slot>> = self.0.iter().collect();
+        slots.sort_by_key(|slot| Arc::as_ptr(slot));
+        slots.dedup_by(|one, other| Arc::ptr_eq(one, other));
+        let mut locked: Vec<_> = slots.iter().map(|slot| slot.staged.blocking_lock()).collect();
+        // Those that are missing were put there by another pull. The pin of the pull itself holds them from here on.
+        let staged = locked.iter_mut().filter_map(|staged| staged.take()).collect();
+        StagedLayer::put_all_in_place(staged).map(drop)
     }
 
     /// Lets go of them, and waits until what nobody else holds is gone.
