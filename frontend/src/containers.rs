@@ -24,6 +24,9 @@ pub type Findings = HashMap<ContainerId, Finding>;
 /// What checks found, of those containers that have one.
 pub type Healths = HashMap<ContainerId, Arc<Health>>;
 
+/// Bytes of the own layers of those containers whose was measured.
+pub type Uppers = HashMap<ContainerId, u64>;
+
 /// What is known of a container at this moment.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Latest<'a> {
@@ -33,6 +36,8 @@ pub struct Latest<'a> {
     pub finding: Option<&'a Finding>,
     /// How it does, by its check.
     pub health: HealthStatus,
+    /// Bytes of its own layer when that was last measured.
+    pub upper_bytes: Option<u64>,
 }
 
 /// What is known of every container at this moment.
@@ -44,13 +49,15 @@ pub struct Known<'a> {
     pub findings: &'a Findings,
     /// What checks found.
     pub healths: &'a Healths,
+    /// Bytes of their own layers, as last measured.
+    pub uppers: &'a Uppers,
 }
 
 impl<'a> Known<'a> {
     /// What is known of one of them.
     pub fn of(self, id: &ContainerId) -> Latest<'a> {
         let health = self.healths.get(id).map_or(HealthStatus::None, |health| health.status);
-        Latest { usage: self.usages.get(id), finding: self.findings.get(id), health }
+        Latest { usage: self.usages.get(id), finding: self.findings.get(id), health, upper_bytes: self.uppers.get(id).copied() }
     }
 }
 

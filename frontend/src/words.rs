@@ -97,6 +97,7 @@ pub fn status(status: &Status) -> &'static str {
         Status::Unchanged => "",
         Status::Added => "added",
         Status::Modified => "copied up",
+        Status::Metadata => "metadata only",
         Status::Deleted => "deleted",
         Status::Replaced => "replaced",
     }
@@ -108,6 +109,7 @@ pub fn status_hint(status: &Status) -> &'static str {
         Status::Unchanged => "as in the layers below",
         Status::Added => "no layer below has it",
         Status::Modified => "copied to the upper layer and changed there",
+        Status::Metadata => "copied to the upper layer with the same content: only mode, owner, time or attributes differ",
         Status::Deleted => "hidden by a whiteout in the upper layer",
         Status::Replaced => "hides what lies below: an opaque folder, or a file of another kind",
     }
@@ -143,6 +145,7 @@ pub fn event_tone(event: &Event) -> Tone {
         }
         EventKind::Created
         | EventKind::Exec
+        | EventKind::FilesChanged
         | EventKind::LimitsChanged
         | EventKind::Exited
         | EventKind::Stopped

@@ -10,10 +10,10 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use belljar_frontend::container::{
-    CgroupPage, Changes, Delete, Events as ContainerEvents, Filter, Gone, LimitsPage, Logs, Namespaces, Overlay, Overview, Past, Plan,
-    Range,
+    CgroupPage, Changes, Delete, DifferencePage, Events as ContainerEvents, Filter, Gone, LimitsPage, Logs, Namespaces, Overlay, Overview,
+    Past, Plan, Range,
 };
-use belljar_frontend::containers::{Findings, Known, Latest, List};
+use belljar_frontend::containers::{Findings, Known, Latest, List, Uppers};
 use belljar_frontend::create::{Form, Values};
 use belljar_frontend::events::Events;
 use belljar_frontend::host::HostPage;
@@ -37,7 +37,11 @@ fn rendered(page: impl Template) -> String {
 
 fn list(notice: Option<&str>, containers: &[Container]) -> String {
     let (usages, findings, healths) = (sample::usages(containers), sample::found(containers), sample::healths(containers));
-    rendered(List { frame: frame(notice), containers, known: Known { usages: &usages, findings: &findings, healths: &healths } })
+    rendered(List {
+        frame: frame(notice),
+        containers,
+        known: Known { usages: &usages, findings: &findings, healths: &healths, uppers: &Uppers::new() },
+    })
 }
 
 fn container_pages() -> Pages {
@@ -90,6 +94,10 @@ fn container_pages() -> Pages {
                 entries: &[],
                 changes: Changes::Unknown("It changed more than 100000 files: too many to list."),
             }),
+        ),
+        (
+            "difference",
+            rendered(DifferencePage { frame: frame(None), container: &database, stack: &stack, difference: &sample::difference() }),
         ),
         ("logs", rendered(Logs { frame: frame(None), container: &database, filter, lines: &lines })),
         (
@@ -191,7 +199,7 @@ fn pages() -> Pages {
 
 fn parts() -> Pages {
     let (hostile, usage, lines, events) = (sample::hostile(), sample::usage(2), sample::lines(), sample::events());
-    let latest = Latest { usage: Some(&usage), finding: None, health: HealthStatus::Unhealthy };
+    let latest = Latest { usage: Some(&usage), finding: None, health: HealthStatus::Unhealthy, upper_bytes: Some(1 << 20) };
     let (all, none) = (sample::containers(), Findings::new());
     let usages = sample::usages(&all);
     let part = |result: Result<String, belljar_frontend::Error>| result.expect("a part renders");
@@ -199,7 +207,14 @@ fn parts() -> Pages {
         ("row", part(containers::row(&hostile, latest, NOW_MS))),
         ("figures", part(containers::figures(&hostile, latest, NOW_MS))),
         ("summary", part(containers::summary(&sample::containers(), &sample::healths(&all)))),
-        ("rows", part(containers::list(&all, Known { usages: &usages, findings: &none, healths: &sample::healths(&all) }, NOW_MS))),
+        (
+            "rows",
+            part(containers::list(
+                &all,
+                Known { usages: &usages, findings: &none, healths: &sample::healths(&all), uppers: &Uppers::new() },
+                NOW_MS,
+            )),
+        ),
         ("header", part(container::header(&hostile, NOW_MS))),
         ("limits now", part(container::limits_now(&sample::database(), Some(&usage)))),
         ("findings", part(container::findings(&sample::database(), &sample::findings()))),
@@ -270,7 +285,7 @@ fn an_id_stands_once_on_a_page() {
 fn a_part_is_the_same_on_the_page_and_over_the_stream() {
     let all = sample::containers();
     let (usages, findings, healths) = (sample::usages(&all), sample::found(&all), sample::healths(&all));
-    let known = Known { usages: &usages, findings: &findings, healths: &healths };
+    let known = Known { usages: &usages, findings: &findings, healths: &healths, uppers: &Uppers::new() };
     let page = list(None, &all);
     for one in &all {
         let row = containers::row(one, known.of(&one.id), NOW_MS).expect("a row renders");
@@ -354,7 +369,7 @@ fn the_list_of_200_containers_is_light() {
     let containers = sample::many(200);
     let usages = sample::usages(&containers);
     let findings = sample::found(&containers);
-    let known = Known { usages: &usages, findings: &findings, healths: &sample::healths(&containers) };
+    let known = Known { usages: &usages, findings: &findings, healths: &sample::healths(&containers), uppers: &Uppers::new() };
     let page = || rendered(List { frame: frame(None), containers: &containers, known });
     let html = page();
     let begin = Instant::now();

@@ -127,6 +127,9 @@ pub struct Container {
     /// The worst that there is to say about it, as one sentence; missing where all is well.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finding: Option<String>,
+    /// Bytes on disk of its own layer when that was last measured; missing where it was not yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upper_bytes: Option<u64>,
 }
 
 impl Container {
@@ -182,6 +185,7 @@ impl Container {
             exit: container.exit.as_ref().map(Exit::from),
             usage: None,
             finding: None,
+            upper_bytes: None,
         }
     }
 }

@@ -157,6 +157,8 @@ pub struct Overlay {
     pub work: String,
     /// Where the merged tree can be seen while the container is alive.
     pub merged: Option<String>,
+    /// Bytes on disk of the upper layer; `null` where they could not be counted.
+    pub upper_bytes: Option<u64>,
 }
 
 /// One layer of the stack.
@@ -170,13 +172,28 @@ pub struct Layer {
     pub at: String,
     /// What it is, in a few words.
     pub label: String,
+    /// Digest of the archive that it was unpacked from; `null` where it is of no archive.
+    pub digest: Option<String>,
+    /// Bytes of what it holds; `null` where unknown.
+    pub size_bytes: Option<u64>,
+    /// The command that made it, as its image tells.
+    pub command: Option<String>,
 }
 
 impl From<overlay::Stack> for Overlay {
     fn from(stack: overlay::Stack) -> Self {
-        let layer = |overlay::Layer { role, path, at, label }| Layer { role, path, at, label };
+        let layer = |overlay::Layer { role, path, at, label, digest, size_bytes, command }| Layer {
+            role,
+            path,
+            at,
+            label,
+            digest,
+            size_bytes,
+            command,
+        };
         let (upper, lower): (Vec<_>, Vec<_>) = stack.layers.iter().partition(|layer| layer.role == Role::Upper);
         Self {
+            upper_bytes: upper.first().and_then(|layer| layer.size_bytes),
             upper: upper.first().map(|layer| layer.path.clone()).unwrap_or_default(),
             lower: lower.into_iter().map(|layer| layer.path.clone()).collect(),
             layers: stack.layers.into_iter().map(layer).collect(),
@@ -210,14 +227,35 @@ pub struct Entry {
     pub link_target: Option<String>,
     /// Number of the layer that it comes from; for a deleted one, the layer that it is hidden in.
     pub layer: usize,
-    /// `unchanged`, `added`, `modified`, `deleted` or `replaced`.
+    /// `unchanged`, `added`, `modified`, `metadata`, `deleted` or `replaced`.
     pub status: Status,
+    /// Numbers of the layers whose entry of this name it hides, top first.
+    pub hides: Vec<usize>,
+    /// Whether the upper layer has it over one of the same kind below, changed or not.
+    pub copied_up: bool,
+    /// Whether it is a folder that hides all that the layers below have in it.
+    pub opaque: bool,
 }
 
 impl From<overlay::Entry> for Entry {
     fn from(entry: overlay::Entry) -> Self {
-        let overlay::Entry { name, path, kind, size_bytes, mode, uid, gid, modified_at_ms, link_target, layer, status } = entry;
-        Self { name, path, kind, size_bytes, mode, uid, gid, modified_at_ms, link_target, layer, status }
+        let overlay::Entry {
+            name,
+            path,
+            kind,
+            size_bytes,
+            mode,
+            uid,
+            gid,
+            modified_at_ms,
+            link_target,
+            layer,
+            status,
+            hides,
+            copied_up,
+            opaque,
+        } = entry;
+        Self { name, path, kind, size_bytes, mode, uid, gid, modified_at_ms, link_target, layer, status, hides, copied_up, opaque }
     }
 }
 
@@ -226,18 +264,20 @@ impl From<overlay::Entry> for Entry {
 pub struct Change {
     /// Path from the container's root, with a leading slash.
     pub path: String,
-    /// `added`, `modified`, `deleted` or `replaced`.
+    /// `added`, `modified`, `metadata`, `deleted` or `replaced`.
     pub status: Status,
     /// What it is now; what it was, where deleted.
     pub kind: FileKind,
     /// Bytes that it takes in the upper layer.
     pub size_bytes: u64,
+    /// Number of the layer below that had it before; `null` where none did.
+    pub below: Option<usize>,
 }
 
 impl From<overlay::Change> for Change {
     fn from(change: overlay::Change) -> Self {
-        let overlay::Change { path, status, kind, size_bytes } = change;
-        Self { path, status, kind, size_bytes }
+        let overlay::Change { path, status, kind, size_bytes, below } = change;
+        Self { path, status, kind, size_bytes, below }
     }
 }
 

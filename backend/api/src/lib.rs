@@ -12,6 +12,7 @@ pub mod create;
 pub mod diagnosis;
 pub mod document;
 pub mod exec;
+pub mod files;
 pub mod health;
 pub mod history;
 pub mod host;
@@ -73,6 +74,7 @@ mod tests {
         let mut container = Container::at(&container::tests::full(), 0);
         container.usage = Some(usage::Usage::default().into());
         container.finding = Some("held back".to_owned());
+        container.upper_bytes = Some(1);
         described("Usage", &container.usage);
         described("DeviceUsage", &usage::DeviceUsage::default());
         described("InterfaceUsage", &usage::InterfaceUsage::default());
@@ -134,6 +136,59 @@ mod tests {
             weight: Some(1),
         };
         described("IoLimit", &io);
+    }
+
+    #[test]
+    fn the_openapi_document_names_every_field_of_files_and_their_differences() {
+        use belljar_model::overlay::{self, FileKind, Role, RowKind, Status};
+        let layer = overlay::Layer {
+            role: Role::Upper,
+            path: String::new(),
+            at: String::new(),
+            label: String::new(),
+            digest: None,
+            size_bytes: None,
+            command: None,
+        };
+        let stack = inspect::Overlay::from(overlay::Stack { layers: vec![layer], work: String::new(), merged: None });
+        described("Layer", &stack.layers[0]);
+        described("Overlay", &stack);
+        let entry = overlay::Entry {
+            name: String::new(),
+            path: String::new(),
+            kind: FileKind::File,
+            size_bytes: 0,
+            mode: 0,
+            uid: 0,
+            gid: 0,
+            modified_at_ms: 0,
+            link_target: None,
+            layer: 0,
+            status: Status::Unchanged,
+            hides: Vec::new(),
+            copied_up: false,
+            opaque: false,
+        };
+        described("Entry", &inspect::Entry::from(entry));
+        let change = overlay::Change { path: String::new(), status: Status::Added, kind: FileKind::File, size_bytes: 0, below: None };
+        described("Change", &inspect::Change::from(change));
+        let row = overlay::Row { kind: RowKind::Same, before_line: None, after_line: None, text: String::new(), no_newline: false };
+        let difference =
+            overlay::Difference { path: String::new(), status: Status::Added, below: None, notes: Vec::new(), rows: vec![row] };
+        let difference = files::Difference::from(difference);
+        described("Row", &difference.rows[0]);
+        described("Difference", &difference);
+        described("Moved", &files::Moved::from(belljar_model::files::Moved::default()));
+        described("UndoRequest", &files::UndoRequest { path: String::new() });
+        let stat = belljar_model::files::PathStat {
+            name: String::new(),
+            kind: FileKind::File,
+            size_bytes: 0,
+            mode: 0,
+            modified_at_ms: 0,
+            link_target: None,
+        };
+        described("PathStat", &files::PathStat::from(stat));
     }
 
     #[test]

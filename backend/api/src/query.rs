@@ -2,6 +2,7 @@
 //!
 //! A switch is on when it is named without a value: `?follow` is `?follow=true`.
 
+use belljar_model::files::Owners;
 use belljar_model::log::Stream;
 use belljar_model::{Invalid, Signal, State};
 use serde::de::{DeserializeOwned, Error};
@@ -271,6 +272,25 @@ pub struct Files {
 
 fn root() -> String {
     "/".to_owned()
+}
+
+/// `GET /containers/{id}/overlay/difference`, `GET` and `HEAD /containers/{id}/archive`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct At {
+    /// A path in the container, absolute.
+    pub path: String,
+}
+
+/// `PUT /containers/{id}/archive`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Unpack {
+    /// The folder in the container that the archive is unpacked into, absolute.
+    pub path: String,
+    /// Whose the files are: `root`, which is the container's own, or `archive`, of whom it says.
+    #[serde(default)]
+    pub owners: Owners,
 }
 
 /// `GET /events` and `GET /containers/{id}/events`; newest first, or as a stream.

@@ -5,6 +5,7 @@
 
 pub(crate) mod create;
 pub(crate) mod environment;
+pub(crate) mod files;
 pub(crate) mod health;
 pub(crate) mod isolation;
 pub(crate) mod limits;
@@ -15,6 +16,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use self::create::CreateArguments;
+use self::files::{CopyArguments, DiffArguments, ResetArguments, UndoArguments};
 use self::limits::LimitArguments;
 
 /// Runs Linux containers, and shows what they are made of.
@@ -99,9 +101,15 @@ pub(crate) enum Command {
     Cgroup(OneContainer),
     /// Show the layers of a container's root
     Overlay(OneContainer),
-    /// List what a container added (A), changed (C) and deleted (D)
+    /// List what a container added (A), changed (C) and deleted (D); of one file, how its lines differ from its image's
     #[command(visible_alias = "changes")]
-    Diff(OneContainer),
+    Diff(DiffArguments),
+    /// Put paths of a container back to what its image says
+    Undo(UndoArguments),
+    /// Empty the own layer of containers that are stopped: everything that they changed is gone
+    Reset(ResetArguments),
+    /// Copy files into a container, or out of it
+    Cp(CopyArguments),
     /// Show the steps that made a container, and the time that each took
     Plan(OneContainer),
     /// Run a further program in a running container
@@ -301,6 +309,9 @@ pub(crate) struct ListArguments {
     /// Print ids only
     #[arg(short, long, conflicts_with = "json")]
     pub(crate) quiet: bool,
+    /// Also show what their own layers take, as last measured
+    #[arg(short, long)]
+    pub(crate) size: bool,
     #[command(flatten)]
     pub(crate) format: Format,
 }

@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use belljar_api::Problem;
+use belljar_api::files::{ARCHIVE_MEDIA_TYPE, PathStat, STAT_HEADER};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Empty, Full, Limited, StreamBody};
 use hyper::body::{Bytes, Frame, Incoming};
@@ -90,6 +91,31 @@ impl Client {
         serde_json::from_slice(&answer).map_err(|source| Failure::Unreadable { path: path.to_owned(), source })
     }
 
+    /// `PUT path` with the content of a file, as it is; the answer is read as `T`.
+    pub(crate) async fn put<T: DeserializeOwned>(&self, path: &str, file: tokio::fs::File) -> Result<T, Failure> {
+        use futures_util::TryStreamExt as _;
+        let body = StreamBody::new(ReaderStream::new(file).map_ok(Frame::data)).boxed_unsync();
+        let response = self.ask(Method::PUT, path, (Some(ARCHIVE_MEDIA_TYPE), body)).await?;
+        let answer = self.whole(path, response).await?;
+        serde_json::from_slice(&answer).map_err(|source| Failure::Unreadable { path: path.to_owned(), source })
+    }
+
+    /// `HEAD path` of an archive: what it would hold; `None` where there is nothing.
+    pub(crate) async fn head(&self, path: &str) -> Result<Option<PathStat>, Failure> {
+        match self.ask(Method::HEAD, path, nothing()).await {
+            Ok(response) => Ok(stat_of(&response)),
+            Err(Failure::Status { status: 404, .. }) => Ok(None),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// `GET path` of an archive: what it holds, and itself piece by piece.
+    pub(crate) async fn download(&self, path: &str) -> Result<(Option<PathStat>, Pieces), Failure> {
+        let response = self.ask(Method::GET, path, nothing()).await?;
+        let stat = stat_of(&response);
+        Ok((stat, Pieces { socket: self.socket.clone(), path: path.to_owned(), body: response.into_body() }))
+    }
+
     /// `GET path`, whose answer comes line by line for as long as it takes.
     pub(crate) async fn stream(&self, path: &str) -> Result<Lines, Failure> {
         let response = self.ask(Method::GET, path, nothing()).await?;
@@ -135,6 +161,10 @@ impl Client {
     fn broke_off(&self, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Failure {
         Failure::BrokeOff { socket: self.socket.clone(), source: error.into() }
     }
+}
+
+fn stat_of(response: &Response<Incoming>) -> Option<PathStat> {
+    response.headers().get(STAT_HEADER)?.to_str().ok().and_then(PathStat::from_header)
 }
 
 fn nothing() -> (Option<&'static str>, Body) {

@@ -3,8 +3,10 @@
 //! They know the API and nothing of the kernel: what a container is, is the server's to say. A command takes a [`Session`]
 //! and its arguments, and returns its exit status. Start reading at [`dispatch`]; [`run`] is the one with a life of its own.
 
+mod copy;
 mod events;
 mod exec;
+mod files;
 mod host;
 mod images;
 mod inside;
@@ -67,7 +69,10 @@ pub(crate) async fn dispatch(session: &mut Session, command: Command) -> Outcome
         Command::Namespaces(one) => session.show(&of(&one.container, "namespaces"), one.format, inside::namespaces).await,
         Command::Cgroup(one) => session.show(&of(&one.container, "cgroup"), one.format, inside::cgroup).await,
         Command::Overlay(one) => session.show(&of(&one.container, "overlay"), one.format, inside::overlay).await,
-        Command::Diff(one) => inside::diff(session, one).await,
+        Command::Diff(arguments) => files::diff(session, arguments).await,
+        Command::Undo(arguments) => files::undo(session, arguments).await,
+        Command::Reset(arguments) => files::reset(session, arguments).await,
+        Command::Cp(arguments) => copy::copy(session, arguments).await,
         Command::Plan(one) => inside::plan(session, one).await,
         Command::Exec(arguments) => exec::exec(session, arguments).await,
         Command::Denied(one) => session.show(&of(&one.container, "denied"), one.format, inside::denied).await,

@@ -40,6 +40,8 @@ pub enum EventKind {
     Restarted,
     /// A person ran a further program in it.
     Exec,
+    /// A person changed files of it from outside: copied some in, put a path back, reset it.
+    FilesChanged,
     /// It was started without a protection that this host could not give.
     Loosened,
     /// It was found dead, and nobody saw how it ended.
@@ -68,7 +70,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// Every kind.
-    pub const ALL: [EventKind; 28] = [
+    pub const ALL: [EventKind; 29] = [
         EventKind::Created,
         EventKind::Started,
         EventKind::StartFailed,
@@ -85,6 +87,7 @@ impl EventKind {
         EventKind::Resumed,
         EventKind::Restarted,
         EventKind::Exec,
+        EventKind::FilesChanged,
         EventKind::Loosened,
         EventKind::Lost,
         EventKind::Found,
@@ -118,6 +121,7 @@ impl EventKind {
             EventKind::Resumed => "resumed",
             EventKind::Restarted => "restarted",
             EventKind::Exec => "exec",
+            EventKind::FilesChanged => "files_changed",
             EventKind::Loosened => "loosened",
             EventKind::Lost => "lost",
             EventKind::Found => "found",

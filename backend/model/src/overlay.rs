@@ -39,6 +39,15 @@ pub struct Layer {
     pub at: String,
     /// What it is, in a few words.
     pub label: String,
+    /// Digest of the archive that it was unpacked from, where it is of an image that has one.
+    #[serde(default)]
+    pub digest: Option<String>,
+    /// Bytes of what it holds: for an image's as its archive says, for the container's own as measured; `None` where unknown.
+    #[serde(default)]
+    pub size_bytes: Option<u64>,
+    /// The command that made it, as its image tells.
+    #[serde(default)]
+    pub command: Option<String>,
 }
 
 /// The stack, top first: the upper layer is number 0.
@@ -92,8 +101,10 @@ pub enum Status {
     Unchanged,
     /// New: no layer below has it.
     Added,
-    /// Copied up and changed; for a folder, something about the folder itself.
+    /// Copied up, with other content.
     Modified,
+    /// Copied up with the same content: only mode, owner, time or extended attributes differ.
+    Metadata,
     /// Gone: a whiteout lies in the upper layer.
     Deleted,
     /// Something new stands where something else was: an opaque folder, or a file of another kind.
@@ -107,6 +118,7 @@ impl Status {
             Status::Unchanged => "unchanged",
             Status::Added => "added",
             Status::Modified => "modified",
+            Status::Metadata => "metadata",
             Status::Deleted => "deleted",
             Status::Replaced => "replaced",
         }
@@ -138,6 +150,12 @@ pub struct Entry {
     pub layer: usize,
     /// What the container did to it.
     pub status: Status,
+    /// Numbers of the layers whose entry of this name it hides, top first. Folders that are merged hide nothing of each other.
+    pub hides: Vec<usize>,
+    /// Whether the upper layer has it over one of the same kind below, changed or not.
+    pub copied_up: bool,
+    /// Whether it is a folder that hides all that the layers below have in it.
+    pub opaque: bool,
 }
 
 /// One thing that the container changed.
@@ -151,4 +169,62 @@ pub struct Change {
     pub kind: FileKind,
     /// Bytes that it takes in the upper layer; 0 where deleted.
     pub size_bytes: u64,
+    /// Number of the layer below that had it before; `None` where none did.
+    pub below: Option<usize>,
+}
+
+/// How a file that was copied up differs from what the layers below have, as text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Difference {
+    /// The file.
+    pub path: String,
+    /// What the container did to it.
+    pub status: Status,
+    /// Number of the layer below that it is held against; `None` where none has it.
+    pub below: Option<usize>,
+    /// What is other than the content, or why there are no rows: sentences.
+    pub notes: Vec<String>,
+    /// The rows, in order; long runs without a change are left out.
+    pub rows: Vec<Row>,
+}
+
+/// One row of a difference.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Row {
+    /// What became of the line.
+    pub kind: RowKind,
+    /// Number of the line in the layer below, from 1; `None` for a new line.
+    pub before_line: Option<usize>,
+    /// Number of the line in the upper layer, from 1; `None` for a line that is gone.
+    pub after_line: Option<usize>,
+    /// Its text, without the end of the line.
+    pub text: String,
+    /// Whether it is the last line and has no end.
+    pub no_newline: bool,
+}
+
+/// What became of a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RowKind {
+    /// It is in both.
+    Same,
+    /// It is gone.
+    Removed,
+    /// It is new.
+    Added,
+    /// Lines without a change are left out here.
+    Gap,
+}
+
+impl RowKind {
+    /// The word on the wire and on pages.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            RowKind::Same => "same",
+            RowKind::Removed => "removed",
+            RowKind::Added => "added",
+            RowKind::Gap => "gap",
+        }
+    }
 }

@@ -9,8 +9,15 @@ use crate::spec::{OverlayTree, Spec, Tree};
 
 /// The stack of a spec as it is, or would be, mounted. `init` is the container's first process while it is alive.
 pub fn of(spec: &Spec, init: Option<ProcessRef>) -> Stack {
-    let layer =
-        |role, path: &PathBuf, label: &str| Layer { role, path: path.display().to_string(), at: String::new(), label: label.to_owned() };
+    let layer = |role, path: &PathBuf, label: &str| Layer {
+        role,
+        path: path.display().to_string(),
+        at: String::new(),
+        label: label.to_owned(),
+        digest: None,
+        size_bytes: None,
+        command: None,
+    };
     let Tree::Overlay(root) = &spec.root.tree else {
         return Stack { layers: Vec::new(), work: String::new(), merged: None };
     };
@@ -26,6 +33,9 @@ pub fn of(spec: &Spec, init: Option<ProcessRef>) -> Stack {
         path: image.path.clone(),
         at: image.at.clone(),
         label: image.label.clone(),
+        digest: None,
+        size_bytes: None,
+        command: None,
     }));
     Stack { layers, work: root.work.display().to_string(), merged: init.map(|init| format!("/proc/{}/root", init.pid)) }
 }

@@ -36,9 +36,13 @@ impl Fault {
 
     /// What went wrong with something that was asked of `container`: it is named, so that a page leads back to it.
     pub(crate) fn of(container: &Container, error: belljar_supervisor::Error) -> Self {
-        let mut fault = Fault::from(error);
-        fault.problem.container.get_or_insert_with(|| container.id.as_str().to_owned());
-        fault
+        Fault::from(error).about(container)
+    }
+
+    /// Names the container, so that a page leads back to it.
+    pub(crate) fn about(mut self, container: &Container) -> Self {
+        self.problem.container.get_or_insert_with(|| container.id.as_str().to_owned());
+        self
     }
 
     /// The field that is wrong, where one is, in the model's words.

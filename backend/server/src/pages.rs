@@ -7,6 +7,7 @@ mod container;
 mod containers;
 mod create;
 mod entry;
+mod files;
 mod images;
 mod limits;
 pub(crate) mod problem;
@@ -23,7 +24,7 @@ use belljar_api::query::Nothing;
 use belljar_frontend::host::HostPage;
 
 pub(crate) use container::Filter;
-pub(crate) use containers::findings;
+pub(crate) use containers::{findings, uppers};
 
 use crate::VERSION;
 use crate::app::App;
@@ -46,6 +47,11 @@ pub(crate) fn router() -> Router<Arc<App>> {
         .route("/containers/{container}/namespaces", get(container::namespaces))
         .route("/containers/{container}/cgroup", get(container::cgroup))
         .route("/containers/{container}/overlay", get(container::overlay))
+        .route("/containers/{container}/overlay/difference", get(files::difference))
+        .route("/containers/{container}/overlay/download", get(files::download))
+        .route("/containers/{container}/overlay/undo", post(files::undo))
+        .route("/containers/{container}/overlay/reset", post(files::reset))
+        .route("/containers/{container}/overlay/upload", post(files::upload).layer(DefaultBodyLimit::disable()))
         .route("/containers/{container}/logs", get(container::logs))
         .route("/containers/{container}/events", get(container::events))
         .route("/containers/{container}/plan", get(container::plan))

@@ -5,6 +5,7 @@
 mod containers;
 mod events;
 mod exec;
+mod files;
 mod images;
 mod inspect;
 mod logs;
@@ -12,15 +13,16 @@ mod tokens;
 
 use std::sync::Arc;
 
-use axum::extract::State;
+use axum::extract::{DefaultBodyLimit, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, delete, get, patch, post};
+use axum::routing::{MethodRouter, delete, get, head, patch, post, put};
 use axum::{Json, Router};
 use belljar_api::host::{Health, Host};
 use belljar_api::query::Nothing;
 
 pub(crate) use containers::create_container;
+pub(crate) use files::archive;
 pub(crate) use images::{delete_image, new_name};
 
 use crate::VERSION;
@@ -66,6 +68,12 @@ fn routes() -> Vec<Route> {
         route("get", "/containers/{container}/overlay", get(inspect::overlay)),
         route("get", "/containers/{container}/overlay/files", get(inspect::files)),
         route("get", "/containers/{container}/overlay/changes", get(inspect::changes)),
+        route("get", "/containers/{container}/overlay/difference", get(files::difference)),
+        route("post", "/containers/{container}/overlay/undo", post(files::undo)),
+        route("post", "/containers/{container}/reset", post(files::reset)),
+        route("head", "/containers/{container}/archive", head(files::look)),
+        route("get", "/containers/{container}/archive", get(files::pack)),
+        route("put", "/containers/{container}/archive", put(files::unpack).layer(DefaultBodyLimit::disable())),
         route("get", "/containers/{container}/plan", get(inspect::plan)),
         route("get", "/containers/{container}/denied", get(inspect::denied)),
         route("get", "/images", get(images::list)),

@@ -1,13 +1,14 @@
-//! An image archive on its way in: from the network through a short pipe into the importer, never whole in memory.
+//! An archive on its way in: from the network through a short pipe into whoever unpacks it, never whole in memory.
 //!
 //! ```text
-//! chunks of the body ──► pump ──► [8 chunks] ──► reader ──► Supervisor::import_image
+//! chunks of the body ──► pump ──► [8 chunks] ──► reader ──► Supervisor::import_image, Supervisor::unpack
 //! ```
 //!
 //! The pipe ends where it is told to end, and nowhere else: when a body breaks off, or the request is given up, half an
 //! archive must not look like a whole one.
 
 use std::io;
+use std::pin::Pin;
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -37,16 +38,28 @@ enum Piece {
     End,
 }
 
+/// What an archive is read from.
+pub(crate) type Archive = StreamReader<Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>, Bytes>;
+
 /// Imports the archive that `chunks` carry.
 pub(crate) async fn import<C, E>(supervisor: &Supervisor, name: ImageName, chunks: C) -> Answer<Image>
 where
     C: Stream<Item = Result<Bytes, E>> + Unpin,
 {
+    feed(chunks, |archive| supervisor.import_image(name, archive)).await
+}
+
+/// Lets `reader` read the archive that `chunks` carry.
+pub(crate) async fn feed<C, E, T, F>(chunks: C, reader: impl FnOnce(Archive) -> F) -> Answer<T>
+where
+    C: Stream<Item = Result<Bytes, E>> + Unpin,
+    F: Future<Output = Result<T, belljar_supervisor::Error>>,
+{
     let (sender, receiver) = mpsc::channel(CHUNKS_MAX);
-    let archive = StreamReader::new(Box::pin(pieces(receiver)));
-    match tokio::join!(supervisor.import_image(name, archive), pump(chunks, sender)) {
-        (Ok(image), _) => Ok(image),
-        // The importer's own words would blame the archive, or us.
+    let archive: Archive = StreamReader::new(Box::pin(pieces(receiver)));
+    match tokio::join!(reader(archive), pump(chunks, sender)) {
+        (Ok(read), _) => Ok(read),
+        // The reader's own words would blame the archive, or us.
         (Err(_), Sent::Part) => Err(Fault::new(Kind::Malformed, "the upload ended before the archive did")),
         (Err(_), Sent::Stalled) => {
             Err(Fault::new(Kind::Malformed, format!("the upload stalled: nothing came for {} seconds", IDLE_LIMIT.as_secs())))

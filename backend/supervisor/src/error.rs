@@ -69,6 +69,14 @@ pub enum Error {
         /// All of them.
         names: Vec<ImageName>,
     },
+    /// What is at a path of the container does not let it.
+    #[error("not done in {name}: {because}")]
+    FilesRefused {
+        /// The container.
+        name: ContainerName,
+        /// Why, as a sentence without a full stop.
+        because: String,
+    },
     /// The kernel did not take a change; everything is as before.
     #[error("the kernel refused {} of {name}", field.as_deref().unwrap_or("a change"))]
     LimitRefused {
@@ -157,6 +165,7 @@ impl Error {
             Error::Ambiguous { .. }
             | Error::NameTaken { .. }
             | Error::Refused { .. }
+            | Error::FilesRefused { .. }
             | Error::LimitRefused { .. }
             | Error::InstanceTaken { .. }
             | Error::ImageExists { .. }

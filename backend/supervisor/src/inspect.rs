@@ -43,7 +43,7 @@ pub(crate) fn written_spec(path: &Path) -> Option<Spec> {
 pub(crate) fn overlay_error(error: overlay::Error) -> Error {
     match error {
         overlay::Error::Path { .. } | overlay::Error::NotADirectory { .. } => Invalid::new("path", error.to_string()).into(),
-        overlay::Error::NotFound { path } => Error::NotFound { what: "folder", key: path },
+        overlay::Error::NotFound { path } => Error::NotFound { what: "path", key: path },
         error => Error::failed("read", "the layers", error),
     }
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use belljar_monitor::Spawner;
+use belljar_monitor::files::Order;
 use belljar_runtime::spec::Exec;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -21,6 +22,9 @@ pub(crate) trait Launch: Send + Sync + 'static {
 
     /// Starts a further program in a container. What becomes of it is told over the socket that is returned.
     fn exec(&self, order: &Exec, stdout: OwnedFd, stderr: OwnedFd) -> belljar_linux::Result<OwnedFd>;
+
+    /// Starts an operation on files. What becomes of it is told over the socket that is returned.
+    fn files(&self, order: &Order, data: Option<OwnedFd>) -> belljar_linux::Result<OwnedFd>;
 }
 
 impl Launch for Spawner {
@@ -30,6 +34,10 @@ impl Launch for Spawner {
 
     fn exec(&self, order: &Exec, stdout: OwnedFd, stderr: OwnedFd) -> belljar_linux::Result<OwnedFd> {
         Spawner::exec(self, order, stdout, stderr)
+    }
+
+    fn files(&self, order: &Order, data: Option<OwnedFd>) -> belljar_linux::Result<OwnedFd> {
+        Spawner::files(self, order, data)
     }
 }
 

@@ -7,10 +7,12 @@ mod around;
 mod boot;
 mod clock;
 pub mod crash;
+mod desks;
 mod diagnosis;
 mod error;
 mod evidence;
 pub mod exec;
+pub mod files;
 mod health;
 mod history;
 mod hold;
@@ -31,6 +33,7 @@ mod task;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod upper;
 
 use std::collections::HashMap;
 use std::os::unix::fs::DirBuilderExt;
@@ -46,7 +49,7 @@ use belljar_model::host::Support;
 use belljar_model::log::LogLine;
 use belljar_model::machine::Request;
 use belljar_model::namespace::Namespace;
-use belljar_model::overlay::{Entry, Stack};
+use belljar_model::overlay::Entry;
 use belljar_model::plan::PlanRecord;
 use belljar_model::usage::{Pressure, Usage};
 use belljar_model::{Change, Config, Container, ContainerId, Draft, Event, Host, Limits, Process, State, Wanted};
@@ -201,11 +204,14 @@ impl Supervisor {
             notices,
             looks,
             execs: Arc::new(Semaphore::new(exec::EXECS_MAX)),
+            desks: desks::Desks::default(),
+            uppers: upper::Uppers::default(),
         });
         reconcile::all(&shared).await?;
         image::sweep(&shared).await;
         tokio::spawn(diagnosis::tell(Arc::downgrade(&shared), tidings));
         tokio::spawn(sample::run(Arc::downgrade(&shared)));
+        tokio::spawn(upper::run(Arc::downgrade(&shared)));
         Ok(Supervisor { shared })
     }
 
@@ -345,11 +351,6 @@ impl Supervisor {
     /// The container's cgroup, read now; without controllers where it is not alive.
     pub async fn cgroup(&self, id: &ContainerId) -> Result<Cgroup, Error> {
         self.inspect(id, inspect::cgroup_of).await
-    }
-
-    /// The layers of the container's root.
-    pub async fn stack(&self, id: &ContainerId) -> Result<Stack, Error> {
-        self.inspect(id, inspect::stack_of).await?
     }
 
     /// What is in one folder of the container's root, whether it is alive or not.

@@ -10,6 +10,7 @@ use belljar_store::Store;
 use tokio::sync::{Semaphore, broadcast};
 
 use crate::Notice;
+use crate::desks::Desks;
 use crate::diagnosis::Diagnosis;
 use crate::health::Board;
 use crate::history::History;
@@ -20,6 +21,7 @@ use crate::ranges::Ranges;
 use crate::registry::Registry;
 use crate::sample::Samples;
 use crate::sources::Looks;
+use crate::upper::Uppers;
 
 /// Most notices that somebody may lag behind before being told so.
 pub(crate) const NOTICES_MAX: usize = 1024;
@@ -53,6 +55,10 @@ pub(crate) struct Shared {
     pub(crate) looks: Looks,
     /// Places for further programs in containers.
     pub(crate) execs: Arc<Semaphore>,
+    /// Who works on the files of which container.
+    pub(crate) desks: Desks,
+    /// How much each container's own layer takes.
+    pub(crate) uppers: Uppers,
     pub(crate) notices: broadcast::Sender<Notice>,
 }
 
@@ -96,6 +102,8 @@ impl Shared {
         self.registry.remove(id);
         self.samples.forget(id);
         self.diagnosis.forget(id);
+        self.desks.forget(id);
+        self.uppers.forget(id);
         self.health.forget(id);
         self.notify(Notice::Removed(id.clone()));
     }

@@ -240,6 +240,7 @@ fn is_mark(kind: EventKind) -> bool {
         | EventKind::StartFailed
         | EventKind::Pressure
         | EventKind::Exec
+        | EventKind::FilesChanged
         | EventKind::Loosened
         | EventKind::Found
         | EventKind::Deleted

@@ -1,6 +1,7 @@
 //! One container: its head (state, buttons), the tabs, and what each shows.
 
 mod cgroup;
+mod difference;
 mod findings;
 mod gone;
 mod health;
@@ -26,6 +27,7 @@ use crate::words::Ending;
 use crate::{Error, Frame, Part, figure};
 
 pub use cgroup::CgroupPage;
+pub use difference::DifferencePage;
 pub use findings::findings;
 pub(crate) use findings::tone;
 pub use gone::Gone;

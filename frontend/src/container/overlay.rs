@@ -2,7 +2,7 @@
 
 use askama::Template;
 use belljar_model::Container;
-use belljar_model::overlay::{Change, Entry, FileKind, Stack, Status};
+use belljar_model::overlay::{Change, Entry, FileKind, Role, Stack, Status};
 
 use super::{Tab, TabPage, tab};
 use crate::frame::Page;
@@ -57,6 +57,16 @@ impl<'a> Overlay<'a> {
         self.path == "/"
     }
 
+    /// Where its forms and further pages are.
+    fn base(&self) -> String {
+        format!("/containers/{}/overlay", self.container.id)
+    }
+
+    /// What is in the folder, without the folder.
+    fn content_path(&self) -> String {
+        format!("{}/.", self.path.trim_end_matches('/'))
+    }
+
     fn known_changes(&self) -> &'a [Change] {
         match self.changes {
             Changes::Known(changes) => changes,
@@ -74,7 +84,8 @@ impl<'a> Overlay<'a> {
     }
 
     fn upper_bytes(&self) -> u64 {
-        self.known_changes().iter().map(|change| change.size_bytes).sum()
+        let measured = self.stack.layers.first().and_then(|layer| layer.size_bytes);
+        measured.unwrap_or_else(|| self.known_changes().iter().map(|change| change.size_bytes).sum())
     }
 
     /// The layer that `entry` comes from, in a word or two.
@@ -88,7 +99,21 @@ impl<'a> Overlay<'a> {
 }
 
 /// What the container may have done, in the order in which it is counted.
-const CHANGED: [Status; 4] = [Status::Added, Status::Modified, Status::Replaced, Status::Deleted];
+const CHANGED: [Status; 5] = [Status::Added, Status::Modified, Status::Metadata, Status::Replaced, Status::Deleted];
+
+fn is_changed(status: &Status) -> bool {
+    *status != Status::Unchanged
+}
+
+/// Whether there is something below to hold it against.
+fn has_difference(status: &Status) -> bool {
+    !matches!(status, Status::Unchanged | Status::Added)
+}
+
+/// The layers that an entry hides, as they are numbered.
+fn numbers(entry: &Entry) -> String {
+    entry.hides.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
 
 /// Whether `entry` is a folder that can be looked into: a deleted one has nothing left to see.
 fn is_open(entry: &Entry) -> bool {
@@ -101,7 +126,7 @@ fn is_file(entry: &Entry) -> bool {
 }
 
 /// Folder that `path` lies in.
-fn parent(path: &str) -> &str {
+pub(super) fn parent(path: &str) -> &str {
     match path.rfind('/') {
         None | Some(0) => "/",
         Some(end) => &path[..end],

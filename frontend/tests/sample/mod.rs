@@ -17,7 +17,7 @@ use belljar_model::image::ImageKind;
 use belljar_model::limits::HostCapacity;
 use belljar_model::log::{LogLine, Stream};
 use belljar_model::namespace::{Kind, Namespace, Sharing};
-use belljar_model::overlay::{Change, Entry, FileKind, Layer, Role, Stack, Status};
+use belljar_model::overlay::{Change, Difference, Entry, FileKind, Layer, Role, Row, RowKind, Stack, Status};
 use belljar_model::plan::{Outcome, Place, PlanRecord, StepRecord};
 use belljar_model::security::{LandlockAccess, LandlockRule};
 use belljar_model::setting::Device;
@@ -415,7 +415,15 @@ fn raw_files() -> Vec<RawFile> {
 }
 
 pub(crate) fn stack() -> Stack {
-    let layer = |role: Role, path: &str, at: &str, label: &str| Layer { role, path: path.into(), at: at.into(), label: label.into() };
+    let layer = |role: Role, path: &str, at: &str, label: &str| Layer {
+        role,
+        path: path.into(),
+        at: at.into(),
+        label: label.into(),
+        digest: (role == Role::Image && at.is_empty()).then(|| format!("sha256:{}", "9c".repeat(32))),
+        size_bytes: matches!(role, Role::Upper | Role::Image).then_some(48_213_004),
+        command: (role == Role::Image && at.is_empty()).then(|| "RUN apt-get install -y postgresql <&>".into()),
+    };
     Stack {
         layers: vec![
             layer(Role::Upper, "/var/lib/belljar/containers/4f2a/upper", "", "database"),
@@ -442,6 +450,9 @@ pub(crate) fn entries() -> Vec<Entry> {
         link_target: (kind == FileKind::Symlink).then(|| "/usr/share/zoneinfo/Europe/Paris".into()),
         layer,
         status,
+        hides: if matches!(status, Status::Modified | Status::Replaced) { vec![2, 3] } else { Vec::new() },
+        copied_up: status == Status::Modified,
+        opaque: status == Status::Replaced,
     };
     vec![
         entry("conf.d", FileKind::Directory, 2, Status::Unchanged),
@@ -456,8 +467,33 @@ pub(crate) fn entries() -> Vec<Entry> {
     ]
 }
 
+pub(crate) fn difference() -> Difference {
+    let row = |kind: RowKind, before_line: Option<usize>, after_line: Option<usize>, text: &str| Row {
+        kind,
+        before_line,
+        after_line,
+        text: text.into(),
+        no_newline: false,
+    };
+    Difference {
+        path: "/etc/passwd".into(),
+        status: Status::Modified,
+        below: Some(3),
+        notes: vec!["Its mode was 0644 and is 0600 now.".into()],
+        rows: vec![
+            row(RowKind::Gap, None, None, ""),
+            row(RowKind::Same, Some(4), Some(4), "bin:x:2:2:bin:/bin:/usr/sbin/nologin"),
+            row(RowKind::Removed, Some(5), None, "sys:x:3:3:sys:/dev:/usr/sbin/nologin"),
+            row(RowKind::Added, None, Some(5), HOSTILE),
+            Row { no_newline: true, ..row(RowKind::Added, None, Some(6), "postgres:x:999:999::/:/bin/sh") },
+            row(RowKind::Gap, None, None, ""),
+        ],
+    }
+}
+
 pub(crate) fn changes() -> Vec<Change> {
-    let change = |path: &str, status: Status, size_bytes: u64| Change { path: path.into(), status, kind: FileKind::File, size_bytes };
+    let change =
+        |path: &str, status: Status, size_bytes: u64| Change { path: path.into(), status, kind: FileKind::File, size_bytes, below: None };
     vec![
         change("/etc/motd", Status::Deleted, 0),
         change("/etc/passwd", Status::Modified, 1_337),

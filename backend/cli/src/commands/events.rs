@@ -74,6 +74,7 @@ fn tone(kind: EventKind) -> Tone {
         | EventKind::RegistryLogin
         | EventKind::RegistryLogout
         | EventKind::Exec
+        | EventKind::FilesChanged
         | EventKind::LimitsChanged => Tone::Normal,
     }
 }

@@ -1,16 +1,15 @@
 //! What a container is made of: namespaces, cgroup, overlay, changes, plan. Every figure is printed with the kernel's file
 //! that it came from.
 
-use belljar_api::inspect::{Cgroup, Change, Denied, Figure, Namespace, Overlay, Plan};
+use belljar_api::inspect::{Cgroup, Denied, Figure, Namespace, Overlay, Plan};
 use belljar_model::cgroup::{Unit, Value};
-use belljar_model::overlay::Status;
 use belljar_model::plan::Outcome as StepOutcome;
 use belljar_model::size;
 
 use super::{DONE, Outcome, Session, of};
 use crate::arguments::OneContainer;
 use crate::output::table::Cell;
-use crate::output::{Table, Tone, complain, harmless};
+use crate::output::{Table, Tone, complain};
 
 /// What is shown where the kernel has no figure.
 const UNKNOWN: &str = "-";
@@ -78,29 +77,6 @@ pub(crate) fn overlay(overlay: &Overlay, _now_ms: i64) -> Table {
     table.row(vec!["".into(), "work".into(), "".into(), "".into(), (&overlay.work).into()]);
     table.row(vec!["".into(), "merged".into(), "/".into(), "".into(), merged.into()]);
     table
-}
-
-/// `diff`: the letters of `docker diff`. What was replaced is a change there, too; `--json` tells them apart.
-pub(crate) async fn diff(session: &mut Session, one: OneContainer) -> Outcome {
-    let changes: Vec<Change> = session.client.fetch(&of(&one.container, "overlay/changes")).await?;
-    if one.format.json {
-        session.paper.json(&changes)?;
-        return Ok(DONE);
-    }
-    for change in &changes {
-        let (letter, tone) = letter(change.status);
-        let letter = tone.on(letter, session.paper.paint());
-        session.paper.line(&format!("{letter} {}", harmless(&change.path)))?;
-    }
-    Ok(DONE)
-}
-
-fn letter(status: Status) -> (&'static str, Tone) {
-    match status {
-        Status::Added => ("A", Tone::Good),
-        Status::Deleted => ("D", Tone::Bad),
-        Status::Modified | Status::Replaced | Status::Unchanged => ("C", Tone::Careful),
-    }
 }
 
 /// `plan`: the steps in order, and the one that failed.

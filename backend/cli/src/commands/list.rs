@@ -1,8 +1,8 @@
 //! `list` and `inspect`.
 
 use belljar_api::Container;
-use belljar_model::State;
 use belljar_model::health::HealthStatus;
+use belljar_model::{State, size};
 
 use super::{DONE, Outcome, Session, container};
 use crate::arguments::{Containers, ListArguments};
@@ -25,7 +25,7 @@ pub(crate) async fn list(session: &mut Session, arguments: ListArguments) -> Out
             session.paper.line(&container.short_id)?;
         }
     } else {
-        session.paper.table(&table(&containers, now_ms()))?;
+        session.paper.table(&table(&containers, arguments.size.then_some(Size), now_ms()))?;
     }
     Ok(DONE)
 }
@@ -40,8 +40,14 @@ pub(crate) async fn inspect(session: &mut Session, containers: Containers) -> Ou
     Ok(DONE)
 }
 
-fn table(containers: &[Container], now_ms: i64) -> Table {
-    let mut table = Table::new(&["NAME", "ID", "IMAGE", "COMMAND", "CREATED", "STATE"]);
+/// A further column: what the containers' own layers take.
+#[derive(Clone, Copy)]
+struct Size;
+
+fn table(containers: &[Container], column: Option<Size>, now_ms: i64) -> Table {
+    let mut titles = vec!["NAME", "ID", "IMAGE", "COMMAND", "CREATED", "STATE"];
+    titles.extend(column.map(|Size| "SIZE"));
+    let mut table = Table::new(&titles);
     for container in containers {
         let (mut state, mut tone) = state(container, now_ms);
         if !container.warnings.is_empty() {
@@ -52,14 +58,16 @@ fn table(containers: &[Container], now_ms: i64) -> Table {
             state.push_str(&format!("; {finding}"));
             tone = if tone == Tone::Bad { tone } else { Tone::Careful };
         }
-        table.row(vec![
+        let mut row: Vec<Cell> = vec![
             (&container.name).into(),
             (&container.short_id).into(),
             (&container.image).into(),
             Cell::short(container.command.join(" "), COMMAND_CHARS),
             age::ago(container.created_at_ms, now_ms).into(),
             Cell::toned(state, tone),
-        ]);
+        ];
+        row.extend(column.map(|Size| container.upper_bytes.map_or_else(|| "not measured yet".to_owned(), size::display).into()));
+        table.row(row);
     }
     table
 }
@@ -107,7 +115,7 @@ mod tests {
 
     fn row(container: Container) -> String {
         let now_ms = belljar_api::time::to_millis("2026-11-23T21:05:00.000Z").expect("a moment");
-        table(&[container], now_ms).render(Paint::Plain).lines().nth(1).expect("a row").to_owned()
+        table(&[container], None, now_ms).render(Paint::Plain).lines().nth(1).expect("a row").to_owned()
     }
 
     #[test]

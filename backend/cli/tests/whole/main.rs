@@ -14,6 +14,7 @@ mod crash;
 mod crowd;
 mod database;
 mod exec;
+mod files;
 mod filter;
 mod health;
 mod isolation;

@@ -169,6 +169,8 @@ fn carry_out(order: &Order, opened: &root::Opened, data: OwnedFd, socket: &Owned
         }
         Act::Pack => {
             let found = find(tree, path)?;
+            // Once it is told that it is there, the archive is on its way.
+            found.check_packable()?;
             tell(socket, &Word::Found(found.stat()));
             pack(found, File::from(data))
         }

@@ -78,6 +78,14 @@ impl Found {
         }
     }
 
+    /// Refuses what lies in a file system of the kernel's own.
+    pub fn check_packable(&self) -> Result<(), Error> {
+        match is_kernels_own(&self.opened)? {
+            true => Err(Error::refused(shown(&self.name), "lies in a file system of the kernel's own, whose files are no content")),
+            false => Ok(()),
+        }
+    }
+
     /// Another name at the top of the archive.
     pub fn named(self, name: &str) -> Self {
         Self { name: name.as_bytes().to_vec(), ..self }
@@ -86,10 +94,8 @@ impl Found {
 
 /// Writes what was found, with all that is in it, as an archive to `to`.
 pub fn pack(found: Found, to: impl Write) -> Result<Moved, Error> {
+    found.check_packable()?;
     let Found { opened, stat, name } = found;
-    if is_kernels_own(&opened)? {
-        return Err(Error::refused(shown(&name), "lies in a file system of the kernel's own, whose files are no content"));
-    }
     let writer = Writer::new(std::io::BufWriter::with_capacity(PIECE_BYTES, to));
     let mut packing = Packing { writer, moved: Moved::default(), names: HashMap::new(), piece: vec![0; PIECE_BYTES] };
     packing.one(&opened, &stat, &name, 0)?;

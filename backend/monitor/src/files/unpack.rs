@@ -69,7 +69,10 @@ pub fn unpack(root: &OwnedFd, path: &str, archive: impl Read, manner: Manner) ->
         unpacking.member(&member, &mut archive)?;
     }
     unpacking.finish()?;
-    // What is answered for is on disk.
+    if manner.links == Links::Refused {
+        return Ok(unpacking.moved);
+    }
+    // What a server answers for is on disk.
     let synced = tree::reopen(&folder).and_then(rustix::fs::syncfs);
     synced.map_err(failed("write everything to", path.as_bytes()))?;
     Ok(unpacking.moved)

@@ -9,8 +9,9 @@ use belljar_model::mount::PATH_BYTES_MAX;
 use belljar_model::overlay::{Change, FileKind, Stack, Status};
 use rustix::fs::Stat;
 
-use super::layers::{Folder, Found, Layers, kind, shown};
-use super::{CHANGES_MAX, Error, WALKED_MAX, file_status, find, folder_status, graft_stats, look};
+use super::compare::Comparer;
+use super::layers::{Above, Cover, Folder, Found, Layers, kind, shown};
+use super::{CHANGES_MAX, Error, Numbered, WALKED_MAX, file_status, find, folder_status, graft_stats, graft_status, look, unread};
 
 /// What the container's own layer takes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -24,10 +25,11 @@ pub struct Sizes {
 /// A folder of the upper layer that is still to be walked.
 struct Ahead {
     path: Vec<u8>,
-    /// Layers that contribute to the folder above it.
+    /// Layers that contribute to the folder above it, and how the upper one stands to the others there.
     candidates: Vec<usize>,
-    /// Itself, and what lies below it; none for a root.
-    pair: Option<(Stat, Option<Stat>)>,
+    cover: Cover,
+    /// Itself, and what lies below it with its layer; none for a root.
+    pair: Option<(Stat, Option<Numbered>)>,
 }
 
 /// Everything that the container added, modified, deleted or replaced, as deep as paths lead, sorted by path. At most
@@ -39,14 +41,15 @@ pub fn changes(stack: &Stack) -> Result<Vec<Change>, Error> {
 pub(super) fn changes_up_to(stack: &Stack, max: usize) -> Result<Vec<Change>, Error> {
     let layers = Layers::open(stack)?;
     let mut changes = Vec::new();
-    let mut ahead = vec![Ahead { path: Vec::new(), candidates: Vec::new(), pair: None }];
+    let mut ahead = vec![Ahead { path: Vec::new(), candidates: Vec::new(), cover: Cover::Merged, pair: None }];
+    let comparer = Comparer::default();
     while let Some(next) = ahead.pop() {
-        let folder = layers.folder(&next.path, &next.candidates)?;
+        let folder = layers.folder(&next.path, Above { candidates: &next.candidates, cover: next.cover })?;
         // Where the upper layer has no folder any more, it went while we walked.
         let Some(upper) = folder.parts.first().filter(|part| layers.is_upper(part.layer)) else { continue };
         changes.extend(change_of_folder(&layers, &folder, &next)?);
         upper.for_each_name(|name| {
-            walk(&layers, &folder, name, &mut changes, &mut ahead)?;
+            Walk { layers: &layers, folder: &folder, comparer: &comparer }.name(name, &mut changes, &mut ahead)?;
             // What is still to be walked counts: else a million folders side by side would be held before the first is one.
             if changes.len() + ahead.len() > max { Err(Error::TooMany { what: "changes", max }) } else { Ok(()) }
         })?;
@@ -55,50 +58,75 @@ pub(super) fn changes_up_to(stack: &Stack, max: usize) -> Result<Vec<Change>, Er
     Ok(changes)
 }
 
-/// What the container did to one name of a folder; a folder is left for later.
-fn walk(layers: &Layers, folder: &Folder, name: &[u8], changes: &mut Vec<Change>, ahead: &mut Vec<Ahead>) -> Result<(), Error> {
-    let path = folder.path_of(name);
-    let upper = look(folder, 0, name)?;
-    let is_graft = layers.is_graft(&path);
-    let below = if is_graft { None } else { find(folder, name, 1)?.map(|(_, stat)| stat) };
-    match upper {
-        Found::Nothing => {}
-        Found::Whiteout => {
-            let deleted = below.map(|below| Change { path: shown(&path), status: Status::Deleted, kind: kind(&below), size_bytes: 0 });
-            changes.extend(deleted);
+/// One folder on the walk.
+struct Walk<'a> {
+    layers: &'a Layers,
+    folder: &'a Folder,
+    comparer: &'a Comparer,
+}
+
+impl Walk<'_> {
+    /// What the container did to one name of the folder; a folder is left for later.
+    fn name(&self, name: &[u8], changes: &mut Vec<Change>, ahead: &mut Vec<Ahead>) -> Result<(), Error> {
+        let Self { layers, folder, comparer } = *self;
+        let path = folder.path_of(name);
+        let is_graft = layers.is_graft(&path);
+        let upper = look(folder, 0, name)?;
+        let below = if is_graft { None } else { find(folder, name, 1)? };
+        let numbered = below.map(|(number, stat)| (folder.parts[number].layer, stat));
+        let change =
+            |status, kind, size_bytes| Change { path: shown(&path), status, kind, size_bytes, below: numbered.map(|(layer, _)| layer) };
+        match upper {
+            Found::Nothing => {}
+            Found::Whiteout => changes.extend(below.map(|(_, below)| change(Status::Deleted, kind(&below), 0))),
+            // What lies in it has no path that could be asked for, and a chain of such folders would fill memory with its names.
+            Found::Entry(stat) if kind(&stat) == FileKind::Directory && path.len() > PATH_BYTES_MAX => {
+                let status = match &below {
+                    None => Status::Added,
+                    Some((_, below)) if kind(below) == FileKind::Directory => Status::Metadata,
+                    Some(_) => Status::Replaced,
+                };
+                changes.push(change(status, FileKind::Directory, 0));
+            }
+            Found::Entry(stat) if kind(&stat) == FileKind::Directory => {
+                let pair = (!is_graft).then_some((stat, numbered));
+                ahead.push(Ahead { path, candidates: folder.layers(), cover: folder.cover, pair });
+            }
+            // An overlay is mounted over it: nobody can have put it there from inside, or see it.
+            Found::Entry(_) if is_graft => {}
+            Found::Entry(stat) => {
+                let status = match &below {
+                    None => Status::Added,
+                    Some((number, below)) => {
+                        let compared = file_status(comparer, name, (&folder.parts[0], &stat), (&folder.parts[*number], below));
+                        compared.map_err(|errno| unread(&folder.parts[0], folder, errno))?
+                    }
+                };
+                if status != Status::Unchanged {
+                    changes.push(change(status, kind(&stat), bytes_taken(&stat)));
+                }
+            }
         }
-        // What lies in it has no path that could be asked for, and a chain of such folders would fill memory with its names.
-        Found::Entry(stat) if kind(&stat) == FileKind::Directory && path.len() > PATH_BYTES_MAX => {
-            let status = file_status(&stat, below.as_ref());
-            changes.push(Change { path: shown(&path), status, kind: FileKind::Directory, size_bytes: 0 });
-        }
-        Found::Entry(stat) if kind(&stat) == FileKind::Directory => {
-            let pair = (!is_graft).then_some((stat, below));
-            ahead.push(Ahead { path, candidates: folder.layers(), pair });
-        }
-        // An overlay is mounted over it: nobody can have put it there from inside, or see it.
-        Found::Entry(_) if is_graft => {}
-        Found::Entry(stat) => {
-            let status = file_status(&stat, below.as_ref());
-            changes.push(Change { path: shown(&path), status, kind: kind(&stat), size_bytes: bytes_taken(&stat) });
-        }
+        Ok(())
     }
-    Ok(())
 }
 
 /// What the container did to a folder itself.
 fn change_of_folder(layers: &Layers, folder: &Folder, ahead: &Ahead) -> Result<Option<Change>, Error> {
-    let status = match &ahead.pair {
-        Some((upper, Some(below))) if kind(below) == FileKind::Directory => folder_status(upper, below, folder.parts.first()),
-        Some((upper, below)) => file_status(upper, below.as_ref()),
+    let (status, below) = match &ahead.pair {
+        Some((_, Some((layer, below)))) if kind(below) == FileKind::Directory => (folder_status(layers, folder, below)?, Some(*layer)),
+        Some((_, Some((layer, _)))) => (Status::Replaced, Some(*layer)),
+        Some((_, None)) => (Status::Added, None),
         // The root, and the roots of grafts.
         None => match graft_stats(layers, folder)? {
-            Some(((_, upper), Some((_, below)))) => folder_status(&upper, &below, None),
-            _ => Status::Unchanged,
+            Some(((_, upper), Some((number, below)))) => {
+                (graft_status(folder, &upper, (number, &below))?, Some(folder.parts[number].layer))
+            }
+            _ => (Status::Unchanged, None),
         },
     };
     let changed = status != Status::Unchanged && !folder.path.is_empty();
-    Ok(changed.then(|| Change { path: shown(&folder.path), status, kind: FileKind::Directory, size_bytes: 0 }))
+    Ok(changed.then(|| Change { path: shown(&folder.path), status, kind: FileKind::Directory, size_bytes: 0, below }))
 }
 
 /// Bytes of a regular file, without its holes.
@@ -120,7 +148,7 @@ pub fn sizes(stack: &Stack) -> Result<Sizes, Error> {
     let mut seen = HashSet::new();
     let mut ahead = vec![Vec::new()];
     while let Some(path) = ahead.pop() {
-        let folder = layers.folder(&path, &[0])?;
+        let folder = layers.folder(&path, Above { candidates: &[0], cover: Cover::Merged })?;
         let Some(part) = folder.parts.first() else { continue };
         part.for_each_name(|name| {
             sizes.upper_entries += 1;

@@ -6,14 +6,17 @@
 //!
 //! [`openat2(2)`]: https://man7.org/linux/man-pages/man2/openat2.2.html
 
+use std::collections::HashSet;
+use std::fs::File;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, OwnedFd};
 
+use belljar_linux::mount;
 use belljar_model::overlay::{FileKind, Role, Stack};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, ResolveFlags, Stat};
 use rustix::io::Errno;
 
-use super::Error;
+use super::{ENTRIES_MAX, Error};
 
 /// How a path below a layer's root is resolved. `NO_XDEV` because overlayfs does not see what is mounted in a layer.
 const BENEATH: ResolveFlags =
@@ -45,6 +48,28 @@ pub(super) struct Folder {
     /// Relative to the container's root, `/` between parts; empty for the root.
     pub(super) path: Vec<u8>,
     pub(super) parts: Vec<Part>,
+    /// How the upper layer's part stands to those below it.
+    pub(super) cover: Cover,
+}
+
+/// How the upper layer's part of a folder stands to those below it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cover {
+    /// They are merged; or the upper layer has none.
+    Merged,
+    /// It hides them, but has every name that they have: they are kept to be compared with. So is a folder that was deleted and
+    /// made again as it was.
+    Whole,
+    /// It hides them, and names that it has not: they are left out.
+    Hiding,
+}
+
+/// What is known of the folder above when one is opened.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Above<'a> {
+    /// The layers that contribute to it.
+    pub(super) candidates: &'a [usize],
+    pub(super) cover: Cover,
 }
 
 /// What one layer contributes to a folder.
@@ -73,7 +98,8 @@ impl Layers {
     pub(super) fn open(stack: &Stack) -> Result<Self, Error> {
         let open = |layer: &belljar_model::overlay::Layer| {
             let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            let root = match rustix::fs::open(&layer.path, flags, Mode::empty()) {
+            let opened = rustix::fs::open(&layer.path, flags, Mode::empty());
+            let root = match opened.map(|root| if layer.role == Role::Upper { without_devices(root) } else { root }) {
                 // Belljar makes these two itself, at the first start at the latest.
                 Err(Errno::NOENT) if matches!(layer.role, Role::Upper | Role::Init) => None,
                 Err(errno) => return Err(Error::Layer { path: layer.path.clone(), source: errno.into() }),
@@ -108,12 +134,30 @@ impl Layers {
 
     /// The root of the merged tree.
     pub(super) fn root(&self) -> Result<Folder, Error> {
-        self.folder(b"", &[])
+        self.folder(b"", Above { candidates: &[], cover: Cover::Merged })
     }
 
-    /// The folder at `path`, which lies in a folder that `candidates` contribute to. A folder without parts is none:
-    /// gone, hidden, or not a folder.
-    pub(super) fn folder(&self, path: &[u8], candidates: &[usize]) -> Result<Folder, Error> {
+    /// The folder at `path`, in a folder that is known. A folder without parts is none: gone, hidden, or not a folder.
+    pub(super) fn folder(&self, path: &[u8], above: Above<'_>) -> Result<Folder, Error> {
+        let is_root = path.is_empty() || self.is_graft(path);
+        let mut parts = self.parts(path, above.candidates)?;
+        let is_covered = |part: &Part| self.is_upper(part.layer) && !is_root && (part.is_opaque() || above.cover != Cover::Merged);
+        if !parts.first().is_some_and(is_covered) {
+            return Ok(Folder { path: path.to_vec(), parts, cover: Cover::Merged });
+        }
+        if parts.len() == 1 {
+            // An opaque mark ended the list: what is behind it is looked at as well.
+            let rest: Vec<usize> = above.candidates.iter().copied().filter(|layer| !self.is_upper(*layer)).collect();
+            parts.extend(self.parts(path, &rest)?);
+        }
+        let cover = if parts.len() > 1 && has_every_name(&parts)? { Cover::Whole } else { Cover::Hiding };
+        if cover == Cover::Hiding {
+            parts.truncate(1);
+        }
+        Ok(Folder { path: path.to_vec(), parts, cover })
+    }
+
+    fn parts(&self, path: &[u8], candidates: &[usize]) -> Result<Vec<Part>, Error> {
         let is_root = path.is_empty() || self.is_graft(path);
         let all: Vec<usize>;
         let candidates = if is_root {
@@ -138,7 +182,7 @@ impl Layers {
                 }
             }
         }
-        Ok(Folder { path: path.to_vec(), parts })
+        Ok(parts)
     }
 
     /// What one layer contributes to the folder at `path`.
@@ -190,6 +234,11 @@ impl Folder {
         self.parts.iter().map(|part| part.layer).collect()
     }
 
+    /// What is known of it for whoever opens a folder in it.
+    pub(super) fn above<'a>(&self, candidates: &'a [usize]) -> Above<'a> {
+        Above { candidates, cover: self.cover }
+    }
+
     /// Path of an entry in it.
     pub(super) fn path_of(&self, name: &[u8]) -> Vec<u8> {
         if self.path.is_empty() { name.to_vec() } else { [&self.path, b"/".as_slice(), name].concat() }
@@ -231,8 +280,38 @@ impl Part {
         }
     }
 
+    /// Opens a regular file of it for reading: what is none by now is none. Nothing is a device here, and a FIFO waits for nobody.
+    pub(super) fn open_file(&self, name: &[u8]) -> Result<Option<File>, Errno> {
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        match rustix::fs::openat2(&self.folder, name, flags, Mode::empty(), BENEATH) {
+            Err(Errno::NOENT | Errno::LOOP | Errno::NXIO | Errno::ACCESS | Errno::AGAIN | Errno::NOTDIR) => Ok(None),
+            opened => {
+                let file = File::from(opened?);
+                let is_file = FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode) == FileType::RegularFile;
+                Ok(is_file.then_some(file))
+            }
+        }
+    }
+
     /// Calls `visit` with each name in it, except `.` and `..`.
     pub(super) fn for_each_name(&self, mut visit: impl FnMut(&[u8]) -> Result<(), Error>) -> Result<(), Error> {
+        self.for_each(|name, _| visit(name))
+    }
+
+    /// Whether what is listed under a name as this kind of file may be a whiteout.
+    pub(super) fn may_be_whiteout(&self, kind: FileType) -> bool {
+        match kind {
+            FileType::CharacterDevice | FileType::Unknown => true,
+            FileType::RegularFile => self.mark == Mark::AttributeWhiteouts,
+            _ => false,
+        }
+    }
+
+    /// Calls `visit` with each name in it, except `.` and `..`, and the kind of file that the listing says it is.
+    pub(super) fn for_each(&self, mut visit: impl FnMut(&[u8], FileType) -> Result<(), Error>) -> Result<(), Error> {
+        // It may have been listed before, up to its end.
+        let rewound = rustix::fs::seek(&self.folder, rustix::fs::SeekFrom::Start(0));
+        rewound.map_err(|errno| Error::List { source: errno.into() })?;
         let mut buffer = vec![MaybeUninit::uninit(); LISTING_BYTES];
         let mut listing = RawDir::new(&self.folder, &mut buffer);
         while let Some(entry) = listing.next() {
@@ -243,11 +322,43 @@ impl Part {
             };
             let name = entry.file_name().to_bytes();
             if name != b"." && name != b".." {
-                visit(name)?;
+                visit(name, entry.file_type())?;
             }
         }
         Ok(())
     }
+}
+
+/// The same folder as a mount of its own on which no device is one: the upper layer is written by the container while we read, and
+/// opening a device acts. Whoever may not mount has no container either.
+fn without_devices(root: OwnedFd) -> OwnedFd {
+    let taken = mount::clone_opened(&root);
+    let set = taken.and_then(|taken| mount::set_attributes(&taken, mount::Attributes::MOUNT_ATTR_NODEV, mount::Depth::One).map(|()| taken));
+    set.unwrap_or(root)
+}
+
+/// Whether the first part has every name that the merged others have.
+fn has_every_name(parts: &[Part]) -> Result<bool, Error> {
+    let mut own = HashSet::new();
+    parts[0].for_each_name(|name| {
+        own.insert(name.to_vec());
+        if own.len() > ENTRIES_MAX { Err(Error::TooMany { what: "entries in this folder", max: ENTRIES_MAX }) } else { Ok(()) }
+    })?;
+    let mut has_all = true;
+    for (number, part) in parts.iter().enumerate().skip(1) {
+        part.for_each(|name, kind| {
+            if has_all && !own.contains(name) {
+                let failed = |errno: Errno| Error::List { source: errno.into() };
+                let is_whiteout = part.may_be_whiteout(kind) && matches!(part.look(name).map_err(failed)?, Found::Whiteout);
+                // What one of the layers above it deleted is not hidden by this one.
+                let mut above = parts[1..number].iter();
+                let is_gone = is_whiteout || above.any(|part| matches!(part.look(name), Ok(Found::Whiteout)));
+                has_all = is_gone;
+            }
+            Ok(())
+        })?;
+    }
+    Ok(has_all)
 }
 
 fn mark(folder: &OwnedFd) -> Result<Mark, Errno> {

@@ -12,6 +12,9 @@ use belljar_model::overlay::{Change, Layer, Role};
 
 use super::*;
 
+mod comparing;
+mod undoing;
+
 /// Layers on disk: `image` and `usr` below, `extra` over them, then `init`, then `upper`.
 struct Bed {
     folder: tempfile::TempDir,
@@ -75,6 +78,9 @@ impl Bed {
             path: self.path(path).display().to_string(),
             at: at.to_owned(),
             label: path.to_owned(),
+            digest: None,
+            size_bytes: None,
+            command: None,
         };
         Stack { layers: layers.map(layer).to_vec(), work: self.path("work").display().to_string(), merged: None }
     }
@@ -249,10 +255,10 @@ fn a_changed_mode_or_owner_is_a_change_of_the_folder_itself() {
         return;
     };
     let expected = of(&[
-        ("/etc/extra.conf", Status::Modified),
-        ("/srv/folder", Status::Modified),
-        ("/srv/folder/a", Status::Modified),
-        ("/srv/other", Status::Modified),
+        ("/etc/extra.conf", Status::Metadata),
+        ("/srv/folder", Status::Metadata),
+        ("/srv/folder/a", Status::Metadata),
+        ("/srv/other", Status::Metadata),
     ]);
     assert_eq!(changes, expected);
     let folder = entry_at(&bed, "/srv", "folder");
@@ -415,6 +421,6 @@ fn a_graft_with_another_mode_is_a_change_and_with_the_same_is_none() {
     let bed = Bed::furnished();
     assert_eq!(bed.changes(), []);
     std::fs::set_permissions(bed.path("upper/usr"), std::fs::Permissions::from_mode(0o700)).unwrap();
-    assert_eq!(bed.changes(), of(&[("/usr", Status::Modified)]));
-    assert_eq!(entry_at(&bed, "/", "usr").status, Status::Modified);
+    assert_eq!(bed.changes(), of(&[("/usr", Status::Metadata)]));
+    assert_eq!(entry_at(&bed, "/", "usr").status, Status::Metadata);
 }

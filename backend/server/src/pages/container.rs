@@ -135,7 +135,7 @@ pub(super) async fn overlay(
     Query(Files { path }): Query<Files>,
 ) -> Answer<Response> {
     absolute_path("path", &path)?;
-    let stack = app.supervisor.stack(&container.id).await?;
+    let stack = app.supervisor.overlay(&container.id).await?;
     let entries = app.supervisor.entries(&container.id, &path).await?;
     // The tree is worth a page of its own where the changes are too many to list.
     let changes = app.supervisor.changes(&container.id).await.map_err(|error| crate::fault::chain(&error));

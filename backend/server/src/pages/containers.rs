@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::Response;
 use belljar_api::query::Nothing;
-use belljar_frontend::containers::{Findings, Known, List};
+use belljar_frontend::containers::{Findings, Known, List, Uppers};
 use belljar_frontend::events::Events;
 use belljar_model::machine::{Force, Request};
 use belljar_model::{Container, Signal};
@@ -24,13 +24,20 @@ const EVENTS_SHOWN: u32 = 100;
 pub(super) async fn list(State(app): State<Arc<App>>, around: Surroundings, Query(Nothing {}): Query<Nothing>) -> Answer<Response> {
     let (containers, usages, healths) = (app.supervisor.containers(), app.supervisor.usages(), app.supervisor.healths());
     let findings = findings(&app.supervisor, &containers);
-    let known = Known { usages: &usages, findings: &findings, healths: &healths };
+    let uppers = uppers(&app.supervisor, &containers);
+    let known = Known { usages: &usages, findings: &findings, healths: &healths, uppers: &uppers };
     around.page(&List { frame: around.frame(), containers: &containers, known })
 }
 
 /// The worst of what was found about each.
 pub(crate) fn findings(supervisor: &Supervisor, containers: &[Container]) -> Findings {
     let of = |container: &Container| supervisor.finding(container).map(|finding| (container.id.clone(), finding));
+    containers.iter().filter_map(of).collect()
+}
+
+/// What the own layer of each takes, where it was measured.
+pub(crate) fn uppers(supervisor: &Supervisor, containers: &[Container]) -> Uppers {
+    let of = |container: &Container| supervisor.upper_bytes(&container.id).map(|bytes| (container.id.clone(), bytes));
     containers.iter().filter_map(of).collect()
 }
 

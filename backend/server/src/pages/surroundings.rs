@@ -36,6 +36,9 @@ pub(super) enum Deed {
     /// Nothing had to be done.
     AlreadySo,
     Deleted,
+    Undone,
+    Reset,
+    Uploaded,
     ImageImported,
     ImageDeleted,
     TokenDeleted,
@@ -43,7 +46,7 @@ pub(super) enum Deed {
 }
 
 impl Deed {
-    const ALL: [Deed; 15] = [
+    const ALL: [Deed; 18] = [
         Deed::Created,
         Deed::Started,
         Deed::Stopped,
@@ -55,6 +58,9 @@ impl Deed {
         Deed::ChangedForStart,
         Deed::AlreadySo,
         Deed::Deleted,
+        Deed::Undone,
+        Deed::Reset,
+        Deed::Uploaded,
         Deed::ImageImported,
         Deed::ImageDeleted,
         Deed::TokenDeleted,
@@ -75,6 +81,9 @@ impl Deed {
             Deed::ChangedForStart => ("changed-for-start", "was changed: that counts from its next start"),
             Deed::AlreadySo => ("already", "was so already: nothing had to be done"),
             Deed::Deleted => ("deleted", "was deleted, with everything of it"),
+            Deed::Undone => ("undone", "has a path back as its image says"),
+            Deed::Reset => ("reset", "was reset to its image: its own layer is empty"),
+            Deed::Uploaded => ("uploaded", "has a new file"),
             Deed::ImageImported => ("imported", "was imported"),
             Deed::ImageDeleted => ("image-deleted", "was deleted"),
             Deed::TokenDeleted => ("token-deleted", "was deleted; what used it is locked out"),

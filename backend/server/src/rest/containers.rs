@@ -46,14 +46,16 @@ pub(super) async fn list(State(app): State<Arc<App>>, Query(query): Query<query:
     let with_usage = |container: &model::Container| {
         let usage = usages.remove(&container.id).map(Into::into);
         let health = healths.get(&container.id).map(|health| Health::brief(health)).unwrap_or_default();
-        Container { usage, health, finding: finding(&app, container), ..Container::at(container, now_ms) }
+        let upper_bytes = app.supervisor.upper_bytes(&container.id);
+        Container { usage, health, finding: finding(&app, container), upper_bytes, ..Container::at(container, now_ms) }
     };
     Json(asked.map(with_usage).collect())
 }
 
 pub(super) async fn inspect(State(app): State<Arc<App>>, Found(container): Found, Query(Nothing {}): Query<Nothing>) -> Json<Container> {
     let health = app.supervisor.health(&container.id).as_ref().into();
-    Json(Container { health, finding: finding(&app, &container), ..Container::at(&container, now_ms()) })
+    let upper_bytes = app.supervisor.upper_bytes(&container.id);
+    Json(Container { health, finding: finding(&app, &container), upper_bytes, ..Container::at(&container, now_ms()) })
 }
 
 /// The worst that there is to say about it.

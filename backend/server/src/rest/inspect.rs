@@ -82,7 +82,7 @@ pub(super) async fn overlay(
     Found(container): Found,
     Query(Nothing {}): Query<Nothing>,
 ) -> Answer<Json<Overlay>> {
-    Ok(Json(app.supervisor.stack(&container.id).await?.into()))
+    Ok(Json(app.supervisor.overlay(&container.id).await?.into()))
 }
 
 pub(super) async fn files(State(app): State<Arc<App>>, Found(container): Found, Query(query): Query<Files>) -> Answer<Json<Vec<Entry>>> {

@@ -9,7 +9,7 @@ use belljar_supervisor::{Notice, Supervisor};
 use super::{Part, Parts, unrendered};
 use crate::fault::Answer;
 use crate::now_ms;
-use crate::pages::findings;
+use crate::pages::{findings, uppers};
 
 /// What the page was sent last of each container's figures: what has not moved is not sent again.
 #[derive(Default)]
@@ -22,7 +22,8 @@ impl List {
         self.figures.clear();
         let (all, usages, healths) = (supervisor.containers(), supervisor.usages(), supervisor.healths());
         let findings = findings(supervisor, &all);
-        let known = Known { usages: &usages, findings: &findings, healths: &healths };
+        let uppers = uppers(supervisor, &all);
+        let known = Known { usages: &usages, findings: &findings, healths: &healths, uppers: &uppers };
         parts.push_back(Part::Html(containers::list(&all, known, now_ms()).map_err(unrendered)?));
         parts.push_back(Part::Html(containers::summary(&all, &healths).map_err(unrendered)?));
         Ok(())
@@ -50,7 +51,7 @@ impl List {
         let usages = supervisor.usages();
         let finding = supervisor.finding(&container);
         let health = supervisor.health(id).status;
-        let latest = Latest { usage: usages.get(id), finding: finding.as_ref(), health };
+        let latest = Latest { usage: usages.get(id), finding: finding.as_ref(), health, upper_bytes: supervisor.upper_bytes(id) };
         let row = containers::row(&container, latest, now_ms()).map_err(unrendered)?;
         parts.push_back(Part::Html(row));
         parts.push_back(summary(supervisor)?);

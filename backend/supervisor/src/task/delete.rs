@@ -36,6 +36,7 @@ impl Task {
     pub(super) async fn erase(&mut self, message: &str) -> Result<(), Error> {
         self.clear_cgroup().await;
         crash::here("delete.cgroup");
+        let _nobody_copies = self.shared.desks.clear(&self.container.id).await;
         let bundle = self.bundle.clone();
         let removed = crate::blocking(move || bundle.remove()).await;
         removed.map_err(|error| Error::failed("remove the folders of", self.container.config.name.to_string(), error))?;

@@ -341,6 +341,7 @@ impl Task {
     fn show(&self) {
         if !self.container.state.is_alive() {
             self.shared.samples.forget(&self.container.id);
+            self.shared.uppers.stale(&self.container.id);
         }
         self.snapshot.send_replace(self.container.clone());
         self.shared.notify(Notice::Container(self.container.id.clone()));

@@ -153,6 +153,8 @@ impl Task {
             }
             Why::Policy => self.container.restarts = self.container.restarts.saturating_add(1),
         }
+        // An upper layer is mounted once: whoever has it mounted for a copy is ended, and nobody begins before it is known that it runs.
+        let _nobody_copies = self.shared.desks.clear(&self.container.id).await;
         let outcome = match self.launch().await {
             Ok(()) => self.outcome(),
             Err(failure) => Outcome::Failed(failure),
