@@ -40,6 +40,7 @@ mod mounts;
 mod namespaces;
 mod process;
 mod seccomp;
+mod systemd;
 mod terminal;
 mod userns;
 mod watch;

@@ -90,9 +90,12 @@ pub(crate) fn remove(bed: &Bed) {
     for target in mounts(bed) {
         let _gone = umount2(&target, MntFlags::MNT_DETACH);
     }
-    for cgroup in cgroups(bed.id()) {
-        remove_cgroup(&cgroup);
-    }
+    remove_cgroups(bed.id());
+}
+
+/// Removes every cgroup of this name, with those below; nobody is in them any more.
+pub(crate) fn remove_cgroups(id: &str) {
+    cgroups(id).iter().for_each(|cgroup| remove_cgroup(cgroup));
 }
 
 fn remove_cgroup(folder: &Path) {
