@@ -17,7 +17,7 @@ mod unpack;
 
 use std::fs::File;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub use belljar_archive::{ArchiveError as ImportError, ArchiveLimits as ImportLimits, limits};
 
@@ -96,14 +96,28 @@ impl StagedLayer {
 
     /// Waits until it is on disk, and puts it in its place by one rename. Where the same lies there already, that one stays.
     pub fn put_in_place(self) -> Result<PlacedLayer, ImportError> {
-        self.sync()?;
-        self.place()
+        let place = self.images.layer_path(&self.diff_id);
+        let placed = Self::put_all_in_place(vec![self])?.pop();
+        placed.ok_or_else(|| stored("put in its place", &place)(std::io::ErrorKind::NotFound.into()))
     }
 
     /// The same for layers of one folder of images, with one wait for all of them.
-    pub fn put_all_in_place(layers: Vec<Self>) -> Result<Vec<PlacedLayer>, ImportError> {
-        layers.first().map_or(Ok(()), Self::sync)?;
-        layers.into_iter().map(Self::place).collect()
+    pub fn put_all_in_place(mut layers: Vec<Self>) -> Result<Vec<PlacedLayer>, ImportError> {
+        if let Some(first) = layers.first() {
+            first.sync()?;
+        }
+        // The skeletons first: a layer that is in its place has one.
+        let mut skeletons = Folders::default();
+        for layer in &mut layers {
+            skeletons.put(&mut layer.skeleton, &layer.images.skeleton_path(&layer.diff_id), Scratch::rename_over)?;
+        }
+        skeletons.sync()?;
+        let mut trees = Folders::default();
+        for layer in &mut layers {
+            trees.put(&mut layer.tree, &layer.images.layer_path(&layer.diff_id), Scratch::rename_to)?;
+        }
+        trees.sync()?;
+        Ok(layers.into_iter().map(|layer| PlacedLayer { diff_id: layer.diff_id, facts: layer.facts, pin: layer.pin }).collect())
     }
 
     /// Waits until everything that was written to its file system is on disk: tree and skeleton lie on one, and so do those of all
@@ -112,15 +126,22 @@ impl StagedLayer {
         let file = File::open(self.skeleton.path()).map_err(stored("open", self.skeleton.path()))?;
         rustix::fs::syncfs(&file).map_err(|errno| stored("write to disk", self.skeleton.path())(errno.into()))
     }
+}
 
-    fn place(self) -> Result<PlacedLayer, ImportError> {
-        // The skeleton first: a layer that is in its place has one.
-        let (skeleton, layer) = (self.images.skeleton_path(&self.diff_id), self.images.layer_path(&self.diff_id));
-        for (scratch, place) in [(self.skeleton, &skeleton), (self.tree, &layer)] {
-            scratch.rename_to(place).map_err(stored("put in its place", place))?;
-            tree::sync_folder_of(place).map_err(stored("put in its place", place))?;
-        }
-        Ok(PlacedLayer { diff_id: self.diff_id, facts: self.facts, pin: self.pin })
+/// The last place into which something was put, whose folder has all of them.
+#[derive(Default)]
+struct Folders(Option<PathBuf>);
+
+impl Folders {
+    fn put(&mut self, scratch: &mut Scratch, place: &Path, by: fn(&mut Scratch, &Path) -> std::io::Result<()>) -> Result<(), ImportError> {
+        by(scratch, place).map_err(stored("put in its place", place))?;
+        self.0 = Some(place.to_owned());
+        Ok(())
+    }
+
+    /// Waits until all lie there also after a power cut.
+    fn sync(&self) -> Result<(), ImportError> {
+        self.0.as_ref().map_or(Ok(()), |place| tree::sync_folder_of(place).map_err(stored("put in its place", place)))
     }
 }
 

@@ -200,17 +200,26 @@ impl Scratch {
 
     /// Puts it in its place by one rename, and waits until that is on disk. Where something lies there already, it is
     /// the same by its digest: this one is dropped.
-    pub(crate) fn move_to(self, place: &Path) -> io::Result<()> {
+    pub(crate) fn move_to(mut self, place: &Path) -> io::Result<()> {
         self.rename_to(place)?;
         sync_folder_of(place)
     }
 
     /// As [`Scratch::move_to`], for who waits for the disk ([`sync_folder_of`]) once for several.
-    pub(crate) fn rename_to(mut self, place: &Path) -> io::Result<()> {
+    pub(crate) fn rename_to(&mut self, place: &Path) -> io::Result<()> {
         match rustix::fs::renameat_with(rustix::fs::CWD, &self.path, rustix::fs::CWD, place, rustix::fs::RenameFlags::NOREPLACE) {
             Err(Errno::EXIST) => return Ok(()),
             other => other?,
         }
+        self.moved = true;
+        Ok(())
+    }
+}
+
+impl Scratch {
+    /// As [`Scratch::rename_to`], in the place of a file that lies there: it is the same, or damaged.
+    pub(crate) fn rename_over(&mut self, place: &Path) -> io::Result<()> {
+        std::fs::rename(&self.path, place)?;
         self.moved = true;
         Ok(())
     }
