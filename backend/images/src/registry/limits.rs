@@ -60,5 +60,7 @@ pub(super) const PAUSE_FIRST: Duration = Duration::from_millis(500);
 pub(super) const PAUSE_MAX: Duration = Duration::from_secs(30);
 /// Longest pause that a registry may ask for; where it asks for more, the pull fails at once and says so.
 pub(super) const WAIT_MAX: Duration = Duration::from_secs(15 * 60);
+/// Most pauses that a registry may ask for, one after the other.
+pub(super) const WAITS_MAX: u32 = 10;
 /// Most that is waited altogether because a registry asked for it.
 pub(super) const WAITED_MAX: Duration = Duration::from_secs(30 * 60);

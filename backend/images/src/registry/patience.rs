@@ -9,7 +9,7 @@ use hyper::http::{HeaderMap, header};
 use jiff::Timestamp;
 
 use super::error::Cause;
-use super::limits::{BROUGHT_BYTES, PAUSE_FIRST, PAUSE_MAX, STALL_LIMIT, TRIES_MAX, TRIES_TOTAL_MAX, WAIT_MAX, WAITED_MAX};
+use super::limits::{BROUGHT_BYTES, PAUSE_FIRST, PAUSE_MAX, STALL_LIMIT, TRIES_MAX, TRIES_TOTAL_MAX, WAIT_MAX, WAITED_MAX, WAITS_MAX};
 use super::progress::Progress;
 
 /// The lengths of pauses. What a person has is [`Patience::default`]; a test has less.
@@ -35,12 +35,14 @@ pub(super) struct Tries<'a> {
     progress: &'a Progress,
     in_a_row: u32,
     total: u32,
+    /// Pauses that were asked for.
+    asked: u32,
     waited: Duration,
 }
 
 impl<'a> Tries<'a> {
     pub(super) fn new(patience: Patience, progress: &'a Progress) -> Self {
-        Self { patience, progress, in_a_row: 0, total: 0, waited: Duration::ZERO }
+        Self { patience, progress, in_a_row: 0, total: 0, asked: 0, waited: Duration::ZERO }
     }
 
     /// After a try that failed of `cause` and brought so many bytes: waits before the next one, or gives the cause back where there
@@ -59,11 +61,16 @@ impl<'a> Tries<'a> {
             return Err(cause);
         }
         let pause = match asked {
-            Some(asked) if asked > self.patience.wait_max || self.waited + asked > WAITED_MAX => return Err(cause),
+            Some(asked) if asked > self.patience.wait_max || self.waited + asked > WAITED_MAX || self.asked >= WAITS_MAX => {
+                return Err(cause);
+            }
             Some(asked) => {
-                self.waited += asked;
                 self.in_a_row -= 1;
-                asked
+                self.asked += 1;
+                // "At once" is never meant by who was asked too often.
+                let pause = asked.max(self.patience.pause_first);
+                self.waited += pause;
+                pause
             }
             None if self.in_a_row >= TRIES_MAX => return Err(cause),
             None => pause(self.patience.pause_first, self.in_a_row),

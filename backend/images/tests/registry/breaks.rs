@@ -221,6 +221,45 @@ fn asked_too_often_without_a_time_it_waits_longer_and_longer_and_ends() {
 }
 
 #[test]
+fn asked_to_come_back_at_once_for_ever_it_ends() {
+    let fake = Fake::start(|_| Reply::status(429).header("retry-after", "0"));
+    Place::new().refuses(&format!("{}/a:1", fake.host()), Kind::RateLimited, "asked too often");
+    assert_eq!(fake.requests().len(), 11);
+}
+
+/// A plain server that reads a line before it says anything never answers a greeting of TLS.
+#[test]
+fn a_plain_server_on_loopback_that_waits_for_a_line_is_found_out() {
+    use std::io::{BufRead, Write};
+    let content = Content::of("1", &[layer("a", "b")]);
+    let fake = honest(content);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let host = format!("127.0.0.1:{}", listener.local_addr().unwrap().port());
+    let behind = fake.port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            std::thread::spawn(move || {
+                let mut reader = std::io::BufReader::new(stream.try_clone().unwrap());
+                let mut head = Vec::new();
+                // Until an empty line: what is no HTTP is waited for, not refused.
+                while !head.ends_with(b"\r\n\r\n") {
+                    if reader.read_until(b'\n', &mut head).unwrap_or(0) == 0 {
+                        return;
+                    }
+                }
+                let mut server = std::net::TcpStream::connect(("127.0.0.1", behind)).unwrap();
+                server.write_all(&head).unwrap();
+                // One answer for each connection: its end is this server's.
+                server.shutdown(std::net::Shutdown::Write).unwrap();
+                let mut to = stream;
+                let _either = std::io::copy(&mut server, &mut to);
+            });
+        }
+    });
+    let _pulled = Place::new().pull(&format!("{host}/a:1"));
+}
+
+#[test]
 fn a_server_that_does_not_work_is_told_by_its_status() {
     let fake = Fake::start(|_| Reply::status(500));
     Place::new().refuses(&format!("{}/a:1", fake.host()), Kind::Unavailable, "answered 500");
