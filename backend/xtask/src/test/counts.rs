@@ -6,6 +6,9 @@ use std::ops::Add;
 /// A test that cannot run here prints a line with this, and which capability is missing.
 pub(super) const SKIPPED: &str = "skipped: needs ";
 
+/// What is said of a test that failed, and held when it was tried once more.
+pub(super) const SECOND_TRY: &str = "held at its second try only: it has to be mended";
+
 /// Tests by how they ended.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
@@ -40,13 +43,16 @@ impl fmt::Display for Counts {
     }
 }
 
-/// Counts of a JUnit report, as nextest writes it. Prints what each skipped test needs.
+/// Counts of a JUnit report, as nextest writes it. Prints what each skipped test needs, and which held at a second try.
 pub(crate) fn of_junit(report: &str) -> Counts {
     let mut counts = Counts::default();
     for case in report.split("<testcase ").skip(1) {
         let name = case.split("name=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap_or_default();
         if case.contains("<failure") || case.contains("<error") {
             counts.failed += 1;
+        } else if case.contains("<flakyFailure") {
+            println!("{name}: {SECOND_TRY}");
+            counts.passed += 1;
         } else if let Some(line) = case.lines().find(|line| line.starts_with(SKIPPED)) {
             println!("{name}: {line}");
             counts.skipped += 1;
@@ -89,10 +95,11 @@ mod tests {
         let report = r#"<testsuites tests="3" failures="1"><testsuite name="a" tests="3">
             <testcase name="it_holds" classname="a"><system-out>it prints skipped: needs root</system-out></testcase>
             <testcase name="it_breaks" classname="a"><failure type="test failure">skipped: needs nothing</failure></testcase>
+            <testcase name="it_may" classname="a"><flakyFailure type="test failure">once</flakyFailure></testcase>
             <testcase name="it_cannot" classname="a"><system-out>
 skipped: needs root
 </system-out></testcase></testsuite></testsuites>"#;
-        assert_eq!(of_junit(report), Counts { passed: 1, failed: 1, skipped: 1 });
+        assert_eq!(of_junit(report), Counts { passed: 2, failed: 1, skipped: 1 });
     }
 
     #[test]

@@ -15,6 +15,7 @@ use belljar_testbed::{process, wait};
 use super::report::{Ended, How, Line, Orders, Suite, need};
 use super::{Error, SOFTWARE, SOFTWARE_PATIENCE};
 use crate::repository;
+use crate::test::counts::SECOND_TRY;
 
 /// What is told of a failed test's output: its end, where the panic is.
 const WORDS_BYTES_SHOWN: usize = 12 << 10;
@@ -47,7 +48,7 @@ pub(crate) fn run(orders: &Path) -> Result<ExitCode, Error> {
                 scope.spawn(move || -> Result<(), Error> {
                     while let Some(job) = next() {
                         let is_left_out = left_out.iter().any(|beginning| job.name().starts_with(beginning));
-                        tell(&Line::Ended(if is_left_out { Ended::left_out(job.name()) } else { job.run(patience, limit)? }))?;
+                        tell(&Line::Ended(if is_left_out { Ended::left_out(job.name()) } else { job.run_up_to_twice(patience, limit)? }))?;
                     }
                     Ok(())
                 })
@@ -75,6 +76,16 @@ fn listed(suite: &Suite) -> Result<Vec<String>, Error> {
 impl Job {
     fn name(&self) -> String {
         format!("{}: {}", self.suite.name, self.test)
+    }
+
+    /// Runs it, and once more if it failed: the machine is slow, and what was only late is told as that.
+    fn run_up_to_twice(&self, patience: &str, limit: Duration) -> Result<Ended, Error> {
+        let first = self.run(patience, limit)?;
+        if first.how != How::Failed {
+            return Ok(first);
+        }
+        let second = self.run(patience, limit)?;
+        Ok(if second.how == How::Passed { Ended { words: SECOND_TRY.to_owned(), ..second } } else { second })
     }
 
     /// Runs it; its output goes to a file, as what it leaves running may hold a pipe open for ever.
@@ -132,7 +143,8 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let program = folder.path().join("suite");
         let script = "#!/bin/sh\ncase $1 in --list) printf 'a::holds: test\\na::breaks: test\\nb: benchmark\\n';;\n\
-                      a::holds) echo 'skipped: needs a bell';; *) echo broken; exit 101;; esac\n";
+                      a::holds) echo 'skipped: needs a bell';;\n\
+                      a::is_late) [ -e late ] || { touch late; exit 101; };; *) echo broken; exit 101;; esac\n";
         fs::write(&program, script).expect("a file");
         fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("a mode");
         let suite = Suite { name: "a/lib".to_owned(), executable: program, folder: folder.path().to_owned() };
@@ -140,5 +152,12 @@ mod tests {
         let run = |test: &str| Job { suite: suite.clone(), test: test.to_owned() }.run("1", Duration::from_secs(30)).expect("it runs");
         assert_eq!((run("a::holds").how, run("a::holds").words.as_str()), (How::Skipped, "skipped: needs a bell"));
         assert_eq!((run("a::breaks").how, run("a::breaks").words.as_str()), (How::Failed, "broken\n"));
+        let twice = |test: &str| {
+            let job = Job { suite: suite.clone(), test: test.to_owned() };
+            job.run_up_to_twice("1", Duration::from_secs(30)).expect("it runs")
+        };
+        let late = twice("a::is_late");
+        assert_eq!((late.how, late.words.as_str()), (How::Passed, SECOND_TRY));
+        assert_eq!(twice("a::breaks").how, How::Failed, "a second failure is one");
     }
 }

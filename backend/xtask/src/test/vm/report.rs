@@ -57,7 +57,8 @@ pub(super) struct Ended {
     pub(super) how: How,
     /// Milliseconds that it took.
     pub(super) took_ms: u64,
-    /// The end of what it wrote, where it failed; the line that says what it needs, where it was skipped.
+    /// The end of what it wrote, where it failed; the line that says what it needs, where it was skipped; that it took a second
+    /// try, where it passed at that.
     pub(super) words: String,
 }
 
@@ -106,7 +107,8 @@ impl Report {
     /// Takes the next, and prints it where it did not pass.
     pub(super) fn note(&mut self, test: Ended) {
         match test.how {
-            How::Passed => {}
+            How::Passed if test.words.is_empty() => {}
+            How::Passed => println!("{}: {}", test.name, test.words),
             How::Skipped => println!("{}: {}", test.name, test.words),
             How::Failed => println!("FAILED {} ({:.1} s)\n{}", test.name, seconds(&test), indented(&test.words)),
         }
