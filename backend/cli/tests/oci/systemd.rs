@@ -47,7 +47,7 @@ exec env -i container=other PATH=/usr/sbin:/usr/bin:/sbin:/bin \
 static MADE: AtomicU32 = AtomicU32::new(0);
 
 /// A systemd with its own namespaces, and a bundle beside it.
-struct Manager {
+struct Systemd {
     /// Of its cgroup, in every hierarchy of the host.
     name: String,
     folder: TempDir,
@@ -56,7 +56,7 @@ struct Manager {
     runtime: String,
 }
 
-impl Manager {
+impl Systemd {
     /// Starts one, whose containers are made by the runtime of that kind.
     fn start(kind: Kind) -> Option<Self> {
         if !crate::is_root() {
@@ -154,7 +154,7 @@ impl Manager {
     }
 }
 
-impl Drop for Manager {
+impl Drop for Systemd {
     fn drop(&mut self) {
         // With the first process goes everybody in its namespace.
         process::kill_hard(self.first);
@@ -200,7 +200,7 @@ fn hierarchies() -> Vec<PathBuf> {
 }
 
 fn a_container_is_a_scope_that_systemd_keeps_through_reloads(kind: Kind) {
-    let Some(manager) = Manager::start(kind) else { return };
+    let Some(manager) = Systemd::start(kind) else { return };
     manager.arguments(&["sleep", "1000"]);
     manager.said("$R run --detach one");
     let shown = manager.said("systemctl show belljar-one.scope --property ActiveState,Delegate,TasksMax,ControlGroup,CPUQuotaPerSecUSec");
@@ -228,7 +228,7 @@ fn a_container_is_a_scope_that_systemd_keeps_through_reloads(kind: Kind) {
 }
 
 fn a_scope_ends_with_its_container_and_its_name_is_free_again(kind: Kind) {
-    let Some(manager) = Manager::start(kind) else { return };
+    let Some(manager) = Systemd::start(kind) else { return };
     for status in [0, 7, 0] {
         manager.arguments(&["sh", "-c", &format!("exit {status}")]);
         assert_eq!(manager.inside("$R run one").status.code(), Some(status));
