@@ -77,6 +77,7 @@ impl Tone {
 pub(crate) enum Section {
     Containers,
     Images,
+    Volumes,
     Events,
     Host,
     Settings,
@@ -84,12 +85,13 @@ pub(crate) enum Section {
 }
 
 impl Section {
-    const ALL: [Section; 5] = [Section::Containers, Section::Images, Section::Events, Section::Host, Section::Settings];
+    const ALL: [Section; 6] = [Section::Containers, Section::Images, Section::Volumes, Section::Events, Section::Host, Section::Settings];
 
     fn name(self) -> &'static str {
         match self {
             Section::Containers => "Containers",
             Section::Images => "Images",
+            Section::Volumes => "Volumes",
             Section::Events => "Events",
             Section::Host => "Host",
             Section::Settings => "Settings",
@@ -101,6 +103,7 @@ impl Section {
         match self {
             Section::Containers => "/containers",
             Section::Images => "/images",
+            Section::Volumes => "/volumes",
             Section::Events => "/events",
             Section::Host => "/host",
             Section::Settings => "/settings",
@@ -128,7 +131,7 @@ pub(crate) trait Page {
     }
 
     /// The bar's entries.
-    fn nav(&self) -> [NavEntry; 5] {
+    fn nav(&self) -> [NavEntry; 6] {
         Section::ALL.map(|section| NavEntry { name: section.name(), href: section.href(), current: section == self.section() })
     }
 }

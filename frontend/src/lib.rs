@@ -25,6 +25,7 @@ pub mod live;
 pub mod login;
 pub mod problem;
 pub mod settings;
+pub mod volumes;
 pub mod words;
 
 pub use askama::{Error, Template};

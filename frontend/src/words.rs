@@ -131,6 +131,10 @@ pub fn event(kind: &EventKind) -> &'static str {
         EventKind::ImageCommitted => "image committed",
         EventKind::RegistryLogin => "registry login",
         EventKind::RegistryLogout => "registry logout",
+        EventKind::VolumeCreated => "volume created",
+        EventKind::VolumeFilled => "volume filled",
+        EventKind::VolumeDeleted => "volume deleted",
+        EventKind::VolumeFound => "volume found",
         other => other.as_str(),
     }
 }
@@ -157,7 +161,11 @@ pub fn event_tone(event: &Event) -> Tone {
         | EventKind::ImageUntagged
         | EventKind::ImageCommitted
         | EventKind::RegistryLogin
-        | EventKind::RegistryLogout => Tone::Plain,
+        | EventKind::RegistryLogout
+        | EventKind::VolumeCreated
+        | EventKind::VolumeFilled
+        | EventKind::VolumeDeleted => Tone::Plain,
+        EventKind::VolumeFound => Tone::Warn,
     }
 }
 

@@ -22,6 +22,7 @@ use belljar_frontend::limits::{Supports, Texts};
 use belljar_frontend::login::{Login, Setup};
 use belljar_frontend::problem::Problem;
 use belljar_frontend::settings::{FreshToken, Settings};
+use belljar_frontend::volumes::{VolumePage, VolumesPage};
 use belljar_frontend::{Template, container, containers, events};
 use belljar_model::health::HealthStatus;
 use belljar_model::history::History;
@@ -132,6 +133,8 @@ fn limits_pages() -> Pages {
 }
 
 fn other_pages() -> Pages {
+    let kept = sample::volumes();
+    let volumes = |name, invalid| rendered(VolumesPage { frame: frame(None), volumes: &kept, name, invalid });
     let (images, tokens, host, events, all) = (sample::images(), sample::tokens(), sample::host(), sample::events(), sample::containers());
     let invalid = Invalid::new("limits.memory_bytes", format!("must be between 1 and 2, not {HOSTILE}"));
     let wrong = Values {
@@ -157,6 +160,11 @@ fn other_pages() -> Pages {
         ("create", form(&Values::fresh(), None)),
         ("create-wrong", form(&wrong, Some(&invalid))),
         ("create-hostile", form(&loose, None)),
+        ("volumes", volumes("", None)),
+        ("volumes-wrong", volumes(HOSTILE, Some(&refused))),
+        ("volumes-none", rendered(VolumesPage { frame: frame(None), volumes: &[], name: "", invalid: None })),
+        ("volume", rendered(VolumePage { frame: frame(None), volume: &kept[0], path: "base/1", files: &sample::volume_files() })),
+        ("volume-empty", rendered(VolumePage { frame: frame(None), volume: &kept[1], path: "", files: &[] })),
         ("images", rendered(Images { frame: frame(None), images: &images, containers: &all, name: "", invalid: None })),
         ("images-wrong", rendered(Images { frame: frame(None), images: &images, containers: &[], name: HOSTILE, invalid: Some(&refused) })),
         ("events", rendered(Events { frame: frame(None), events: &events, before: None, older: None })),

@@ -25,6 +25,7 @@ pub mod record;
 pub mod time;
 pub mod token;
 pub mod usage;
+pub mod volume;
 
 pub use belljar_model::Change;
 pub use container::{Container, EnforcedLimits, Exit, Limits, OutOfMemory};
@@ -37,6 +38,7 @@ pub use mount::Mount;
 pub use problem::{Kind, Problem};
 pub use record::{Event, Image, LogLine};
 pub use usage::Usage;
+pub use volume::Volume;
 
 /// Under this path lies everything that this crate describes.
 pub const ROOT: &str = "/api/v1";
@@ -95,6 +97,42 @@ mod tests {
         described("HealthResult", &container.health.log.as_ref().expect("a log")[0]);
         described("HealthCheck", &container.health_check);
         described("Container", &container);
+    }
+
+    #[test]
+    fn the_openapi_document_names_every_field_of_a_volume() {
+        use belljar_model::volume as model;
+        let user = model::User { container: "db".into(), target: "/data".into(), readonly: true };
+        let kept = model::Kept {
+            volume: model::Volume { name: "pg".parse().expect("a name"), anonymous: false, labels: Default::default(), created_at_ms: 0 },
+            path: "/v".into(),
+            measure: None,
+            users: vec![user],
+        };
+        let volume = Volume::from(kept.clone());
+        described("VolumeUser", &volume.used_by[0]);
+        described("Volume", &volume);
+        described("CreateVolume", &volume::CreateVolume { name: Some("pg".into()), labels: [("a".into(), "b".into())].into() });
+        let request = volume::PruneVolumes { all: true, preview: true };
+        described("PruneVolumes", &request);
+        let pruned = volume::PrunedVolumes::of(vec![kept], request);
+        assert_eq!(pruned.size_bytes, None, "one was not measured");
+        described("PrunedVolumes", &pruned);
+        let mut mount = Mount::bare(mount::MountType::Volume);
+        (mount.source, mount.target, mount.readonly, mount.size_bytes) = (Some("pg".into()), Some("/d".into()), Some(true), Some(1));
+        (mount.subpath, mount.nocopy, mount.idmap, mount.anonymous) = (Some("a".into()), Some(true), Some("1:1".into()), Some(true));
+        described("Mount", &mount);
+        let file = model::VolumeFile {
+            name: "a".into(),
+            kind: belljar_model::overlay::FileKind::File,
+            size_bytes: 1,
+            mode: 0o644,
+            uid: 0,
+            gid: 0,
+            modified_at_ms: 0,
+            link_target: None,
+        };
+        described("VolumeFile", &volume::VolumeFile::from(file));
     }
 
     #[test]

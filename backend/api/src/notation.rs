@@ -5,43 +5,72 @@ use std::collections::BTreeMap;
 
 use belljar_model::security::{LandlockAccess, LandlockRule};
 use belljar_model::setting::{Device, Ulimit};
-use belljar_model::{Invalid, size};
+use belljar_model::{IdMapping, Invalid, size};
 
 use crate::mount::{Mount, MountType};
 
-/// Reads one mount: `/host:/container[:ro|rw]`, `layer:/host`, `tmpfs:/container[:size]`.
+/// Reads one mount: `/host:/container[:OPTIONS]`, `volume:/container[:OPTIONS]`, `/container` for a volume of its own, `layer:/host`,
+/// `tmpfs:/container[:size]`.
 pub fn mount(field: &str, text: &str) -> Result<Mount, Invalid> {
-    let parts: Vec<&str> = text.trim().split(':').collect();
-    let bare = Mount { mount_type: MountType::Bind, source: None, target: None, readonly: None, size_bytes: None };
-    match parts.as_slice() {
-        ["layer", source] => Ok(Mount { mount_type: MountType::Layer, source: Some((*source).to_owned()), ..bare }),
-        ["tmpfs", target] => Ok(Mount { mount_type: MountType::Tmpfs, target: Some((*target).to_owned()), ..bare }),
-        ["tmpfs", target, size] => {
-            let size_bytes = Some(size::parse(field, size.strip_prefix("size=").unwrap_or(size))?);
-            Ok(Mount { mount_type: MountType::Tmpfs, target: Some((*target).to_owned()), size_bytes, ..bare })
+    let text = text.trim();
+    match text.split_once(':') {
+        Some(("layer", source)) => Ok(Mount { source: Some(source.to_owned()), ..Mount::bare(MountType::Layer) }),
+        Some(("tmpfs", rest)) => {
+            let (target, size) = rest.split_once(':').map_or((rest, None), |(target, size)| (target, Some(size)));
+            let bytes = |size: &str| size::parse(field, size.strip_prefix("size=").unwrap_or(size));
+            Ok(Mount { target: Some(target.to_owned()), size_bytes: size.map(bytes).transpose()?, ..Mount::bare(MountType::Tmpfs) })
         }
-        [source, target] if source.starts_with('/') => bind(source, target, "rw", field),
-        [source, target, options] if source.starts_with('/') => bind(source, target, options, field),
-        _ => Err(Invalid::new(
-            field,
-            format!("{text:?} is not a mount: write /host:/container[:ro], layer:/host or tmpfs:/container[:size]"),
-        )),
+        _ => volume(field, text),
     }
 }
 
-fn bind(source: &str, target: &str, options: &str, field: &str) -> Result<Mount, Invalid> {
-    let readonly = match options {
-        "ro" => true,
-        "rw" => false,
-        _ => return Err(Invalid::new(field, format!("{options:?} is neither ro nor rw"))),
+/// Reads what Docker's `-v` takes: `[SOURCE:]TARGET[:OPTIONS]`. A source that begins with a slash is the host's, any other is a volume's
+/// name, and without one it is a volume that goes with the container.
+pub fn volume(field: &str, text: &str) -> Result<Mount, Invalid> {
+    let refuse = |problem: String| Invalid::new(field, problem);
+    let wrong = || {
+        refuse(format!("{text:?} is not a mount: write /host:/container, volume:/container or /container, and :ro after it where wanted"))
     };
-    Ok(Mount {
-        mount_type: MountType::Bind,
-        source: Some(source.to_owned()),
-        target: Some(target.to_owned()),
-        readonly: Some(readonly),
-        size_bytes: None,
-    })
+    let (source, rest) = match text.split_once(':') {
+        None => (None, text),
+        Some((source, rest)) => (Some(source), rest),
+    };
+    let (target, options) = rest.split_once(':').unwrap_or((rest, ""));
+    if !target.starts_with('/') || source.is_some_and(str::is_empty) {
+        return Err(wrong());
+    }
+    let mount_type = if source.is_some_and(|source| source.starts_with('/')) { MountType::Bind } else { MountType::Volume };
+    let (source, target) = (source.map(str::to_owned), Some(target.to_owned()));
+    let mut mount = Mount { source, target, readonly: Some(false), ..Mount::bare(mount_type) };
+    for option in words(options) {
+        match (option.split_once('=').unwrap_or((&option, "")), mount_type) {
+            (("ro", ""), _) => mount.readonly = Some(true),
+            (("rw", ""), _) => mount.readonly = Some(false),
+            (("nocopy", ""), MountType::Volume) => mount.nocopy = Some(true),
+            (("idmap", mapping), _) => mount.idmap = Some(mapping.to_owned()),
+            _ => {
+                return Err(refuse(format!(
+                    "{option:?} in {text:?} is not an option: there are ro, rw, nocopy (volumes), idmap=HOST:CONTAINER"
+                )));
+            }
+        }
+    }
+    Ok(mount)
+}
+
+/// The words of a list of options. A mapping of ids has commas of its own: what can only go on with one is of the word before.
+pub fn words(options: &str) -> Vec<String> {
+    let mut words: Vec<String> = Vec::new();
+    for word in options.split(',').filter(|word| !word.is_empty()) {
+        match words.last_mut() {
+            Some(last) if last.starts_with("idmap=") && IdMapping::goes_on_with(word) => {
+                last.push(',');
+                last.push_str(word);
+            }
+            _ => words.push(word.to_owned()),
+        }
+    }
+    words
 }
 
 /// Reads `KEY=value` pairs, one each; empty lines are skipped.
@@ -200,8 +229,15 @@ mod tests {
         assert_eq!(read("/a:/b"), Ok((MountType::Bind, a.clone(), b.clone(), Some(false), None)));
         assert_eq!(read(" /a:/b:ro"), Ok((MountType::Bind, a.clone(), b.clone(), Some(true), None)));
         assert_eq!(read("layer:/a"), Ok((MountType::Layer, a, None, None, None)));
-        assert_eq!(read("tmpfs:/b:64m"), Ok((MountType::Tmpfs, None, b, None, Some(64 << 20))));
-        for text in ["", "/a", "a:/b", "/a:/b:x", "tmpfs:/b:lots", "/a:/b:ro:ro"] {
+        assert_eq!(read("tmpfs:/b:64m"), Ok((MountType::Tmpfs, None, b.clone(), None, Some(64 << 20))));
+        let named = Some("pg".to_owned());
+        assert_eq!(read("pg:/b:ro"), Ok((MountType::Volume, named, b.clone(), Some(true), None)));
+        assert_eq!(read("/b"), Ok((MountType::Volume, None, b, Some(false), None)));
+        let mapped = mount("mounts", "/a:/b:ro,idmap=1000:1000,u:5:6,g:7:8,nocopy");
+        assert!(mapped.is_err(), "a bind is never filled");
+        let mapped = mount("mounts", "pg:/b:ro,idmap=1000:1000,u:5:6,g:7:8,nocopy").expect("readable");
+        assert_eq!((mapped.idmap.as_deref(), mapped.nocopy), (Some("1000:1000,u:5:6,g:7:8"), Some(true)));
+        for text in ["", "a", "a:b", "/a:/b:x", "tmpfs:/b:lots", "/a:/b:ro:ro", ":/b", "/a:/b:rshared"] {
             assert_eq!(mount("mounts", text).map_err(|invalid| invalid.field), Err("mounts".into()), "{text}");
         }
     }

@@ -314,6 +314,15 @@ pub struct Events {
     pub limit: Option<u32>,
 }
 
+/// `GET /volumes/{name}/files` and `GET /volumes/{name}/file`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InVolume {
+    /// Path in the volume; its top where missing.
+    #[serde(default)]
+    pub path: String,
+}
+
 /// `POST /images/import`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

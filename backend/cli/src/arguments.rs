@@ -10,6 +10,7 @@ pub(crate) mod health;
 pub(crate) mod isolation;
 pub(crate) mod limits;
 pub(crate) mod mount;
+pub(crate) mod volumes;
 
 use std::path::PathBuf;
 
@@ -18,6 +19,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use self::create::CreateArguments;
 use self::files::{CopyArguments, DiffArguments, ResetArguments, UndoArguments};
 use self::limits::LimitArguments;
+pub(crate) use self::volumes::VolumesCommand;
 
 /// Runs Linux containers, and shows what they are made of.
 #[derive(Debug, Parser)]
@@ -120,6 +122,12 @@ pub(crate) enum Command {
     Images {
         #[command(subcommand)]
         command: Option<ImagesCommand>,
+    },
+    /// Volumes, which outlive containers: list, create, inspect, delete, prune, browse
+    #[command(visible_alias = "volume")]
+    Volumes {
+        #[command(subcommand)]
+        command: Option<VolumesCommand>,
     },
     /// List what happened
     Events(EventsArguments),

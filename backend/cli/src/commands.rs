@@ -18,6 +18,7 @@ pub(crate) mod run;
 mod stats;
 mod tokens;
 mod update;
+mod volumes;
 mod why;
 
 use serde::Serialize;
@@ -77,6 +78,7 @@ pub(crate) async fn dispatch(session: &mut Session, command: Command) -> Outcome
         Command::Exec(arguments) => exec::exec(session, arguments).await,
         Command::Denied(one) => session.show(&of(&one.container, "denied"), one.format, inside::denied).await,
         Command::Images { command } => images::images(session, command).await,
+        Command::Volumes { command } => volumes::volumes(session, command).await,
         Command::Events(arguments) => events::events(session, arguments).await,
         Command::Host(format) => session.show("/host", format, host::host).await,
         Command::Token { command } => tokens::token(session, command).await,

@@ -190,6 +190,82 @@ fn a_crash_while_a_container_is_deleted_deletes_it() {
     });
 }
 
+/// A container with a volume that is filled from its layer, which has two files.
+fn with_volume(server: &Server) -> Value {
+    let layer = server.scratch("content");
+    std::fs::create_dir_all(layer.join("srv/app")).unwrap();
+    std::fs::write(layer.join("srv/app/one"), "1").unwrap();
+    std::fs::write(layer.join("srv/app/two"), "2").unwrap();
+    let own = json!({"type": "volume", "target": "/own"});
+    let mounts = json!([{"type": "layer", "source": layer}, {"type": "volume", "source": "app", "target": "/srv/app"}, own]);
+    let mut body = body();
+    body["mounts"] = mounts;
+    body
+}
+
+fn volumes(server: &Server) -> Vec<Value> {
+    server.api().get("/api/v1/volumes").expect(200).json().as_array().expect("a list").clone()
+}
+
+fn files_of(server: &Server, volume: &str) -> usize {
+    std::fs::read_dir(server.data_dir().join("volumes").join(volume).join("data")).map_or(0, Iterator::count)
+}
+
+#[test]
+fn a_crash_while_a_volume_is_made_and_filled_leaves_it_empty_or_whole() {
+    let Some(mut server) = server() else { return };
+    let before = server.traces();
+    for place in ["volume.folder", "volume.inserted", "fill.begun", "fill.copied", "fill.placed", "start.recorded"] {
+        let body = with_volume(&server);
+        assert!(server.stop().success());
+        let status = Doomed::start(&server, place).ask("POST", "/api/v1/containers", &body);
+        assert_eq!(status.code(), Some(CRASHED), "{place} was not passed");
+        server.start_again();
+        assert_promises(&server, place);
+        let all = volumes(&server);
+        let runs = place == "start.recorded";
+        let anonymous = all.iter().filter(|volume| volume["anonymous"] == true).count();
+        assert_eq!(anonymous, usize::from(runs), "{place}: what was made for a container goes with it: {all:?}");
+        assert!(all.iter().any(|volume| volume["name"] == "app") || all.is_empty(), "{place}: {all:?}");
+        let expected = if matches!(place, "fill.placed" | "start.recorded") { 2 } else { 0 };
+        assert_eq!(files_of(&server, "app"), expected, "{place}");
+        server.api().delete("/api/v1/containers/web?force=true");
+        // The next one finds it whole, whatever became of the first.
+        server.create(&body);
+        assert_eq!(files_of(&server, "app"), 2, "{place}");
+        server.api().delete("/api/v1/containers/web?force=true").expect(204);
+        server.api().delete("/api/v1/volumes/app").expect(204);
+        server.assert_nothing_left(&before);
+    }
+}
+
+#[test]
+fn a_crash_while_a_volume_is_deleted_leaves_all_of_it_or_nothing() {
+    let Some(mut server) = server() else { return };
+    let before = server.traces();
+    server.api().post_json("/api/v1/volumes", &json!({"name": "kept"})).expect(201);
+    std::fs::write(server.data_dir().join("volumes/kept/data/row"), "1").unwrap();
+    assert!(server.stop().success());
+    let status = Doomed::start(&server, "volume.row").ask("DELETE", "/api/v1/volumes/kept", &Value::Null);
+    assert_eq!(status.code(), Some(CRASHED));
+    server.start_again();
+    assert_eq!((volumes(&server).len(), files_of(&server, "kept")), (1, 1), "nobody was told that it is gone, so it is there");
+    server.api().delete("/api/v1/volumes/kept").expect(204);
+    server.assert_nothing_left(&before);
+
+    // A container that was being deleted goes with what was made for it alone, and what has a name stays.
+    server.create(&with_volume(&server));
+    assert!(server.stop().success());
+    let status = Doomed::start(&server, "delete.volume_row").ask("DELETE", "/api/v1/containers/web?force=true", &Value::Null);
+    assert_eq!(status.code(), Some(CRASHED));
+    server.start_again();
+    let names: Vec<_> = volumes(&server).iter().map(|volume| volume["name"].clone()).collect();
+    assert_eq!((names, files_of(&server, "app")), (vec![json!("app")], 2));
+    server.api().get("/api/v1/containers/web").expect(404);
+    server.api().delete("/api/v1/volumes/app").expect(204);
+    server.assert_nothing_left(&before);
+}
+
 #[test]
 fn a_stop_that_a_crash_interrupted_is_finished_by_the_next_server() {
     let Some(mut server) = server() else { return };

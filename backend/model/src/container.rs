@@ -153,6 +153,11 @@ impl Config {
 
     fn check_isolation(&self) -> Result<(), Invalid> {
         self.namespaces.check(&self.name)?;
+        let mapped = self.mounts.iter().position(|mount| mount.idmap().is_some());
+        if let (Some(index), whose @ Whose::Path(_)) = (mapped, self.namespaces.of(Kind::User)) {
+            let problem = format!("cannot be told: namespaces.user is {whose}, whose ids are not known here");
+            return Err(Invalid::new(format!("mounts[{index}].idmap"), problem));
+        }
         self.time_offsets.check(&self.namespaces)?;
         self.security.check()?;
         setting::check_sysctls(&self.sysctls, &self.namespaces)?;
@@ -269,7 +274,8 @@ fn check_mounts_differ(mounts: &[Mount]) -> Result<(), Invalid> {
     Ok(())
 }
 
-fn check_labels(labels: &BTreeMap<String, String>) -> Result<(), Invalid> {
+/// Refuses labels that are too many or too long.
+pub fn check_labels(labels: &BTreeMap<String, String>) -> Result<(), Invalid> {
     if labels.len() > LABELS_MAX {
         return Err(Invalid::new("labels", format!("must be at most {LABELS_MAX}")));
     }

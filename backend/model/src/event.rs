@@ -66,11 +66,19 @@ pub enum EventKind {
     RegistryLogin,
     /// Credentials of a registry were forgotten.
     RegistryLogout,
+    /// A volume was made.
+    VolumeCreated,
+    /// A volume was filled with what an image has.
+    VolumeFilled,
+    /// A volume was deleted, with everything in it.
+    VolumeDeleted,
+    /// The folder of a volume was found, or was found to be missing.
+    VolumeFound,
 }
 
 impl EventKind {
     /// Every kind.
-    pub const ALL: [EventKind; 29] = [
+    pub const ALL: [EventKind; 33] = [
         EventKind::Created,
         EventKind::Started,
         EventKind::StartFailed,
@@ -100,6 +108,10 @@ impl EventKind {
         EventKind::ImageCommitted,
         EventKind::RegistryLogin,
         EventKind::RegistryLogout,
+        EventKind::VolumeCreated,
+        EventKind::VolumeFilled,
+        EventKind::VolumeDeleted,
+        EventKind::VolumeFound,
     ];
 
     /// The word on the wire, in the database and on pages.
@@ -134,6 +146,10 @@ impl EventKind {
             EventKind::ImageCommitted => "image_committed",
             EventKind::RegistryLogin => "registry_login",
             EventKind::RegistryLogout => "registry_logout",
+            EventKind::VolumeCreated => "volume_created",
+            EventKind::VolumeFilled => "volume_filled",
+            EventKind::VolumeDeleted => "volume_deleted",
+            EventKind::VolumeFound => "volume_found",
         }
     }
 

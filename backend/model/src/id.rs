@@ -79,6 +79,7 @@ parsed_string!(ContainerId);
 parsed_string!(ContainerName);
 parsed_string!(ImageName);
 parsed_string!(Hostname);
+parsed_string!(VolumeName);
 
 /// A container's name: one to 128 of `a-z A-Z 0-9 _ . -`, starting with a letter or digit (Docker's rule, bounded).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -157,6 +158,41 @@ impl From<&Reference> for ImageName {
 fn is_image_id(text: &str) -> bool {
     let digits = text.strip_prefix("sha256:").unwrap_or_default();
     digits.len() == 64 && digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// The name of a volume: as a container's. One that was made for a container alone has 64 random hexadecimal digits.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct VolumeName(String);
+
+impl VolumeName {
+    /// The name made of these random bytes.
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(ContainerId::from_bytes(bytes).0)
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// As people read it: of 64 digits the first twelve.
+    pub fn short(&self) -> &str {
+        if self.looks_made() { &self.0[..12] } else { &self.0 }
+    }
+
+    /// Whether nobody thought of it: 64 hexadecimal digits.
+    pub fn looks_made(&self) -> bool {
+        self.0.parse::<ContainerId>().is_ok()
+    }
+}
+
+impl FromStr for VolumeName {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        plain_name("name", text).map(|()| Self(text.to_owned()))
+    }
 }
 
 fn plain_name(field: &str, text: &str) -> Result<(), Invalid> {

@@ -18,6 +18,7 @@ pub mod health;
 pub mod history;
 pub mod host;
 pub mod id;
+pub mod idmap;
 pub mod image;
 pub mod isolation;
 pub mod limits;
@@ -39,6 +40,7 @@ pub mod size;
 pub mod token;
 pub mod usage;
 pub mod user;
+pub mod volume;
 pub mod warning;
 
 pub use change::{Change, LimitsPatch};
@@ -47,7 +49,8 @@ pub use draft::{Draft, PullPolicy};
 pub use event::{Event, EventKind, NewEvent};
 pub use exit::{Exit, Failure, OutOfMemory};
 pub use host::Host;
-pub use id::{ContainerId, ContainerName, Hostname, ImageName};
+pub use id::{ContainerId, ContainerName, Hostname, ImageName, VolumeName};
+pub use idmap::IdMapping;
 pub use image::Image;
 pub use isolation::{Namespaces, Whose};
 pub use limits::Limits;
@@ -59,6 +62,7 @@ pub use security::Security;
 pub use signal::Signal;
 pub use token::Token;
 pub use user::UserSpec;
+pub use volume::Volume;
 
 /// What is wrong with a value that came from outside: the field by its path in the request (`limits.cpus`), and one
 /// sentence that says what is wrong and what would be right.

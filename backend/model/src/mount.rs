@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::Invalid;
+use crate::{IdMapping, Invalid, VolumeName};
 
 /// Most mounts of one container.
 pub const MOUNTS_MAX: usize = 128;
@@ -22,6 +22,9 @@ pub enum Mount {
         /// Whether the container may not write to it.
         #[serde(default)]
         readonly: bool,
+        /// Who of the host is who inside; everybody is shifted alike where not given.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        idmap: Option<IdMapping>,
     },
     /// A folder of the host as a further read-only layer of the root: its files appear over the image's, and what the
     /// container changes goes to its upper layer, never to the folder. The first one given lies on top.
@@ -29,6 +32,8 @@ pub enum Mount {
         /// Folder on the host; must exist.
         source: String,
     },
+    /// A folder that Belljar keeps, which outlives every container that has it.
+    Volume(VolumeMount),
     /// An empty file system in memory, gone with the container's stop.
     Tmpfs {
         /// Path in the container; made where missing.
@@ -37,6 +42,53 @@ pub enum Mount {
         #[serde(default)]
         size_bytes: Option<u64>,
     },
+}
+
+/// A volume in a container's tree.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VolumeMount {
+    /// Its name. `None` only in what is asked: a volume of its own, which goes with the container.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<VolumeName>,
+    /// Path in the container; made where missing.
+    pub target: String,
+    /// Whether the container may not write to it.
+    #[serde(default)]
+    pub readonly: bool,
+    /// A folder in the volume that is mounted instead of all of it; must be there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subpath: Option<String>,
+    /// Whether an empty volume stays empty, instead of being filled with what the image has at the target.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub nocopy: bool,
+    /// Who of the disk is who inside; everybody is who they are where not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idmap: Option<IdMapping>,
+    /// Whether it was made for this container alone, and goes with it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub anonymous: bool,
+}
+
+impl VolumeMount {
+    /// All of a volume, writable, filled from the image.
+    pub fn of(source: Option<VolumeName>, target: &str) -> Self {
+        let target = target.to_owned();
+        Self { source, target, readonly: false, subpath: None, nocopy: false, idmap: None, anonymous: false }
+    }
+
+    fn check(&self, field: &str) -> Result<(), Invalid> {
+        mount_target(&format!("{field}.target"), &self.target)?;
+        let Some(subpath) = &self.subpath else { return Ok(()) };
+        let refuse = |problem: &str| Err(Invalid::new(format!("{field}.subpath"), problem));
+        if subpath.starts_with('/') {
+            return refuse("must be a path in the volume, without a slash before it");
+        }
+        if names(subpath).next().is_none() {
+            return refuse("must not be empty");
+        }
+        absolute_path(&format!("{field}.subpath"), &format!("/{subpath}"))
+    }
 }
 
 /// Size of a tmpfs that does not ask for one.
@@ -51,6 +103,7 @@ impl Mount {
                 mount_target(&format!("{field}.target"), target)
             }
             Mount::Layer { source } => absolute_path(&format!("{field}.source"), source),
+            Mount::Volume(volume) => volume.check(field),
             Mount::Tmpfs { target, size_bytes } => {
                 mount_target(&format!("{field}.target"), target)?;
                 if size_bytes.is_some_and(|bytes| bytes == 0 || bytes > 1 << 50) {
@@ -65,7 +118,25 @@ impl Mount {
     pub fn target(&self) -> Option<&str> {
         match self {
             Mount::Bind { target, .. } | Mount::Tmpfs { target, .. } => Some(target),
+            Mount::Volume(volume) => Some(&volume.target),
             Mount::Layer { .. } => None,
+        }
+    }
+
+    /// The volume that it is.
+    pub fn volume(&self) -> Option<&VolumeMount> {
+        match self {
+            Mount::Volume(volume) => Some(volume),
+            Mount::Bind { .. } | Mount::Layer { .. } | Mount::Tmpfs { .. } => None,
+        }
+    }
+
+    /// Who of the disk is who inside, where that was asked.
+    pub fn idmap(&self) -> Option<&IdMapping> {
+        match self {
+            Mount::Bind { idmap, .. } => idmap.as_ref(),
+            Mount::Volume(volume) => volume.idmap.as_ref(),
+            Mount::Layer { .. } | Mount::Tmpfs { .. } => None,
         }
     }
 }
@@ -118,8 +189,20 @@ mod tests {
             assert!(mount.check("mounts[0]").is_err(), "{target}");
         }
         for target in ["/data", "/process", "/devices/x", "/var/lib/db"] {
-            let mount = Mount::Bind { source: "/srv".into(), target: target.into(), readonly: false };
+            let mount = Mount::Bind { source: "/srv".into(), target: target.into(), readonly: false, idmap: None };
             assert_eq!(mount.check("mounts[0]"), Ok(()), "{target}");
         }
+    }
+
+    #[test]
+    fn a_part_of_a_volume_lies_in_the_volume() {
+        let volume = |subpath: &str| VolumeMount { subpath: Some(subpath.into()), ..VolumeMount::of("pg".parse().ok(), "/data") };
+        for subpath in ["", "/", "/a", "..", "a/../../b", "a\nb", "./a"] {
+            let refused = Mount::Volume(volume(subpath)).check("mounts[3]").map_err(|invalid| invalid.field);
+            assert_eq!(refused, Err("mounts[3].subpath".to_owned()), "{subpath:?}");
+        }
+        assert_eq!(Mount::Volume(volume("a/b")).check("mounts[3]"), Ok(()));
+        let over_proc = VolumeMount { target: "/proc/x".into(), ..volume("a") };
+        assert!(Mount::Volume(over_proc).check("mounts[3]").is_err());
     }
 }

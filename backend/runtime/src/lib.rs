@@ -20,6 +20,7 @@ pub mod spec;
 pub mod stack;
 pub mod step;
 pub mod user;
+pub mod volume;
 
 pub use bundle::Bundle;
 pub use spec::{Instance, Spec};

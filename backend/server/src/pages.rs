@@ -13,6 +13,7 @@ mod limits;
 pub(crate) mod problem;
 mod settings;
 mod surroundings;
+mod volumes;
 
 use std::sync::Arc;
 
@@ -65,6 +66,10 @@ pub(crate) fn router() -> Router<Arc<App>> {
         .route("/images", get(images::list))
         .route("/images/import", post(images::import).layer(DefaultBodyLimit::disable()))
         .route("/images/{image}/delete", post(images::delete))
+        .route("/volumes", get(volumes::list).post(volumes::create))
+        .route("/volumes/{volume}", get(volumes::browse))
+        .route("/volumes/{volume}/file", get(volumes::file))
+        .route("/volumes/{volume}/delete", post(volumes::delete))
         .route("/events", get(containers::events))
         .route("/host", get(host))
         .route("/settings", get(settings::show))

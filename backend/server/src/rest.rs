@@ -10,6 +10,7 @@ mod images;
 mod inspect;
 mod logs;
 mod tokens;
+pub(crate) mod volumes;
 
 use std::sync::Arc;
 
@@ -79,6 +80,13 @@ fn routes() -> Vec<Route> {
         route("get", "/images", get(images::list)),
         route("post", "/images/import", post(images::import)),
         route("delete", "/images/{image}", delete(images::delete)),
+        route("get", "/volumes", get(volumes::list)),
+        route("post", "/volumes", post(volumes::create)),
+        route("post", "/volumes/prune", post(volumes::prune)),
+        route("get", "/volumes/{volume}", get(volumes::inspect)),
+        route("delete", "/volumes/{volume}", delete(volumes::delete)),
+        route("get", "/volumes/{volume}/files", get(volumes::files)),
+        route("get", "/volumes/{volume}/file", get(volumes::file)),
         route("get", "/events", get(events::of_all)),
         route("get", "/host", get(host)),
         route("get", "/tokens", get(tokens::list)),

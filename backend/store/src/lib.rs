@@ -16,6 +16,7 @@ mod history;
 mod image;
 mod registry;
 mod setting;
+mod volume;
 mod writer;
 
 use std::path::Path;

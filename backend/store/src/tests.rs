@@ -39,7 +39,7 @@ fn container(number: u8, name: &str) -> Container {
             io: vec![belljar_model::limits::IoLimit { device: "/dev/sda".into(), read_bytes_per_second: Some(1), ..Default::default() }],
             ..Limits::default()
         },
-        mounts: vec![Mount::Bind { source: "/srv".into(), target: "/data".into(), readonly: true }],
+        mounts: vec![Mount::Bind { source: "/srv".into(), target: "/data".into(), readonly: true, idmap: None }],
         restart: Restart::OnFailure,
         env: [("TZ".to_owned(), "Europe/Paris".to_owned())].into(),
         ..serde_json::from_str(&format!(r#"{{"name":"{name}","image":"host","command":["sleep","1d"]}}"#)).expect("a config")

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use belljar_model::host::Support;
 use belljar_model::image::ImageLayer;
@@ -29,6 +29,26 @@ pub(crate) fn check_joined(shared: &Shared, config: &Config, start: StartNow) ->
         let other = shared.registry.find(&key).map_err(|_| refuse(format!("there is no container {key}")))?;
         if start == StartNow::Yes && other.init.is_none() {
             return Err(refuse(format!("container {key} is {}: start it first", other.state.as_str())));
+        }
+    }
+    Ok(())
+}
+
+/// A mount's own mapping of ids needs a file system that can map; which cannot is known before a container is made of it.
+pub(crate) fn check_idmaps(shared: &Shared, mounts: &[Mount]) -> Result<(), Invalid> {
+    for (index, mount) in mounts.iter().enumerate().filter(|(_, mount)| mount.idmap().is_some()) {
+        let refuse = |problem: String| Err(Invalid::new(format!("mounts[{index}].idmap"), problem));
+        for support in [&shared.host.user_namespaces, &shared.host.idmapped_mounts] {
+            if let Support::No(because) = support {
+                return refuse(format!("cannot be: {because}"));
+            }
+        }
+        let source = match mount {
+            Mount::Bind { source, .. } => PathBuf::from(source),
+            _ => shared.home.folders.data_dir.join(belljar_runtime::volume::FOLDER),
+        };
+        if let Some(because) = shared.mapper.as_ref().and_then(|mapper| mapper.why_not(&source)) {
+            return refuse(format!("cannot be: {because}"));
         }
     }
     Ok(())
@@ -102,13 +122,14 @@ pub(crate) fn why_without_ids(shared: &Shared, container: &Container, image: &[I
     }
     let mapper = shared.mapper.as_ref()?;
     let asked = container.config.mounts.iter().filter_map(|mount| match mount {
-        Mount::Layer { source } => Some(Path::new(source)),
+        Mount::Layer { source } => Some(PathBuf::from(source)),
+        Mount::Volume(volume) => volume.source.as_ref().map(|name| shared.home.folders.volume(name)),
         // A file system of a bind that cannot map owners is taken as it is: its files then are nobody's inside.
         Mount::Bind { .. } | Mount::Tmpfs { .. } => None,
     });
     let own = shared.bundle(&container.id);
-    let layers = image.iter().map(|layer| Path::new(&layer.path));
-    std::iter::once(own.dir()).chain(layers).chain(asked).find_map(|path| mapper.why_not(path))
+    let layers = image.iter().map(|layer| PathBuf::from(&layer.path));
+    std::iter::once(own.dir().to_owned()).chain(layers).chain(asked).find_map(|path| mapper.why_not(&path))
 }
 
 #[cfg(test)]

@@ -12,9 +12,14 @@ const VARIABLE: &str = "BELLJAR_CRASH_AT";
 const STATUS: i32 = 137;
 
 /// Every place, in the order in which a container's life passes them.
-pub const PLACES: [&str; 16] = [
+pub const PLACES: [&str; 23] = [
     "create.inserted",
     "create.folders",
+    "volume.folder",
+    "volume.inserted",
+    "fill.begun",
+    "fill.copied",
+    "fill.placed",
     "start.folders",
     "start.spec",
     "start.launched",
@@ -28,7 +33,9 @@ pub const PLACES: [&str; 16] = [
     "delete.wanted",
     "delete.cgroup",
     "delete.folders",
+    "delete.volume_row",
     "delete.row",
+    "volume.row",
 ];
 
 /// Crashes here, if a test wants that.

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use belljar_model::{ContainerId, ContainerName, Failure, ImageName, Invalid};
+use belljar_model::{ContainerId, ContainerName, Failure, ImageName, Invalid, VolumeName};
 
 /// A request that could not be carried out, or could not be answered.
 #[derive(Debug, thiserror::Error)]
@@ -75,6 +75,30 @@ pub enum Error {
         /// The container.
         name: ContainerName,
         /// Why, as a sentence without a full stop.
+        because: String,
+    },
+    /// There is a volume of that name.
+    #[error("there is already a volume {volume}")]
+    VolumeExists {
+        /// The volume.
+        volume: VolumeName,
+    },
+    /// Containers have it.
+    #[error("the volume {volume} is used by {}", containers.join(", "))]
+    VolumeInUse {
+        /// The volume.
+        volume: VolumeName,
+        /// By name.
+        containers: Vec<String>,
+    },
+    /// What the image has could not be copied into an empty volume, which is as empty as before.
+    #[error("could not fill the volume {volume} from image {image}: {because}")]
+    FillFailed {
+        /// The volume.
+        volume: VolumeName,
+        /// The image, by name.
+        image: String,
+        /// A sentence without a full stop.
         because: String,
     },
     /// The kernel did not take a change; everything is as before.
@@ -170,11 +194,13 @@ impl Error {
             | Error::InstanceTaken { .. }
             | Error::ImageExists { .. }
             | Error::ImageHasNames { .. }
-            | Error::ImageInUse { .. } => ErrorKind::Conflict,
+            | Error::ImageInUse { .. }
+            | Error::VolumeExists { .. }
+            | Error::VolumeInUse { .. } => ErrorKind::Conflict,
             Error::Invalid(_) => ErrorKind::Invalid,
             Error::StartFailed { .. } | Error::ExecFailed { .. } => ErrorKind::StartFailed,
             Error::Unavailable { .. } => ErrorKind::Unavailable,
-            Error::Store(_) | Error::File { .. } | Error::Failed { .. } => ErrorKind::Internal,
+            Error::FillFailed { .. } | Error::Store(_) | Error::File { .. } | Error::Failed { .. } => ErrorKind::Internal,
         }
     }
 

@@ -223,7 +223,7 @@ enum Lateness {
 }
 
 /// The next word of its watcher; `None` where that is gone. Cancel safe.
-async fn next_word(tells: &Watched) -> Option<Word> {
+pub(crate) async fn next_word<T: serde::de::DeserializeOwned>(tells: &Watched) -> Option<T> {
     let mut buffer = vec![0; WORD_BYTES_MAX];
     loop {
         let mut ready = tells.readable().await.ok()?;

@@ -34,6 +34,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 mod upper;
+mod volume;
 
 use std::collections::HashMap;
 use std::os::unix::fs::DirBuilderExt;
@@ -65,6 +66,7 @@ pub use error::{Error, ErrorKind};
 pub use image::{Deleted, Prune, PruneScope};
 pub use logs::{LINES_AT_ONCE_MAX, LogFollow, LogQuery};
 pub use registry::CONTAINERS_MAX;
+pub use volume::{VOLUMES_MAX, VolumeScope};
 
 use launch::Launch;
 use ranges::Ranges;
@@ -172,6 +174,7 @@ impl Supervisor {
             make_folder(&folder.join("containers"))?;
         }
         let images = image::open(&data_dir.join("images"), &store).await?;
+        let volumes = volume::open(data_dir.join(belljar_runtime::volume::FOLDER), &store).await?;
         let home = Instance { name: instance, folders: Folders { data_dir, run_dir } };
         let mut host = host::look(&home, &hierarchies).map_err(|error| Error::failed("look at", "the host", error))?;
         let mapper = match mapper.transpose() {
@@ -196,6 +199,7 @@ impl Supervisor {
             mapper,
             ranges,
             images,
+            volumes,
             registry,
             samples,
             diagnosis,
@@ -208,6 +212,7 @@ impl Supervisor {
             uppers: upper::Uppers::default(),
         });
         reconcile::all(&shared).await?;
+        volume::settle(&shared).await?;
         image::sweep(&shared).await;
         tokio::spawn(diagnosis::tell(Arc::downgrade(&shared), tidings));
         tokio::spawn(sample::run(Arc::downgrade(&shared)));
@@ -242,9 +247,12 @@ impl Supervisor {
         let draft = draft.into();
         draft.check()?;
         let image = image::wanted(&self.shared, &draft).await?;
-        let config = Config { image: image.name.clone(), ..draft.with(&image.contents.config)? };
+        let mut config = Config { image: image.name.clone(), ..draft.with(&image.contents.config)? };
+        volume::give_own(&mut config, &image.contents.config.volumes)?;
+        config.check()?;
         self.check_limits(&config.limits).await?;
         self.shared.looks.check(&config.mounts).await?;
+        self.check_idmaps(&config.mounts).await?;
         around::check_joined(&self.shared, &config, start)?;
         belljar_runtime::spec::container::check_filter(&config)?;
         let mut container = new_container(config)?;

@@ -271,7 +271,8 @@ async fn erase_or_keep(shared: &Shared, mut container: Container, attempt: u64, 
     Some(Found { container, attempt, monitor: None, due: Due::Nothing })
 }
 
-/// Finishes a delete, or takes back a create that nobody was told of.
+/// Finishes a delete, or takes back a create that nobody was told of. Volumes of its own go once every container is known: another
+/// one may have them by name.
 async fn erase(shared: &Shared, container: &Container, message: &str) -> Result<(), Error> {
     end_all_of(shared, &container.id, container_processes(container)).await;
     let bundle = shared.bundle(&container.id);

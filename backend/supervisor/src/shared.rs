@@ -22,6 +22,7 @@ use crate::registry::Registry;
 use crate::sample::Samples;
 use crate::sources::Looks;
 use crate::upper::Uppers;
+use crate::volume::Volumes;
 
 /// Most notices that somebody may lag behind before being told so.
 pub(crate) const NOTICES_MAX: usize = 1024;
@@ -46,6 +47,7 @@ pub(crate) struct Shared {
     /// Which container has which user ids.
     pub(crate) ranges: Ranges,
     pub(crate) images: Shelf,
+    pub(crate) volumes: Volumes,
     pub(crate) registry: Registry,
     pub(crate) samples: Samples,
     pub(crate) diagnosis: Diagnosis,

@@ -52,12 +52,12 @@ impl Launch for Script {
         Ok(ours)
     }
 
-    fn files(&self, _: &belljar_monitor::files::Order, _: Option<OwnedFd>) -> belljar_linux::Result<OwnedFd> {
-        Err(belljar_linux::Error::new("copy", "files of a script", rustix::io::Errno::NOSYS))
-    }
-
     fn exec(&self, _: &belljar_runtime::spec::Exec, _: OwnedFd, _: OwnedFd) -> belljar_linux::Result<OwnedFd> {
         Err(belljar_linux::Error::new("run", "a program in a script", rustix::io::Errno::NOSYS))
+    }
+
+    fn files(&self, _: &belljar_monitor::files::Order, _: Option<OwnedFd>) -> belljar_linux::Result<OwnedFd> {
+        Err(belljar_linux::Error::new("copy", "files of a script", rustix::io::Errno::NOSYS))
     }
 }
 

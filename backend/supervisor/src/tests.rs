@@ -233,7 +233,7 @@ async fn a_container_is_found_by_id_name_and_unique_beginning() {
 #[tokio::test]
 async fn what_the_host_does_not_have_is_refused_by_its_field() {
     let bench = Bench::new().await;
-    let missing = Mount::Bind { source: "/no/such/folder".into(), target: "/data".into(), readonly: false };
+    let missing = Mount::Bind { source: "/no/such/folder".into(), target: "/data".into(), readonly: false, idmap: None };
     let file = Mount::Layer { source: "/proc/version".into() };
     let mut cases = Vec::new();
     for (field, mount) in [("mounts[0].source", missing), ("mounts[0].source", file)] {

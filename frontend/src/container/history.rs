@@ -251,7 +251,11 @@ fn is_mark(kind: EventKind) -> bool {
         | EventKind::ImageUntagged
         | EventKind::ImageCommitted
         | EventKind::RegistryLogin
-        | EventKind::RegistryLogout => false,
+        | EventKind::RegistryLogout
+        | EventKind::VolumeCreated
+        | EventKind::VolumeFilled
+        | EventKind::VolumeDeleted
+        | EventKind::VolumeFound => false,
     }
 }
 

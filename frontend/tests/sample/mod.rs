@@ -16,15 +16,17 @@ use belljar_model::host::{HostController, LimitSupport, Support};
 use belljar_model::image::ImageKind;
 use belljar_model::limits::HostCapacity;
 use belljar_model::log::{LogLine, Stream};
+use belljar_model::mount::VolumeMount;
 use belljar_model::namespace::{Kind, Namespace, Sharing};
 use belljar_model::overlay::{Change, Difference, Entry, FileKind, Layer, Role, Row, RowKind, Stack, Status};
 use belljar_model::plan::{Outcome, Place, PlanRecord, StepRecord};
 use belljar_model::security::{LandlockAccess, LandlockRule};
 use belljar_model::setting::Device;
 use belljar_model::usage::{DeviceUsage, InterfaceUsage, Pressure, Stall, StallLine, Usage};
+use belljar_model::volume::{Kept, Measure, User, VolumeFile};
 use belljar_model::{
     Config, Container, ContainerId, Event, EventKind, Exit, Failure, Host, Image, Limits, Mount, OutOfMemory, Process, Signal, State,
-    Token, Wanted, Whose,
+    Token, Volume, VolumeName, Wanted, Whose,
 };
 
 /// The moment of every sample: 2026-11-23 21:40:00 UTC.
@@ -105,7 +107,12 @@ pub(crate) fn database() -> Container {
     database.config.env = BTreeMap::from([("TZ".into(), "Europe/Paris".into()), ("PGDATA".into(), "/data".into())]);
     database.config.labels = BTreeMap::from([("homepage.group".into(), "Storage".into())]);
     database.config.mounts = vec![
-        Mount::Bind { source: "/srv/database".into(), target: "/data".into(), readonly: false },
+        Mount::Bind { source: "/srv/database".into(), target: "/data".into(), readonly: false, idmap: None },
+        Mount::Volume(VolumeMount {
+            subpath: Some("main".into()),
+            idmap: "u:1000:999,g:1000:999".parse().ok(),
+            ..VolumeMount::of("pgdata".parse().ok(), "/var/lib/postgresql")
+        }),
         Mount::Layer { source: "/srv/conf/postgres".into() },
         Mount::Tmpfs { target: "/run/postgresql".into(), size_bytes: Some(8 << 20) },
     ];
@@ -145,7 +152,7 @@ pub(crate) fn hostile() -> Container {
     hostile.config.devices = vec![Device { source: HOSTILE.into(), path: None, access: HOSTILE.into() }];
     hostile.config.health = Some(HealthCheck::of(vec![HOSTILE.into()]));
     hostile.without_ids = Some(HOSTILE.into());
-    hostile.config.mounts = vec![Mount::Bind { source: format!("/{HOSTILE}"), target: format!("/{HOSTILE}"), readonly: true }];
+    hostile.config.mounts = vec![Mount::Bind { source: format!("/{HOSTILE}"), target: format!("/{HOSTILE}"), readonly: true, idmap: None }];
     let object = HOSTILE.repeat(3);
     stopped(hostile, Cause::NeverStarted(Failure { step: "exec".into(), object, cause: HOSTILE.into() }), None)
 }
@@ -590,6 +597,48 @@ pub(crate) fn images() -> Vec<Image> {
         contents: std::sync::Arc::default(),
     };
     vec![image("host", ImageKind::Host, 0, 41), image("alpine-3.22", ImageKind::Rootfs, 8_234_111, 1_204)]
+}
+
+pub(crate) fn volumes() -> Vec<Kept> {
+    let kept = |name: &str, measure: Option<Measure>, users: &[&str]| {
+        let name: VolumeName = name.parse().expect("a sample volume");
+        let user = |container: &&str| User { container: (*container).into(), target: format!("/{HOSTILE}"), readonly: true };
+        let labels = BTreeMap::from([(HOSTILE.into(), HOSTILE.into())]);
+        Kept {
+            path: format!("/var/lib/belljar/volumes/{name}/data"),
+            volume: Volume { anonymous: name.looks_made(), name, labels, created_at_ms: NOW_MS - 86_400_000 },
+            measure,
+            users: users.iter().map(user).collect(),
+        }
+    };
+    let measure = Measure { size_bytes: 48_234_111, entries: 1_204, complete: true, at_ms: NOW_MS };
+    let own = container(78, "x", &["x"]).id.to_string();
+    vec![
+        kept("pgdata", Some(measure), &["database", "backup", "a", "b", "c", "d"]),
+        kept(&own, None, &["web"]),
+        kept("media", Some(Measure { complete: false, ..measure }), &[]),
+    ]
+}
+
+pub(crate) fn volume_files() -> Vec<VolumeFile> {
+    let file = |name: &str, kind: FileKind, link_target: Option<&str>| VolumeFile {
+        name: name.into(),
+        kind,
+        size_bytes: if kind == FileKind::File { 8192 } else { 0 },
+        mode: 0o2750,
+        uid: 999,
+        gid: 999,
+        modified_at_ms: NOW_MS - 3_600_000,
+        link_target: link_target.map(str::to_owned),
+    };
+    vec![
+        file("pg_wal", FileKind::Directory, None),
+        file(HOSTILE, FileKind::Directory, None),
+        file("1247", FileKind::File, None),
+        file(HOSTILE, FileKind::File, None),
+        file("link", FileKind::Symlink, Some(HOSTILE)),
+        file("socket", FileKind::Socket, None),
+    ]
 }
 
 pub(crate) fn host() -> Host {

@@ -39,9 +39,9 @@ pub(crate) struct CreateArguments {
     #[arg(short, long, value_name = "DIR")]
     pub(crate) workdir: Option<String>,
     /// Share a folder or file of the host (may be repeated)
-    #[arg(short, long = "volume", value_name = "SOURCE:TARGET[:ro]")]
+    #[arg(short, long = "volume", value_name = "[SOURCE:]TARGET[:OPTIONS]")]
     pub(crate) volume: Vec<String>,
-    /// Mount by fields: type=bind|tmpfs|layer,source=…,target=…,readonly (may be repeated)
+    /// Mount by fields: type=volume|bind|tmpfs|layer,source=…,target=…,readonly,volume-subpath=…,volume-nocopy,idmap=… (may be repeated)
     #[arg(long, value_name = "FIELDS")]
     pub(crate) mount: Vec<String>,
     /// An empty file system in memory (may be repeated)

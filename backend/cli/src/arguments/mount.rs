@@ -1,28 +1,19 @@
-//! `-v`, `--mount`, `--tmpfs` and `--layer`, as in `docker run`. What Docker has and Belljar has not yet (named volumes,
-//! propagation) is refused with a sentence, never ignored: a mount that is not what was asked for can cost data.
+//! `-v`, `--mount`, `--tmpfs` and `--layer`, as in `docker run`. What Docker has and Belljar has not (propagation, drivers of volumes)
+//! is refused with a sentence, never ignored: a mount that is not what was asked for can cost data.
 
 use std::path::{Component, Path, PathBuf};
 
-use belljar_model::{Invalid, Mount, size};
+use belljar_api::notation;
+use belljar_model::mount::VolumeMount;
+use belljar_model::{IdMapping, Invalid, Mount, size};
 
-/// Reads `-v SOURCE:TARGET[:ro|rw]`. A source that begins with `.` is taken from `folder`, where the caller stands.
+/// Reads `-v [SOURCE:]TARGET[:OPTIONS]`. A source that begins with `.` is taken from `folder`, where the caller stands.
 pub(crate) fn volume(text: &str, folder: &Path) -> Result<Mount, Invalid> {
-    let refuse = |problem: String| Invalid::new("--volume", problem);
-    let parts: Vec<&str> = text.split(':').collect();
-    let (source, target, options) = match parts[..] {
-        [source, target] => (source, target, ""),
-        [source, target, options] => (source, target, options),
-        _ => return Err(refuse(format!("{text:?} is not SOURCE:TARGET or SOURCE:TARGET:ro"))),
+    let absolute = match text.split_once(':') {
+        Some((source, rest)) if is_relative(source) => format!("{}:{rest}", host_path("--volume", source, folder)?),
+        _ => text.to_owned(),
     };
-    let mut readonly = false;
-    for option in options.split(',').filter(|option| !option.is_empty()) {
-        match option {
-            "ro" => readonly = true,
-            "rw" => readonly = false,
-            _ => return Err(refuse(format!("{option:?} in {text:?} is not an option: Belljar knows ro and rw"))),
-        }
-    }
-    Ok(Mount::Bind { source: host_path("--volume", source, folder)?, target: target.to_owned(), readonly })
+    notation::volume("--volume", &absolute)?.into_model("--volume")
 }
 
 /// Reads `--tmpfs TARGET[:size=SIZE]`.
@@ -48,12 +39,31 @@ pub(crate) fn mount(text: &str, folder: &Path) -> Result<Mount, Invalid> {
     let fields = Fields::read(text)?;
     let path = |source: &str| host_path("--mount", source, folder);
     let mount = match fields.kind.as_deref().unwrap_or("volume") {
-        "bind" => Mount::Bind { source: path(fields.source()?)?, target: fields.target()?, readonly: fields.readonly },
+        "bind" => Mount::Bind {
+            source: path(fields.source()?)?,
+            target: fields.target()?,
+            readonly: fields.readonly,
+            idmap: fields.idmap.clone(),
+        },
         "layer" => Mount::Layer { source: path(fields.source()?)? },
         "tmpfs" => Mount::Tmpfs { target: fields.target()?, size_bytes: fields.size_bytes },
-        "volume" => return Err(fields.refuse("is a named volume, which Belljar does not have yet: use type=bind with a folder")),
-        _ => return Err(fields.refuse("has a type that is not bind, tmpfs or layer")),
+        "volume" => Mount::Volume(VolumeMount {
+            source: fields.source.map(|name| name.parse()).transpose().map_err(|invalid: Invalid| fields.refuse(&invalid.to_string()))?,
+            target: fields.target()?,
+            readonly: fields.readonly,
+            subpath: fields.subpath.map(str::to_owned),
+            nocopy: fields.nocopy,
+            idmap: fields.idmap.clone(),
+            anonymous: false,
+        }),
+        _ => return Err(fields.refuse("has a type that is not bind, volume, tmpfs or layer")),
     };
+    if (fields.subpath.is_some() || fields.nocopy) && mount.volume().is_none() {
+        return Err(fields.refuse("has volume-subpath or volume-nocopy, which belong to type=volume"));
+    }
+    if fields.idmap.is_some() && mount.idmap().is_none() {
+        return Err(fields.refuse("has idmap, which belongs to type=bind and type=volume"));
+    }
     if fields.size_bytes.is_some() && !matches!(mount, Mount::Tmpfs { .. }) {
         return Err(fields.refuse("has tmpfs-size, which belongs to type=tmpfs"));
     }
@@ -71,18 +81,26 @@ struct Fields<'a> {
     target: Option<&'a str>,
     readonly: bool,
     size_bytes: Option<u64>,
+    subpath: Option<&'a str>,
+    nocopy: bool,
+    idmap: Option<IdMapping>,
 }
 
 impl<'a> Fields<'a> {
     fn read(text: &'a str) -> Result<Self, Invalid> {
         let mut fields = Fields { text, ..Fields::default() };
-        for field in text.split(',') {
+        let mut rest = text;
+        while let Some(field) = next_field(&mut rest) {
             match field.split_once('=').unwrap_or((field, "true")) {
                 ("type", value) => fields.kind = Some(value.to_owned()),
                 ("source" | "src", value) => fields.source = Some(value),
                 ("target" | "dst" | "destination", value) => fields.target = Some(value),
                 ("readonly" | "ro", "true" | "1") => fields.readonly = true,
                 ("readonly" | "ro", "false" | "0") => fields.readonly = false,
+                ("volume-subpath", value) => fields.subpath = Some(value),
+                ("volume-nocopy", "true" | "1") => fields.nocopy = true,
+                ("volume-nocopy", "false" | "0") => fields.nocopy = false,
+                ("idmap", value) => fields.idmap = Some(value.parse().map_err(|invalid: Invalid| fields.refuse(&invalid.to_string()))?),
                 ("tmpfs-size", value) => fields.size_bytes = Some(size::parse("--mount", value)?),
                 _ => return Err(fields.refuse(&format!("has {field:?}, which is not a field that Belljar knows"))),
             }
@@ -103,14 +121,31 @@ impl<'a> Fields<'a> {
     }
 }
 
+/// The next field of a list, which is what is left of it afterwards. A mapping of ids has commas of its own.
+fn next_field<'a>(rest: &mut &'a str) -> Option<&'a str> {
+    if rest.is_empty() {
+        return None;
+    }
+    let mut end = rest.find(',').unwrap_or(rest.len());
+    while rest.starts_with("idmap=") && end < rest.len() && IdMapping::goes_on_with(&rest[end + 1..]) {
+        end = rest[end + 1..].find(',').map_or(rest.len(), |further| end + 1 + further);
+    }
+    let field = &rest[..end];
+    *rest = rest.get(end + 1..).unwrap_or_default();
+    Some(field)
+}
+
+fn is_relative(source: &str) -> bool {
+    source == "." || source == ".." || source.starts_with("./") || source.starts_with("../")
+}
+
 /// An absolute path on the host. The server runs elsewhere in the tree, so a relative one is made absolute here.
 fn host_path(field: &str, source: &str, folder: &Path) -> Result<String, Invalid> {
     if source.starts_with('/') {
         return Ok(source.to_owned());
     }
-    if source != "." && source != ".." && !source.starts_with("./") && !source.starts_with("../") {
-        let problem = format!("{source:?} is a named volume, which Belljar does not have yet: write a folder as /srv/data or ./data");
-        return Err(Invalid::new(field, problem));
+    if !is_relative(source) {
+        return Err(Invalid::new(field, format!("{source:?} is no path: write a folder as /srv/data or ./data")));
     }
     let mut path = PathBuf::from(folder);
     for component in Path::new(source).components() {
@@ -132,11 +167,11 @@ mod tests {
     }
 
     fn bind(source: &str, target: &str) -> Mount {
-        Mount::Bind { source: source.into(), target: target.into(), readonly: false }
+        Mount::Bind { source: source.into(), target: target.into(), readonly: false, idmap: None }
     }
 
     fn bind_readonly(source: &str, target: &str) -> Mount {
-        Mount::Bind { source: source.into(), target: target.into(), readonly: true }
+        Mount::Bind { source: source.into(), target: target.into(), readonly: true, idmap: None }
     }
 
     #[test]
@@ -149,10 +184,19 @@ mod tests {
 
     #[test]
     fn what_belljar_does_not_have_is_refused_and_never_ignored() {
-        for text in ["pgdata:/data", "/data", "/a:/b:z", "/a:/b:rshared", "/a:/b:ro:x", ""] {
+        for text in ["/a:/b:z", "/a:/b:rshared", "/a:/b:ro:x", "", "pg:data", ".hidden:/data", "/a:/b:nocopy", "/a:/b:idmap=1"] {
             assert!(volume(text, here()).is_err(), "{text}");
         }
-        for text in ["type=volume,source=a,target=/b", "source=a,target=/b", "type=bind,source=/a,target=/b,bind-propagation=rshared"] {
+        for text in [
+            "type=volume,source=../a,target=/b",
+            "type=volume,source=a",
+            "type=volume,source=a,target=/b,volume-driver=nfs",
+            "type=bind,source=/a,target=/b,bind-propagation=rshared",
+            "type=bind,source=/a,target=/b,volume-nocopy",
+            "type=bind,source=/a,target=/b,volume-subpath=c",
+            "type=tmpfs,target=/b,idmap=1:1",
+            "type=bind,source=/a,target=/b,idmap=1000:1000,readonly,x",
+        ] {
             assert!(mount(text, here()).is_err(), "{text}");
         }
         assert!(tmpfs("/t:mode=1777").is_err());
@@ -170,6 +214,21 @@ mod tests {
         {
             assert!(mount(text, here()).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn volumes_have_a_name_or_go_with_the_container() {
+        let named = VolumeMount::of("pg".parse().ok(), "/data");
+        assert_eq!(volume("pg:/data", here()), Ok(Mount::Volume(named.clone())));
+        assert_eq!(volume("/data", here()), Ok(Mount::Volume(VolumeMount::of(None, "/data"))));
+        let special = VolumeMount { readonly: true, nocopy: true, idmap: "1000:1000,33:33".parse().ok(), ..named.clone() };
+        assert_eq!(volume("pg:/data:ro,idmap=1000:1000,33:33,nocopy", here()), Ok(Mount::Volume(special.clone())));
+        assert_eq!(mount("type=volume,src=pg,dst=/data,ro,idmap=1000:1000,33:33,volume-nocopy", here()), Ok(Mount::Volume(special)));
+        assert_eq!(mount("source=pg,target=/data", here()), Ok(Mount::Volume(named.clone())));
+        let part = VolumeMount { subpath: Some("a/b".into()), ..named };
+        assert_eq!(mount("type=volume,source=pg,target=/data,volume-subpath=a/b", here()), Ok(Mount::Volume(part)));
+        let mapped = Mount::Bind { source: "/srv".into(), target: "/data".into(), readonly: false, idmap: "u:1000:0,g:100:0".parse().ok() };
+        assert_eq!(volume("/srv:/data:idmap=u:1000:0,g:100:0", here()), Ok(mapped));
     }
 
     #[test]

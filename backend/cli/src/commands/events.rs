@@ -61,6 +61,8 @@ fn tone(kind: EventKind) -> Tone {
         | EventKind::Deleted
         | EventKind::ImageDeleted
         | EventKind::ImageUntagged
+        | EventKind::VolumeDeleted
+        | EventKind::VolumeFound
         | EventKind::LimitHit
         | EventKind::Pressure
         | EventKind::Loosened => Tone::Careful,
@@ -73,6 +75,8 @@ fn tone(kind: EventKind) -> Tone {
         | EventKind::ImageCommitted
         | EventKind::RegistryLogin
         | EventKind::RegistryLogout
+        | EventKind::VolumeCreated
+        | EventKind::VolumeFilled
         | EventKind::Exec
         | EventKind::FilesChanged
         | EventKind::LimitsChanged => Tone::Normal,

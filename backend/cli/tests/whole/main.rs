@@ -30,6 +30,7 @@ mod refusals;
 mod survival;
 mod tour;
 mod usage;
+mod volumes;
 mod why;
 
 use std::process::{Command, Output};

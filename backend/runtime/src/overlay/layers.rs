@@ -373,7 +373,7 @@ fn mark(folder: &OwnedFd) -> Result<Mark, Errno> {
 }
 
 /// What a file is.
-pub(super) fn kind(stat: &Stat) -> FileKind {
+pub(crate) fn kind(stat: &Stat) -> FileKind {
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::Directory => FileKind::Directory,
         FileType::Symlink => FileKind::Symlink,

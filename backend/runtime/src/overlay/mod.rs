@@ -25,6 +25,7 @@ pub use changes::{Sizes, changes, sizes};
 pub use compare::{COMPARED_BYTES_MAX, COMPARED_TOTAL_MAX};
 use compare::{Comparer, Side};
 pub use difference::{LINES_MAX, TEXT_BYTES_MAX, difference};
+pub(crate) use layers::kind as kind_of;
 use layers::{Above, Cover, Folder, Found, Layers, Part, kind, shown};
 pub use undo::{Undone, undo};
 

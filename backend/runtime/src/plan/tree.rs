@@ -136,8 +136,9 @@ fn taken_steps(spec: &Spec, owners: Owners, cgroups: &Cgroups) -> Vec<TreeStep> 
         Tree::Folder(folder) => vec![TreeStep::TakeRoot { folder: folder.clone(), propagation: spec.root.propagation }],
     };
     steps.extend(spec.mounts.iter().filter_map(|mount| match &mount.content {
-        Content::Bind { source, depth } => Some(TreeStep::TakeBind(Bind {
+        Content::Bind { source, depth, within } => Some(TreeStep::TakeBind(Bind {
             source: source.clone(),
+            within: within.clone(),
             target: mount.target.clone(),
             depth: *depth,
             attributes: mount.attributes.clone(),
@@ -223,7 +224,7 @@ fn hosts_sysfs(mount: &MountPoint) -> Bind {
     let mut attributes = mount.attributes.clone();
     attributes.set.insert(Attribute::ReadOnly);
     let (source, target) = (PathBuf::from("/sys"), mount.target.clone());
-    Bind { source, target, depth: Depth::One, attributes, propagation: None, ids: MountIds::AsTheyAre }
+    Bind { source, within: None, target, depth: Depth::One, attributes, propagation: None, ids: MountIds::AsTheyAre }
 }
 
 /// Some file systems show a namespace, and may only be mounted by whom that belongs to. Where the container shares the host's,

@@ -3,23 +3,24 @@
 //! What of the host decides about it (the containers that are joined, the numbers of devices) was looked up before and is
 //! passed in: nothing here touches the host.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use belljar_model::container::{Config, ProcessRef};
+use belljar_model::idmap::IdRange;
 use belljar_model::image::ImageLayer;
 use belljar_model::isolation::Whose;
 use belljar_model::mount::names;
 use belljar_model::namespace::Kind;
 use belljar_model::security::{NewPrivileges, SystemPaths};
-use belljar_model::{Container, Invalid, Mount, security};
+use belljar_model::{Container, IdMapping, Invalid, Mount, security};
 
 use super::exec::Exec;
 use super::landlock::{FileAccess, Landlock, PathRule};
 use super::{
     Access, Attribute, Capabilities, CgroupPlace, Clock, Content, CopyUp, DEFAULT_PATH, DEFAULT_READONLY_PATHS, Depth, Device, DeviceKind,
-    First, Hooks, IDS, IdMaps, Instance, MountAttributes, MountIds, MountPoint, Namespace, OverlayTree, Process, Rlimit, Root, Scheduler,
-    Source, Spec, Start, TimeOffset, Tree, User, standard_mounts, tree,
+    First, Folders, Hooks, IDS, IdMap, IdMaps, Instance, MountAttributes, MountIds, MountPoint, Namespace, OverlayTree, Process, Rlimit,
+    Root, Scheduler, Source, Spec, Start, TimeOffset, Tree, User, standard_mounts, tree,
 };
 use crate::bundle::Bundle;
 use crate::cgroup::devices::Rule;
@@ -74,7 +75,7 @@ impl Spec {
             time_offsets: time_offsets(config),
             ids: ids(container, around),
             root: root(container, around.image, &bundle),
-            mounts: mounts(config, &namespaces),
+            mounts: mounts(config, &namespaces, &Asked { folders: &instance.folders, base: base_of_ids(container, around) }),
             devices: around.devices.clone(),
             masked_paths: if confined { tree::masked_by_default() } else { Vec::new() },
             readonly_paths: if confined { DEFAULT_READONLY_PATHS.map(str::to_owned).to_vec() } else { Vec::new() },
@@ -142,6 +143,11 @@ fn ids(container: &Container, around: &Around<'_>) -> Option<IdMaps> {
         Whose::Host | Whose::Path(_) => None,
     };
     base.map(|base| IdMaps::of_range(base, IDS))
+}
+
+/// The host id that 0 of the inside is; 0 where the ids are the host's.
+fn base_of_ids(container: &Container, around: &Around<'_>) -> u32 {
+    ids(container, around).and_then(|ids| ids.root_uid()).unwrap_or_default()
 }
 
 fn time_offsets(config: &Config) -> Vec<TimeOffset> {
@@ -253,7 +259,7 @@ pub fn device_rules(config: &Config, devices: &[Device]) -> Vec<Rule> {
 fn root(container: &Container, image: &[ImageLayer], bundle: &Bundle) -> Root {
     let extra = container.config.mounts.iter().filter_map(|mount| match mount {
         Mount::Layer { source } => Some(PathBuf::from(source)),
-        Mount::Bind { .. } | Mount::Tmpfs { .. } => None,
+        Mount::Bind { .. } | Mount::Volume(_) | Mount::Tmpfs { .. } => None,
     });
     let tree = Tree::Overlay(OverlayTree {
         spanning: std::iter::once(bundle.init_layer()).chain(extra).collect(),
@@ -267,36 +273,65 @@ fn root(container: &Container, image: &[ImageLayer], bundle: &Bundle) -> Root {
 
 /// What was asked for, parents before children whatever the order in which they were named; then what every container has,
 /// which comes last: a target may be a link of the image's to `/proc`, and then ours must lie on top.
-fn mounts(config: &Config, namespaces: &[Namespace]) -> Vec<MountPoint> {
+fn mounts(config: &Config, namespaces: &[Namespace], around: &Asked<'_>) -> Vec<MountPoint> {
     let mut asked: Vec<&Mount> = config.mounts.iter().collect();
     asked.sort_by_key(|mount| mount.target().map_or(0, |target| names(target).count()));
-    let asked = asked.into_iter().filter_map(asked_mount);
+    let asked = asked.into_iter().filter_map(|mount| around.mount(mount));
     asked.chain(standard_mounts().into_iter().filter_map(|mount| suited(mount, config, namespaces))).collect()
 }
 
-fn asked_mount(mount: &Mount) -> Option<MountPoint> {
-    use Attribute::{NoDev, NoSuid, ReadOnly};
-    match mount {
-        Mount::Bind { source, target, readonly } => {
-            let mut set_below = std::collections::BTreeSet::from([NoSuid, NoDev]);
-            set_below.extend(readonly.then_some(ReadOnly));
-            let attributes = MountAttributes { set_below, ..MountAttributes::default() };
+/// What mounts that were asked for are made with.
+struct Asked<'a> {
+    folders: &'a Folders,
+    /// The host id that the container's 0 is.
+    base: u32,
+}
+
+impl Asked<'_> {
+    fn mount(&self, mount: &Mount) -> Option<MountPoint> {
+        use Attribute::{NoDev, NoSuid};
+        match mount {
             // What is mounted below it comes along, as people expect of a bind.
-            Some(bind(source, target, Depth::All, attributes))
+            Mount::Bind { source, target, readonly, idmap } => {
+                let access = if *readonly { Access::ReadOnly } else { Access::ReadWrite };
+                Some(MountPoint { ids: self.ids(idmap.as_ref()), ..bind(source, target, Depth::All, shared(access)) })
+            }
+            Mount::Volume(volume) => {
+                let access = if volume.readonly { Access::ReadOnly } else { Access::ReadWrite };
+                let folder = self.folders.volume(volume.source.as_ref()?).display().to_string();
+                let content = Content::Bind { source: folder.clone().into(), depth: Depth::One, within: volume.subpath.clone() };
+                let ids = self.ids(volume.idmap.as_ref());
+                Some(MountPoint { content, ids, ..bind(&folder, &volume.target, Depth::One, shared(access)) })
+            }
+            Mount::Tmpfs { target, size_bytes } => {
+                let size = size_bytes.unwrap_or(belljar_model::mount::TMPFS_SIZE_BYTES_DEFAULT).to_string();
+                let attributes = MountAttributes::setting([NoSuid, NoDev]);
+                Some(MountPoint::new("tmpfs", target, &[("mode", "1777"), ("size", &size)], attributes))
+            }
+            Mount::Layer { .. } => None,
         }
-        Mount::Tmpfs { target, size_bytes } => {
-            let size = size_bytes.unwrap_or(belljar_model::mount::TMPFS_SIZE_BYTES_DEFAULT).to_string();
-            let attributes = MountAttributes::setting([NoSuid, NoDev]);
-            Some(MountPoint::new("tmpfs", target, &[("mode", "1777"), ("size", &size)], attributes))
-        }
-        Mount::Layer { .. } => None,
     }
+
+    /// A mount's own mapping goes from what is on disk to what the container's ids are on the host.
+    fn ids(&self, idmap: Option<&IdMapping>) -> MountIds {
+        let Some(idmap) = idmap else { return MountIds::ContainerWherePossible };
+        let map = |range: &IdRange| IdMap { inside: range.host, outside: self.base + range.container, count: range.count };
+        let maps = IdMaps { uids: idmap.uids().iter().map(map).collect(), gids: idmap.gids().iter().map(map).collect() };
+        MountIds::Maps { maps, depth: Depth::One }
+    }
+}
+
+/// Attributes of what somebody else writes to as well.
+fn shared(access: Access) -> MountAttributes {
+    let mut set_below = BTreeSet::from([Attribute::NoSuid, Attribute::NoDev]);
+    set_below.extend((access == Access::ReadOnly).then_some(Attribute::ReadOnly));
+    MountAttributes { set_below, ..MountAttributes::default() }
 }
 
 fn bind(source: &str, target: &str, depth: Depth, attributes: MountAttributes) -> MountPoint {
     MountPoint {
         target: target.to_owned(),
-        content: Content::Bind { source: source.into(), depth },
+        content: Content::Bind { source: source.into(), depth, within: None },
         attributes,
         propagation: None,
         ids: MountIds::ContainerWherePossible,
@@ -340,7 +375,6 @@ mod tests {
     use belljar_model::{ContainerId, State, Wanted};
 
     use super::*;
-    use crate::spec::Folders;
 
     fn spec(json: &str) -> Spec {
         let config = format!(r#"{{"name":"web","image":"host","command":["sh"]{json}}}"#);

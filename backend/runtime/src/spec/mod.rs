@@ -115,6 +115,11 @@ impl Folders {
     pub fn filters(&self) -> PathBuf {
         self.run_dir.join("filters")
     }
+
+    /// What is in a volume.
+    pub fn volume(&self, name: &belljar_model::VolumeName) -> PathBuf {
+        crate::volume::data_of(&self.data_dir.join(crate::volume::FOLDER), name)
+    }
 }
 
 /// What reads as empty by default: it tells of the host, or has been a way out of containers before.

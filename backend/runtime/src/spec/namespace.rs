@@ -89,6 +89,16 @@ impl IdMaps {
     }
 }
 
+impl std::fmt::Display for IdMaps {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let list = |maps: &[IdMap]| {
+            maps.iter().map(|map| format!("{} to {} ({})", map.inside, map.outside, map.count)).collect::<Vec<_>>().join(", ")
+        };
+        write!(formatter, "users {}", list(&self.uids))?;
+        if self.gids == self.uids { formatter.write_str(", groups alike") } else { write!(formatter, ", groups {}", list(&self.gids)) }
+    }
+}
+
 /// What an id of the inside is outside.
 pub fn outside_of(maps: &[IdMap], inside: u32) -> Option<u32> {
     let holds = |map: &&IdMap| inside >= map.inside && u64::from(inside) < u64::from(map.inside) + u64::from(map.count);

@@ -233,7 +233,7 @@ fn content(kind: Option<String>, source: Option<String>, parsed: &Parsed) -> Res
             Ok(Content::Change { options })
         }
         (Changing::Nothing, Some(depth), _) => match source {
-            Some(source) if !source.is_empty() => Ok(Content::Bind { source: source.into(), depth }),
+            Some(source) if !source.is_empty() => Ok(Content::Bind { source: source.into(), depth, within: None }),
             _ => Err(Invalid::new("source", "is missing, and a bind is nothing without")),
         },
         (_, None, Some(kind)) if kind == "cgroup" || kind == "cgroup2" => Ok(Content::Cgroup),
@@ -323,8 +323,9 @@ mod tests {
     #[test]
     fn entries_of_a_bundle_come_to_mean_something() {
         let bind = entry("none", "/src", "rbind ro").mount_point().unwrap();
-        assert_eq!(bind.content, Content::Bind { source: "/src".into(), depth: Depth::All });
-        assert_eq!(entry("bind", "/src", "").mount_point().unwrap().content, Content::Bind { source: "/src".into(), depth: Depth::One });
+        assert_eq!(bind.content, Content::Bind { source: "/src".into(), depth: Depth::All, within: None });
+        let shallow = Content::Bind { source: "/src".into(), depth: Depth::One, within: None };
+        assert_eq!(entry("bind", "/src", "").mount_point().unwrap().content, shallow);
         assert_eq!(entry("cgroup", "cgroup", "ro").mount_point().unwrap().content, Content::Cgroup);
         let disk = entry("ext4", "/dev/vdb", "ro noload").mount_point().unwrap().content;
         let told = ["noload", "ro"].map(|key| (key.to_owned(), String::new()));

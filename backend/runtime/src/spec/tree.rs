@@ -79,6 +79,9 @@ pub enum Content {
         source: PathBuf,
         /// Whether what is mounted below it comes along.
         depth: Depth,
+        /// A path in it that is taken instead. Who made what is there is nobody's friend: links lead nowhere but inside.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        within: Option<String>,
     },
     /// A new file system.
     New {

@@ -138,6 +138,8 @@ pub enum TreeStep {
 pub struct Bind {
     /// Path on the host.
     pub source: PathBuf,
+    /// A path in it that is taken instead.
+    pub within: Option<String>,
     /// Path in the container.
     pub target: String,
     /// Whether what is mounted below it comes along.
@@ -301,13 +303,16 @@ impl std::fmt::Display for Bind {
         if self.attributes.is_read_only() {
             more.push_str(limited(Access::ReadOnly));
         }
-        if self.ids != MountIds::AsTheyAre {
-            more.push_str(", owners mapped");
+        match &self.ids {
+            MountIds::AsTheyAre => {}
+            MountIds::Maps { maps, .. } => write!(more, ", owners mapped: {maps}")?,
+            MountIds::Container(_) | MountIds::ContainerWherePossible => more.push_str(", owners mapped"),
         }
         if let Some(propagation) = self.propagation {
             write!(more, ", {}", propagation.as_str())?;
         }
-        write!(formatter, "{} for {}{more}", self.source.display(), self.target)
+        let within = self.within.as_ref().map(|path| format!("/{path}")).unwrap_or_default();
+        write!(formatter, "{}{within} for {}{more}", self.source.display(), self.target)
     }
 }
 

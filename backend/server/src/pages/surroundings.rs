@@ -41,12 +41,14 @@ pub(super) enum Deed {
     Uploaded,
     ImageImported,
     ImageDeleted,
+    VolumeCreated,
+    VolumeDeleted,
     TokenDeleted,
     PasswordChanged,
 }
 
 impl Deed {
-    const ALL: [Deed; 18] = [
+    const ALL: [Deed; 20] = [
         Deed::Created,
         Deed::Started,
         Deed::Stopped,
@@ -63,6 +65,8 @@ impl Deed {
         Deed::Uploaded,
         Deed::ImageImported,
         Deed::ImageDeleted,
+        Deed::VolumeCreated,
+        Deed::VolumeDeleted,
         Deed::TokenDeleted,
         Deed::PasswordChanged,
     ];
@@ -86,6 +90,8 @@ impl Deed {
             Deed::Uploaded => ("uploaded", "has a new file"),
             Deed::ImageImported => ("imported", "was imported"),
             Deed::ImageDeleted => ("image-deleted", "was deleted"),
+            Deed::VolumeCreated => ("volume-created", "was made"),
+            Deed::VolumeDeleted => ("volume-deleted", "was deleted, with everything in it"),
             Deed::TokenDeleted => ("token-deleted", "was deleted; what used it is locked out"),
             Deed::PasswordChanged => ("password", "was changed; every other browser is signed out"),
         }

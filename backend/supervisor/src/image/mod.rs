@@ -145,7 +145,8 @@ pub(crate) async fn sweep(shared: &Arc<Shared>) {
     }
 }
 
-async fn joined<T>(task: tokio::task::JoinHandle<Result<T, Error>>) -> Result<T, Error> {
+/// Waits for what is done even when nobody waits for it any more.
+pub(crate) async fn joined<T>(task: tokio::task::JoinHandle<Result<T, Error>>) -> Result<T, Error> {
     task.await.unwrap_or_else(|error| Err(Error::failed("finish", "what was begun", error)))
 }
 

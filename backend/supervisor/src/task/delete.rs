@@ -32,7 +32,7 @@ impl Task {
         }
     }
 
-    /// Removes cgroup, folders and row.
+    /// Removes cgroup, folders, the volumes that are its own, and row.
     pub(super) async fn erase(&mut self, message: &str) -> Result<(), Error> {
         self.clear_cgroup().await;
         crash::here("delete.cgroup");
@@ -41,6 +41,7 @@ impl Task {
         let removed = crate::blocking(move || bundle.remove()).await;
         removed.map_err(|error| Error::failed("remove the folders of", self.container.config.name.to_string(), error))?;
         crash::here("delete.folders");
+        crate::volume::remove_own(&self.shared, &self.container).await?;
         let event = self.event(EventKind::Deleted, message);
         let event = self.shared.store.remove(&self.container.id, event).await?;
         crash::here("delete.row");

@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use belljar_model::machine::{Force, Request, Verdict, admit};
-use belljar_model::{Change, Container, ContainerId, EventKind, NewEvent, Signal, State, Wanted};
+use belljar_model::{Change, Container, ContainerId, EventKind, NewEvent, Signal, State, VolumeName, Wanted};
 use belljar_runtime::Bundle;
 use belljar_runtime::cgroup::Cgroup;
 use belljar_store::Durability;
@@ -136,6 +136,8 @@ pub(crate) struct Task {
     memory: Memory,
     /// Who checks its health, while that is to be done.
     checks: Option<Watcher>,
+    /// Volumes that were made for it: they go where it comes to nothing.
+    made: Vec<VolumeName>,
 }
 
 impl Task {
@@ -157,6 +159,7 @@ impl Task {
             restart_at: None,
             memory: Memory::default(),
             checks: None,
+            made: Vec::new(),
         };
         let nudge = task.memory.nudge();
         let (shared, id) = (Arc::clone(&task.shared), task.container.id.clone());

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use super::{Flow, Reply, Task, answer, words};
 use crate::clock::now_ms;
 use crate::launch::{START_LIMIT, ready, watched};
-use crate::{Answer, Error, Notice, StartNow, crash, evidence};
+use crate::{Answer, Error, Notice, StartNow, crash, evidence, volume};
 
 /// First pause before a container is started again by its policy.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
@@ -98,6 +98,8 @@ impl Task {
         crash::here("create.inserted");
         self.bundle.create().map_err(|error| Error::failed("make the folders of", self.container.config.name.to_string(), error))?;
         crash::here("create.folders");
+        self.made = volume::ensure(&self.shared, &self.container).await?;
+        volume::fill_all(&self.shared, &self.container).await?;
         self.show();
         self.shared.notify(Notice::Event(event));
         Ok(())
@@ -105,6 +107,7 @@ impl Task {
 
     async fn take_back(&mut self) {
         self.container.wanted = Wanted::Deleted;
+        volume::take_back(&self.shared, &self.container, &self.made).await;
         if let Err(error) = self.erase("could not be created").await {
             self.log(&error, "a container that could not be created left something behind; the next start removes it");
         }
@@ -173,6 +176,7 @@ impl Task {
             self.bundle.create().map_err(of_kernel)?;
         }
         crash::here("start.folders");
+        let _not_filled_meanwhile = self.shared.volumes.hold(&self.container.config.mounts).await;
         self.attempt += 1;
         self.write_spec()?;
         crash::here("start.spec");

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use belljar_linux::mount::{self, Change, Depth, Propagation};
 use belljar_linux::{Error, Result, process, tree};
-use rustix::fs::FileType;
+use rustix::fs::{FileType, OFlags};
 use rustix::io::Errno;
 
 use super::overlay::{self, Upper};
@@ -73,7 +73,12 @@ impl Outside {
     }
 
     fn take_bind(&mut self, bind: &Bind) -> Result<()> {
-        let taken = mount::clone_tree(&bind.source, attributes::depth(bind.depth))?;
+        let depth = attributes::depth(bind.depth);
+        let taken = match &bind.within {
+            None => mount::clone_tree(&bind.source, depth)?,
+            // A container wrote what is there: looked up by descriptor, and never out of it.
+            Some(path) => mount::clone_below(tree::open(tree::root(&bind.source)?, path, OFlags::PATH | OFlags::DIRECTORY)?, depth)?,
+        };
         self.map_ids(&taken, bind)?;
         attributes::apply(&taken, &bind.attributes)?;
         self.propagate(&taken, bind.propagation)?;

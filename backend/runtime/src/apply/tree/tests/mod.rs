@@ -86,8 +86,8 @@ impl Scene {
         let point = entry.mount_point().unwrap();
         let (target, attributes, propagation) = (point.target, point.attributes, point.propagation);
         let step = match point.content {
-            Content::Bind { source, depth } => {
-                let bind = Bind { source, target: target.clone(), depth, attributes, propagation, ids: point.ids };
+            Content::Bind { source, depth, within } => {
+                let bind = Bind { source, within, target: target.clone(), depth, attributes, propagation, ids: point.ids };
                 self.outside.take(&TreeStep::TakeBind(bind)).map_err(|error| error.errno)?;
                 self.hand_over();
                 TreeStep::Attach { target, mount: self.inside.mounts.len() - 1, missing: Missing::Alike }
