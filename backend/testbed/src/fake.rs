@@ -79,12 +79,24 @@ pub struct Reply {
     length: Length,
     end: End,
     pace: Option<Duration>,
+    /// Sent in the place of everything else.
+    raw: Option<Vec<u8>>,
 }
 
 impl Reply {
     /// A body with status 200.
     pub fn ok(body: impl Into<Vec<u8>>) -> Self {
-        Self { status: 200, headers: Vec::new(), body: Arc::new(body.into()), length: Length::Right, end: End::Well, pace: None }
+        Self { status: 200, headers: Vec::new(), body: Arc::new(body.into()), length: Length::Right, end: End::Well, pace: None, raw: None }
+    }
+
+    /// These bytes and nothing else, head and all; then the connection is closed.
+    pub fn raw(bytes: impl Into<Vec<u8>>) -> Self {
+        Self { raw: Some(bytes.into()), ..Self::ok("") }
+    }
+
+    /// Everything that would be sent of it, if nothing went wrong.
+    pub fn bytes(&self) -> Vec<u8> {
+        [self.head().as_bytes(), &self.body].concat()
     }
 
     /// A status without a body.
@@ -175,6 +187,9 @@ impl Reply {
 
     /// Sends it; whether the connection is good for more.
     fn send(&self, to: &mut dyn Write, method: &str, ending: &AtomicBool) -> io::Result<bool> {
+        if let Some(bytes) = &self.raw {
+            return to.write_all(bytes).and_then(|()| to.flush()).map(|()| false);
+        }
         to.write_all(self.head().as_bytes())?;
         if method == "HEAD" {
             return to.flush().map(|()| true);

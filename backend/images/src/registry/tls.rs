@@ -31,7 +31,7 @@ impl Authorities {
         {
             return Ok(config.clone());
         }
-        let config = Arc::new(configured(roots(&self.further))?);
+        let config = Arc::new(configured(roots(rustls_native_certs::load_native_certs().certs, &self.further))?);
         *read = Some((Instant::now(), config.clone()));
         Ok(config)
     }
@@ -39,9 +39,9 @@ impl Authorities {
 
 /// The machine's list (`SSL_CERT_FILE`, `SSL_CERT_DIR`, or where systems keep it); Mozilla's, where the machine has none, as in
 /// an empty container image.
-fn roots(further: &[CertificateDer<'static>]) -> RootCertStore {
+fn roots(machines: Vec<CertificateDer<'static>>, further: &[CertificateDer<'static>]) -> RootCertStore {
     let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    roots.add_parsable_certificates(machines);
     if roots.is_empty() {
         roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
     }
@@ -55,4 +55,32 @@ fn configured(roots: RootCertStore) -> Result<ClientConfig, Error> {
     let mut config = builder.with_root_certificates(roots).with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An authority that nobody else has, as DER.
+    fn own() -> CertificateDer<'static> {
+        let fake = belljar_testbed::fake::Fake::start_with_tls(&["registry.example"], |_| belljar_testbed::fake::Reply::status(200));
+        fake.authority().expect("it speaks TLS").into()
+    }
+
+    #[test]
+    fn a_machine_without_a_list_of_authorities_believes_mozillas_and_one_with_a_list_its_own_alone() {
+        let bundled = webpki_roots::TLS_SERVER_ROOTS.len();
+        assert!(bundled > 50);
+        assert_eq!(roots(Vec::new(), &[]).len(), bundled);
+        assert_eq!(roots(Vec::new(), &[own()]).len(), bundled + 1);
+        assert_eq!(roots(vec![own()], &[]).len(), 1);
+        assert_eq!(roots(vec![own(), CertificateDer::from(b"no certificate".to_vec())], &[own()]).len(), 2);
+    }
+
+    #[test]
+    fn what_a_connection_is_made_with_is_made_once_for_a_while() {
+        let authorities = Authorities::with(vec![own()]);
+        let (first, second) = (authorities.config().expect("a configuration"), authorities.config().expect("a configuration"));
+        assert!(Arc::ptr_eq(&first, &second));
+    }
 }

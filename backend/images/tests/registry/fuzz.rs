@@ -2,16 +2,18 @@
 //!
 //! Each search goes on for [`SECONDS`], or for as long as `BELLJAR_FUZZ_SECONDS` says.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use belljar_images::config::{Configuration, Document, host_platform};
 use belljar_model::Reference;
-use belljar_testbed::fake::{Content, document};
+use belljar_testbed::fake::{Content, Fake, Reply, document};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
 
-use crate::place::layer;
+use crate::place::{Place, layer};
 
 /// How long each search goes on.
 const SECONDS: u64 = 60;
@@ -194,6 +196,34 @@ fn any_change_of_a_configuration_is_answered() {
             assert!(contents.config.env.iter().all(|(name, value)| !format!("{name}{value}").contains('\0')), "a NUL in a variable");
         }
     });
+}
+
+/// Answers whose bytes are changed anywhere, head and body, as a server would send them: each pull ends, well or not, and
+/// after those that do not nothing is left (which [`Place::try_pull`] looks at).
+#[test]
+fn any_change_of_an_answer_is_answered() {
+    let content = Content::of("1", &[layer("a", crate::place::noise(3000)), layer("b", "c")]);
+    let changes: Arc<Mutex<(usize, Vec<Change>)>> = Arc::default();
+    let (now, asked) = (changes.clone(), Arc::new(AtomicUsize::new(0)));
+    let count = asked.clone();
+    let fake = Fake::start(move |request| {
+        let reply = content.reply(request);
+        let (which, changes) = &*now.lock().unwrap();
+        if count.fetch_add(1, Ordering::SeqCst) == *which { Reply::raw(changed(reply.bytes(), changes)) } else { reply }
+    });
+    let place = Place::new();
+    let name = format!("{}/a:1", fake.host());
+    let strategy = (0..4usize, prop::collection::vec(change(), 1..4));
+    let mut runner = TestRunner::new(Config { cases: 150, failure_persistence: None, ..Config::default() });
+    let run = runner.run(&strategy, |case| {
+        *changes.lock().unwrap() = case;
+        asked.store(0, Ordering::SeqCst);
+        if place.try_pull(&name).is_ok() {
+            place.images.sweep(&[]).unwrap();
+        }
+        Ok(())
+    });
+    run.unwrap_or_else(|error| panic!("{error}"));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use belljar_testbed::fake::{Content, Fake, Layer, Reply, Request, digest};
 use serde_json::json;
 
 use crate::bed::{Entry, file, tar};
-use crate::place::{GZIP, PLAIN, Place, gzip, honest, layer, noise};
+use crate::place::{GZIP, PLAIN, Place, chain, gzip, honest, layer, noise};
 
 /// A registry with one image of two layers, the upper of which is answered by `lie`.
 fn lying(upper: &Layer, lie: impl Fn(Reply, &Request) -> Reply + Send + Sync + 'static) -> Fake {
@@ -138,4 +138,18 @@ fn bytes_after_the_archive_count_for_its_digest() {
         reply.with_body(other)
     });
     refuses(&fake, "layer");
+}
+
+#[test]
+fn a_disk_that_takes_nothing_is_this_hosts_fault() {
+    let fake = honest(Content::of("1", &[layer("a", noise(300_000)), layer("b", "c")]));
+    let place = Place::new();
+    let tmp = place.path("images/tmp");
+    std::fs::remove_dir(&tmp).unwrap();
+    std::fs::write(&tmp, "in the way").unwrap();
+    let wanted = place.wanted(&format!("{}/a:1", fake.host()));
+    let progress = tokio::sync::watch::Sender::default();
+    let error = place.run(place.client.pull(&wanted, &progress)).unwrap_err();
+    assert_eq!(error.kind(), Kind::Local);
+    assert!(chain(&error).contains("could not keep the layer sha256:"), "{}", chain(&error));
 }

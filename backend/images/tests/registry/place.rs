@@ -138,6 +138,11 @@ impl Place {
         self.runtime.block_on(work)
     }
 
+    /// A path beside the folder of images, or in it.
+    pub(crate) fn path(&self, path: &str) -> PathBuf {
+        self.folder.path().join(path)
+    }
+
     /// What a file of a layer holds.
     pub(crate) fn content(&self, diff_id: &str, name: &str) -> Vec<u8> {
         let path: PathBuf = self.folder.path().join("images/layers").join(diff_id.trim_start_matches("sha256:")).join(name);
