@@ -84,6 +84,17 @@ pub struct Images {
     pins: Pins,
 }
 
+/// Lets what is made in a folder lie far apart on an ext4, where everything else lies near its folder. Without a journal it looks at
+/// each inode that was freed near there in the last minutes before it gives one out, and a layer of 9,000 files that came after such a
+/// one was removed took 20 s instead of 4. Where there is no such mark, nothing is lost.
+fn spread(folder: &Path) {
+    let marked = File::open(folder).map_err(|_| rustix::io::Errno::NOENT).and_then(|file| {
+        let flags = rustix::fs::ioctl_getflags(&file)?;
+        rustix::fs::ioctl_setflags(&file, flags | rustix::fs::IFlags::TOPDIR)
+    });
+    let _without = marked;
+}
+
 impl Images {
     /// Opens the folder, and makes it (readable by root alone) where it is missing.
     pub fn open(folder: impl Into<PathBuf>) -> Result<Self, Error> {
@@ -93,6 +104,7 @@ impl Images {
             // Files of an image keep their set-uid bits; nobody but root may come near them on the host.
             std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&path).map_err(Error::folder("make", &path))?;
         }
+        spread(&images.tmp());
         Ok(images)
     }
 

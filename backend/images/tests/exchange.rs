@@ -424,3 +424,47 @@ fn skopeo_reads_what_is_exported_and_what_it_writes_is_brought_in() {
         assert_eq!((is_same, layers), (true, vec![first.clone(), second, first]), "{from} {to}");
     }
 }
+
+/// Whether a tool is installed; where not, says that the test is skipped.
+fn installed(tool: &str) -> bool {
+    let is_there = Command::new(tool).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok();
+    if !is_there {
+        println!("skipped: needs {tool}");
+    }
+    is_there
+}
+
+#[test]
+fn umoci_unpacks_what_is_exported_as_it_lies_here() {
+    if !installed("umoci") || !bed::root_or_skip() {
+        return;
+    }
+    let (archive, ..) = exported(&["registry.example/a/b:1"]);
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("ours.tar"), archive).unwrap();
+    let script = "mkdir layout && tar -xf ours.tar -C layout && umoci unpack --image layout:registry.example/a/b:1 bundle";
+    let output = Command::new("sh").args(["-ec", script]).current_dir(folder.path()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let rootfs = folder.path().join("bundle/rootfs");
+    let found: Vec<String> = bed::listed(&rootfs).into_iter().map(|line| line.chars().take(20).collect()).collect();
+    assert_eq!(found, ["etc/ 755", "etc/added 4755 xxxxx", "etc/passwd 644 root:", "etc/passwd- 644 root", "l -> etc"]);
+}
+
+#[test]
+fn podman_loads_what_is_exported_under_its_name() {
+    if !installed("podman") || !bed::root_or_skip() {
+        return;
+    }
+    let (archive, exported, _) = exported(&["registry.example/a/b:1"]);
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("ours.tar"), archive).unwrap();
+    let podman = |arguments: &[&str]| {
+        let mut podman = Command::new("podman");
+        podman.args(["--root", "root", "--runroot", "run", "--storage-driver", "vfs"]).args(arguments);
+        let output = podman.current_dir(folder.path()).env("TMPDIR", folder.path()).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    podman(&["load", "--input", "ours.tar"]);
+    assert_eq!(podman(&["image", "inspect", "--format", "{{.Id}}", "registry.example/a/b:1"]).trim(), exported.digest.hex());
+}
