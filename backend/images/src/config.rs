@@ -36,6 +36,9 @@ pub const HISTORY_MAX: usize = 10_000;
 /// Most volumes, exposed ports and labels of an image, each.
 pub const SETTINGS_MAX: usize = 4096;
 
+/// Most bytes of what an error quotes of a document, or says of it.
+const PROBLEM_BYTES_MAX: usize = 500;
+
 /// Media type of an image's index.
 pub const INDEX_TYPE: &str = "application/vnd.oci.image.index.v1+json";
 /// Media type of an image's manifest.
@@ -85,8 +88,21 @@ pub enum DocumentError {
 
 impl DocumentError {
     fn refused(document: &'static str, problem: impl Into<String>) -> Self {
-        Self::Refused { document, problem: problem.into() }
+        Self::Refused { document, problem: brief(&problem.into()) }
     }
+}
+
+/// Words that may quote a document, fit for an error: not long, and without what a terminal would obey.
+pub(crate) fn brief(text: &str) -> String {
+    let mut brief = String::with_capacity(text.len().min(PROBLEM_BYTES_MAX));
+    for character in text.chars() {
+        if brief.len() >= PROBLEM_BYTES_MAX {
+            brief.push('…');
+            break;
+        }
+        if character.is_control() { brief.extend(character.escape_default()) } else { brief.push(character) }
+    }
+    brief
 }
 
 /// Reads a document of at most [`DOCUMENT_BYTES_MAX`]. serde_json itself bounds how deep it goes, at 128.
@@ -94,7 +110,12 @@ fn read<'a, T: serde::Deserialize<'a>>(document: &'static str, bytes: &'a [u8]) 
     if bytes.len() as u64 > DOCUMENT_BYTES_MAX {
         return Err(DocumentError::OverLimit { document, what: "bytes", max: DOCUMENT_BYTES_MAX });
     }
-    serde_json::from_slice(bytes).map_err(|source| DocumentError::Malformed { document, source })
+    serde_json::from_slice(bytes).map_err(|source| {
+        // It quotes what it did not expect, whole.
+        let (said, told) = (source.to_string(), brief(&source.to_string()));
+        let source = if said == told { source } else { serde::de::Error::custom(told) };
+        DocumentError::Malformed { document, source }
+    })
 }
 
 fn bounded<T>(document: &'static str, what: &'static str, list: &[T], max: usize) -> Result<(), DocumentError> {

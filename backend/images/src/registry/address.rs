@@ -17,6 +17,7 @@ use url::{Host, Url};
 
 use super::error::Cause;
 use super::limits::{ADDRESSES_MAX, CONNECT_LIMIT, RESOLVE_LIMIT};
+use crate::config::brief;
 
 /// Head start of each address before the next one is tried beside it.
 const STAGGER: Duration = Duration::from_millis(250);
@@ -128,7 +129,7 @@ fn check(endpoint: &Endpoint, address: IpAddr, by: NamedBy) -> Result<(), Cause>
         NamedBy::Answer => refused(address),
         NamedBy::OwnMachine => refused(address).filter(|_| !address.to_canonical().is_loopback()),
     };
-    refused.map_or(Ok(()), |problem| Err(Cause::Led { to: endpoint.to_string(), problem: problem.to_owned() }))
+    refused.map_or(Ok(()), |problem| Err(Cause::Led { to: brief(&endpoint.to_string()), problem: problem.to_owned() }))
 }
 
 /// Connects to it, if it may be connected to.
@@ -136,7 +137,7 @@ pub(super) async fn dial(endpoint: &Endpoint, by: NamedBy) -> Result<TcpStream, 
     let addresses = resolve(endpoint).await?;
     // One bad address is enough: a name that has a good one beside it was made to be tried again.
     addresses.iter().try_for_each(|address| check(endpoint, address.ip(), by))?;
-    let stream = race(&addresses).await.map_err(|source| Cause::Connect { host: endpoint.to_string(), source })?;
+    let stream = race(&addresses).await.map_err(|source| Cause::Connect { host: brief(&endpoint.to_string()), source })?;
     // Requests are small, and wait for their answers.
     let _ignored = stream.set_nodelay(true);
     Ok(stream)
@@ -153,7 +154,7 @@ async fn resolve(endpoint: &Endpoint) -> Result<Vec<SocketAddr>, Cause> {
         Host::Ipv4(address) => return Ok(vec![(*address, port).into()]),
         Host::Ipv6(address) => return Ok(vec![(*address, port).into()]),
     };
-    let failed = |source| Cause::Resolve { host: name.to_owned(), source };
+    let failed = |source| Cause::Resolve { host: brief(name), source };
     let looked_up = tokio::time::timeout(RESOLVE_LIMIT, tokio::net::lookup_host((name, port))).await;
     let addresses: Vec<SocketAddr> =
         looked_up.map_err(|_| failed(io::ErrorKind::TimedOut.into()))?.map_err(failed)?.take(ADDRESSES_MAX).collect();

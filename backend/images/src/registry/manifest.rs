@@ -9,7 +9,7 @@ use hyper::http::{HeaderMap, header};
 
 use super::error::Cause;
 use super::session::{Ask, Session};
-use crate::config::{Configuration, DOCUMENT_BYTES_MAX, Descriptor, Document, INDEX_DEPTH_MAX, Manifest};
+use crate::config::{Configuration, DOCUMENT_BYTES_MAX, Descriptor, Document, INDEX_DEPTH_MAX, Manifest, brief};
 use crate::digest::Digest;
 
 /// Everything that is understood, what is preferred first. The first schema is not: what has nothing else is told so by name.
@@ -130,7 +130,7 @@ fn check_layers(manifest: &Manifest) -> Result<(), Cause> {
     match manifest.layers.iter().find(|layer| elsewhere(&layer.media_type)) {
         None => Ok(()),
         Some(layer) => {
-            let kind = format!("{}, which registries do not hand out", layer.media_type);
+            let kind = format!("{}, which registries do not hand out", brief(&layer.media_type));
             Err(Cause::Media { what: format!("the layer {}", layer.digest), kind })
         }
     }
@@ -138,9 +138,11 @@ fn check_layers(manifest: &Manifest) -> Result<(), Cause> {
 
 /// Refuses an image that says it is for other machines: what stands alone under its name was not chosen by platform.
 fn check_platform(is: Option<&Platform>, wanted: &Platform) -> Result<(), Cause> {
-    let text = |platform: &Platform| format!("{}/{}", platform.os, platform.architecture);
+    let text = |platform: &Platform| brief(&format!("{}/{}", platform.os, platform.architecture));
     match is {
-        Some(is) if text(is) != text(wanted) => Err(Cause::OtherPlatform { wanted: text(wanted), is: text(is) }),
+        Some(is) if (&is.os, &is.architecture) != (&wanted.os, &wanted.architecture) => {
+            Err(Cause::OtherPlatform { wanted: text(wanted), is: text(is) })
+        }
         _ => Ok(()),
     }
 }

@@ -23,6 +23,7 @@ use super::limits::{ERROR_BYTES_MAX, REDIRECTS_MAX};
 use super::patience::{Patience, Tries, retry_after};
 use super::progress::Progress;
 use super::wire::{Answer, Wire};
+use crate::config::brief;
 
 /// The default registry's API has a host of its own.
 const DEFAULT_REGISTRY_HOST: &str = "registry-1.docker.io";
@@ -292,5 +293,6 @@ fn wants(answer: &Answer) -> Option<Challenge> {
 /// An answer leads where it must not.
 fn led(url: &Url, problem: &str) -> Cause {
     let port = url.port().map_or_else(String::new, |port| format!(":{port}"));
-    Cause::Led { to: format!("{}://{}{port}", url.scheme(), url.host_str().unwrap_or_default()), problem: problem.to_owned() }
+    let to = brief(&format!("{}://{}{port}", url.scheme(), url.host_str().unwrap_or_default()));
+    Cause::Led { to, problem: problem.to_owned() }
 }

@@ -67,6 +67,27 @@ fn sizes_that_no_blob_can_have_are_refused() {
     Place::new().refuses(&format!("{}/a:1", fake.host()), Kind::Invalid, "limit");
 }
 
+/// A hostile registry does not get megabytes, or what a terminal obeys, into an error.
+#[test]
+fn what_an_error_quotes_is_short_and_plain() {
+    let long = "x".repeat(2_000_000);
+    let config = json!({"mediaType": format!("\u{1b}]0;{long}"), "digest": digest(b"c"), "size": 1});
+    let platform = json!({"os": "linux\u{1b}[2J", "architecture": long});
+    for manifest in [
+        json!({"schemaVersion": 2, "config": config, "layers": []}),
+        json!({"schemaVersion": long}),
+        json!({"schemaVersion": 2, "manifests": [{"digest": digest(b"m"), "size": 1, "platform": platform}]}),
+        json!({"schemaVersion": 2, "manifests": [{"digest": long, "size": 1}]}),
+    ] {
+        let mut content = Content::default();
+        content.put("manifests/1", "application/json", &document(&manifest));
+        let fake = honest(content);
+        let error = Place::new().try_pull(&format!("{}/a:1", fake.host())).unwrap_err();
+        let said = crate::place::chain(&error);
+        assert!(said.len() < 1500 && !said.contains('\u{1b}'), "{} bytes: {:.300}", said.len(), said);
+    }
+}
+
 #[test]
 fn what_the_head_says_and_what_the_document_says_must_be_one_thing() {
     let index = document(&json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": []}));

@@ -76,6 +76,9 @@ fn a_redirect_without_or_with_a_senseless_address_is_refused() {
     refuses(&fake, "does not say where");
     let fake = leading(|_| "https://[nothing".to_owned());
     refuses(&fake, "no address");
+    let fake = leading(|_| format!("http://{}.example/", "a".repeat(50_000)));
+    let error = Place::new().try_pull(&format!("{}/a:1", fake.host())).unwrap_err();
+    assert!(crate::place::chain(&error).len() < 1500);
 }
 
 #[test]
