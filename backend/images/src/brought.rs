@@ -181,6 +181,10 @@ struct FoundLayer {
 fn take(images: &Images, source: &Source, found: Found, limits: &ImportLimits) -> Result<BroughtImage, BringError> {
     let configuration = Configuration::parse(&found.config)?;
     configuration.check_layers(found.layers.len())?;
+    if let Some(platform) = configuration.platform().filter(|platform| platform.os != "linux") {
+        let problem = format!("it is made for {}, and not for Linux", shown(platform.os.as_bytes()));
+        return Err(DocumentError::Refused { document: "configuration", problem }.into());
+    }
     let (mut layers, mut pins, mut sizes): (Vec<LayerInfo>, _, _) = (Vec::new(), Vec::new(), Vec::new());
     for (diff_id, layer) in configuration.diff_ids.iter().zip(&found.layers) {
         let pin = images.pin(diff_id);

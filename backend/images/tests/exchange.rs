@@ -280,6 +280,9 @@ fn documents_of_a_layout_that_are_none_are_refused() {
     refuses(&both.entries(), "to one reader");
     let many = configuration(&vec![&b""[..]; 501]);
     refuses(&Layout::of(b"", &many).entries(), "500 layers");
+    let layer = tar(&[file("x", "y")]);
+    let windows = String::from_utf8(configuration(&[&layer])).unwrap().replace("linux", "windows");
+    refuses(&Layout::of(&layer, windows.as_bytes()).entries(), "made for windows");
     let helm = Layout::new();
     let mut manifest: Value = serde_json::from_slice(&helm.blobs[2]).unwrap();
     manifest["config"]["mediaType"] = json!("application/vnd.cncf.helm.config.v1+json");
