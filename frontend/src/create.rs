@@ -7,6 +7,7 @@ use belljar_model::{Image, Invalid};
 use serde::Deserialize;
 
 use crate::frame::{Page, Section};
+use crate::images::{brings, program};
 use crate::limits::{self, Field, Kind, Supports, Texts};
 use crate::{Frame, figure};
 
@@ -18,7 +19,9 @@ pub struct Values {
     pub name: String,
     /// Name of the image.
     pub image: String,
-    /// Program and arguments in one line, quoted as for a shell.
+    /// What stands before the command instead of the image's entrypoint, in one line.
+    pub entrypoint: String,
+    /// Program and arguments in one line, quoted as for a shell; empty: the image's own.
     pub command: String,
     /// One `KEY=value` per line.
     pub env: String,
@@ -149,8 +152,10 @@ pub struct Form<'a> {
     pub frame: Frame<'a>,
     /// What the fields hold.
     pub values: &'a Values,
-    /// What can be chosen.
+    /// What is suggested.
     pub images: &'a [Image],
+    /// The image that the form was opened for, where it is here.
+    pub chosen: Option<&'a Image>,
     /// What this host has, said beside the limits.
     pub host: HostCapacity,
     /// What of the limits it can enforce.
@@ -188,7 +193,8 @@ pub fn restart_word(policy: Restart) -> &'static str {
 }
 
 /// The names of the form's fields, by which templates ask for messages.
-const FIELDS: [&str; 41] = [
+const FIELDS: [&str; 42] = [
+    "entrypoint",
     "name",
     "image",
     "command",
@@ -403,11 +409,23 @@ impl Form<'_> {
         self.invalid.filter(|_| self.wrong_field().is_none()).map(ToString::to_string)
     }
 
+    /// What an image runs by itself, as one line; empty where it says nothing.
+    fn runs(&self, image: &Image) -> String {
+        program(&image.contents.config)
+    }
+
+    /// What the chosen image brings, in words.
+    fn brings(&self) -> Vec<(&'static str, String)> {
+        self.chosen.map(|image| brings(&image.contents.config)).unwrap_or_default()
+    }
+
     /// Whether the part that is folded away must be seen.
     fn shows_more(&self) -> bool {
         let values = self.values;
-        let filled = [&values.env, &values.hostname, &values.user, &values.workdir, &values.mounts].iter().any(|text| !text.is_empty());
-        filled || matches!(self.wrong_field(), Some("env" | "hostname" | "user" | "workdir" | "mounts"))
+        let filled = [&values.entrypoint, &values.env, &values.hostname, &values.user, &values.workdir, &values.mounts]
+            .iter()
+            .any(|text| !text.is_empty());
+        filled || matches!(self.wrong_field(), Some("entrypoint" | "env" | "hostname" | "user" | "workdir" | "mounts"))
     }
 
     /// Whether the check of its health must be seen.

@@ -20,6 +20,7 @@
 //! | [`Stream::Limits`] | header, [`crate::container::limits_now`] | the same |
 //! | [`Stream::Logs`] | header, [`crate::container::log`] | [`crate::container::log_line`] |
 //! | [`Stream::ContainerEvents`] | header, [`crate::events::table`] | [`crate::events::row`] |
+//! | [`Stream::Images`] | [`crate::images::pulls`], [`crate::images::rows`] | the one that changed |
 //! | [`Stream::Events`] | [`crate::events::table`] | [`crate::events::row`] |
 
 use std::fmt;
@@ -44,6 +45,8 @@ pub enum Stream<'a> {
     ContainerEvents(&'a ContainerId),
     /// All events.
     Events,
+    /// The list of images, and pulls.
+    Images,
 }
 
 impl fmt::Display for Stream<'_> {
@@ -57,6 +60,7 @@ impl fmt::Display for Stream<'_> {
                 write!(formatter, "/stream?page=logs&id={id}&tail={tail}&stream={stream}")
             }
             Stream::ContainerEvents(id) => write!(formatter, "/stream?page=container-events&id={id}"),
+            Stream::Images => formatter.write_str("/stream?page=images"),
             Stream::Events => formatter.write_str("/stream?page=events"),
         }
     }

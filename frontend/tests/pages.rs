@@ -17,7 +17,7 @@ use belljar_frontend::containers::{Findings, Known, Latest, List, Uppers};
 use belljar_frontend::create::{Form, Values};
 use belljar_frontend::events::Events;
 use belljar_frontend::host::HostPage;
-use belljar_frontend::images::Images;
+use belljar_frontend::images::{self, Damaged, ImagePage, Images, PrunePage, Typed, Verification};
 use belljar_frontend::limits::{Supports, Texts};
 use belljar_frontend::login::{Login, Setup};
 use belljar_frontend::problem::Problem;
@@ -135,7 +135,8 @@ fn limits_pages() -> Pages {
 fn other_pages() -> Pages {
     let kept = sample::volumes();
     let volumes = |name, invalid| rendered(VolumesPage { frame: frame(None), volumes: &kept, name, invalid });
-    let (images, tokens, host, events, all) = (sample::images(), sample::tokens(), sample::host(), sample::events(), sample::containers());
+    let (images, tokens, host, events) = (sample::images(), sample::tokens(), sample::host(), sample::events());
+    let refused = Invalid::new("name", HOSTILE);
     let invalid = Invalid::new("limits.memory_bytes", format!("must be between 1 and 2, not {HOSTILE}"));
     let wrong = Values {
         name: HOSTILE.into(),
@@ -150,10 +151,10 @@ fn other_pages() -> Pages {
         Values { net: HOSTILE.into(), seccomp: HOSTILE.into(), sysctls: HOSTILE.into(), cap_add: HOSTILE.into(), ..Values::fresh() };
     let supports = sample::supports();
     let form = |values, invalid| {
-        rendered(Form { frame: frame(None), values, images: &images, host: sample::capacity(), supports: Supports(&supports), invalid })
+        let (supports, chosen) = (Supports(&supports), Some(&images[2]));
+        rendered(Form { frame: frame(None), values, images: &images, chosen, host: sample::capacity(), supports, invalid })
     };
 
-    let refused = Invalid::new("file", "is not a tar archive, plain or packed with gzip or zstd");
     let fresh = FreshToken { name: "phone", secret: "bj_9qXc2V7mH0aKpZ3sT8wLrNfYdE4uB6gJ" };
     let failure = sample::failure();
     vec![
@@ -165,8 +166,6 @@ fn other_pages() -> Pages {
         ("volumes-none", rendered(VolumesPage { frame: frame(None), volumes: &[], name: "", invalid: None })),
         ("volume", rendered(VolumePage { frame: frame(None), volume: &kept[0], path: "base/1", files: &sample::volume_files() })),
         ("volume-empty", rendered(VolumePage { frame: frame(None), volume: &kept[1], path: "", files: &[] })),
-        ("images", rendered(Images { frame: frame(None), images: &images, containers: &all, name: "", invalid: None })),
-        ("images-wrong", rendered(Images { frame: frame(None), images: &images, containers: &[], name: HOSTILE, invalid: Some(&refused) })),
         ("events", rendered(Events { frame: frame(None), events: &events, before: None, older: None })),
         ("events-none", rendered(Events { frame: frame(None), events: &[], before: None, older: None })),
         ("host", rendered(HostPage { frame: frame(None), host: &host, pressure: Some(&sample::pressure()), alive: 4, version: "0.1.0" })),
@@ -192,6 +191,26 @@ fn other_pages() -> Pages {
     ]
 }
 
+fn image_pages() -> Pages {
+    let (images, pulls) = (sample::summaries(), sample::pulls());
+    let refused = Invalid::new("file", format!("is not an archive: {HOSTILE}"));
+    let list = |pulls, typed, invalid| rendered(Images { frame: frame(None), images: &images, pulls, typed, invalid });
+    let damages = [Damaged { what: HOSTILE.into(), problem: HOSTILE.into() }];
+    let (well, ill) = (Verification { layers: 3, damages: &[] }, Verification { layers: 3, damages: &damages });
+    let one = |summary, verified, (name, invalid)| rendered(ImagePage { frame: frame(None), summary, verified, name, invalid });
+    let wrong = Invalid::new("name", HOSTILE);
+    let (pruned, nothing) = (sample::pruned(), belljar_model::image::Pruned::default());
+    vec![
+        ("images", list(&pulls, Typed::default(), None)),
+        ("images-wrong", list(&[], Typed { reference: HOSTILE, name: HOSTILE }, Some(&refused))),
+        ("image", one(&images[2], Some(well), ("", None))),
+        ("image-hostile", one(&images[3], Some(ill), (HOSTILE, Some(&wrong)))),
+        ("image-host", one(&images[0], None, ("", None))),
+        ("prune", rendered(PrunePage { frame: frame(None), pruned: &pruned, all: "yes" })),
+        ("prune-nothing", rendered(PrunePage { frame: frame(None), pruned: &nothing, all: "" })),
+    ]
+}
+
 fn pages() -> Pages {
     let mut pages = vec![
         ("list-0", list(None, &[])),
@@ -201,6 +220,7 @@ fn pages() -> Pages {
     ];
     pages.extend(container_pages());
     pages.extend(limits_pages());
+    pages.extend(image_pages());
     pages.extend(other_pages());
     pages
 }
@@ -228,6 +248,8 @@ fn parts() -> Pages {
         ("findings", part(container::findings(&sample::database(), &sample::findings()))),
         ("usage", part(container::usage(&sample::database(), Some(&usage)))),
         ("health", part(container::health(&hostile, &sample::health(), NOW_MS))),
+        ("images", part(images::rows(&sample::summaries(), NOW_MS))),
+        ("pulls", part(images::pulls(&sample::pulls()))),
         ("log", part(container::log(&lines))),
         ("log line", part(container::log_line(&lines[4]))),
         ("events", part(events::table(&events, NOW_MS))),
@@ -342,6 +364,7 @@ fn a_wrong_namespace_is_told_at_its_field_and_the_part_is_open() {
             frame: frame(None),
             values: &values,
             images: &sample::images(),
+            chosen: None,
             host: sample::capacity(),
             supports: Supports(&[]),
             invalid: Some(&invalid),

@@ -1,12 +1,17 @@
 //! Images: what a container's root begins as.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ImageName;
 use crate::health::HealthCheck;
+use crate::{ImageName, Invalid};
+
+/// Most characters of one word of a platform.
+const PLATFORM_CHARS_MAX: usize = 64;
 
 /// An image on this host, under one of its names.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,6 +87,33 @@ pub struct Contents {
     pub history: Vec<HistoryEntry>,
 }
 
+/// One line of an image's history, with the layer that it made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// What was done; only its command, where the image says nothing of it.
+    pub entry: HistoryEntry,
+    /// What came of it.
+    pub layer: Option<LayerInfo>,
+}
+
+impl Contents {
+    /// The history with its layers, the first step first. Layers of which it says nothing come last.
+    pub fn steps(&self) -> Vec<Step> {
+        let mut layers = self.layers.iter().cloned();
+        let step = |entry: &HistoryEntry| {
+            let layer = if entry.empty_layer { None } else { layers.next() };
+            Step { entry: entry.clone(), layer }
+        };
+        let mut steps: Vec<Step> = self.history.iter().map(step).collect();
+        let untold = |layer: LayerInfo| {
+            let entry = HistoryEntry { command: layer.command.clone(), ..HistoryEntry::default() };
+            Step { entry, layer: Some(layer) }
+        };
+        steps.extend(layers.map(untold));
+        steps
+    }
+}
+
 /// What an image was made for, in OCI's words (`linux`, `amd64`, `arm64` with variant `v8`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Platform {
@@ -91,6 +123,34 @@ pub struct Platform {
     pub architecture: String,
     /// Which kind of that.
     pub variant: Option<String>,
+}
+
+impl fmt::Display for Platform {
+    /// `linux/arm64/v8`.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}/{}", self.os, self.architecture)?;
+        self.variant.as_ref().map_or(Ok(()), |variant| write!(formatter, "/{variant}"))
+    }
+}
+
+impl FromStr for Platform {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let parts: Vec<&str> = text.split('/').collect();
+        let word = |part: &&str| {
+            let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+            (1..=PLATFORM_CHARS_MAX).contains(&part.len()) && part.bytes().all(allowed)
+        };
+        match &parts[..] {
+            [os, architecture, rest @ ..] if rest.len() <= 1 && parts.iter().all(word) => Ok(Self {
+                os: (*os).to_owned(),
+                architecture: (*architecture).to_owned(),
+                variant: rest.first().map(|variant| (*variant).to_owned()),
+            }),
+            _ => Err(Invalid::new("platform", "must be system/processor or system/processor/variant, such as linux/arm64/v8")),
+        }
+    }
 }
 
 /// What an image asks for: the part `config` of an OCI image configuration, parsed and bounded. Strings are free of NUL bytes.
@@ -186,4 +246,36 @@ pub struct ImageLayer {
     pub at: String,
     /// What it is, in a few words for the overlay page.
     pub label: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_platform_survives_being_written_and_read() {
+        for text in ["linux/amd64", "linux/arm64/v8"] {
+            assert_eq!(text.parse::<Platform>().map(|platform| platform.to_string()).as_deref(), Ok(text));
+        }
+        for text in ["", "linux", "linux/", "linux/arm/v7/x", "linux/a b", "/amd64"] {
+            assert_eq!(text.parse::<Platform>().map_err(|invalid| invalid.field), Err("platform".to_owned()), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_step_has_the_layer_that_it_made_and_no_layer_is_left_out() {
+        let layer =
+            |name: &str| LayerInfo { diff_id: name.into(), digest: None, size_bytes: 0, entries: 0, command: Some(format!("made {name}")) };
+        let entry = |command: &str, empty_layer| HistoryEntry { command: Some(command.into()), empty_layer, ..HistoryEntry::default() };
+        let history = vec![entry("COPY", false), entry("ENV", true), entry("RUN", false)];
+        let shown = |contents: &Contents| -> Vec<(String, Option<String>)> {
+            let step = |step: Step| (step.entry.command.unwrap_or_default(), step.layer.map(|layer| layer.diff_id));
+            contents.steps().into_iter().map(step).collect()
+        };
+        let with = |text: &str, layer: &str| (text.to_owned(), Some(layer.to_owned()));
+        let contents = Contents { layers: vec![layer("a"), layer("b"), layer("c")], history, ..Contents::default() };
+        assert_eq!(shown(&contents), [with("COPY", "a"), ("ENV".into(), None), with("RUN", "b"), with("made c", "c")]);
+        let fewer = Contents { layers: vec![layer("a")], ..contents };
+        assert_eq!(shown(&fewer).last(), Some(&("RUN".to_owned(), None)));
+    }
 }

@@ -5,6 +5,7 @@
 //! what it was told: after a lag it sends the whole part once more.
 
 mod container;
+mod images;
 mod list;
 
 use std::collections::VecDeque;
@@ -57,6 +58,7 @@ enum Page {
     Logs,
     ContainerEvents,
     Events,
+    Images,
 }
 
 /// Something for the page.
@@ -87,6 +89,7 @@ enum View {
     List(list::List),
     Container(container::Live),
     Events,
+    Images(images::Live),
 }
 
 impl View {
@@ -95,6 +98,7 @@ impl View {
         match self {
             View::List(list) => list.first(supervisor, parts),
             View::Container(live) => live.first(supervisor, parts).await,
+            View::Images(live) => live.first(supervisor, parts),
             View::Events => {
                 parts.push_back(Part::Html(events_table(supervisor, None).await?));
                 Ok(())
@@ -106,6 +110,7 @@ impl View {
     async fn follow(&mut self, supervisor: &Supervisor, notice: Notice, parts: &mut Parts) -> Answer<()> {
         match (self, notice) {
             (View::List(list), notice) => list.follow(supervisor, notice, parts),
+            (View::Images(live), notice) => live.follow(supervisor, notice, parts),
             (View::Container(live), notice) => live.follow(supervisor, notice, parts).await,
             (View::Events, Notice::Event(event)) => {
                 parts.push_back(Part::Html(events::row(&event, now_ms()).map_err(unrendered)?));
@@ -119,7 +124,7 @@ impl View {
     async fn lines(&mut self) -> Answer<Part> {
         match self {
             View::Container(live) => live.lines().await,
-            View::List(_) | View::Events => std::future::pending().await,
+            View::List(_) | View::Events | View::Images(_) => std::future::pending().await,
         }
     }
 }
@@ -176,6 +181,7 @@ pub(crate) async fn open(State(app): State<Arc<App>>, Query(which): Query<Which>
         }
         Page::ContainerEvents => View::Container(container::Live::new(named(&supervisor, which.id)?, container::Body::Events)),
         Page::Events => View::Events,
+        Page::Images => View::Images(images::Live::default()),
     };
     let mut waiting = Parts::new();
     view.first(&supervisor, &mut waiting).await?;
@@ -208,6 +214,7 @@ mod tests {
             (Stream::Logs(&id, belljar_frontend::container::Filter { tail: 5, stream: None }), Page::Logs),
             (Stream::ContainerEvents(&id), Page::ContainerEvents),
             (Stream::Events, Page::Events),
+            (Stream::Images, Page::Images),
         ];
         for (stream, page) in streams {
             let address = stream.to_string();

@@ -13,19 +13,20 @@ use belljar_model::exit::{Cause, Victim};
 use belljar_model::health::{CheckVerdict, Checked, Health, HealthCheck, HealthStatus};
 use belljar_model::history::{History, Point};
 use belljar_model::host::{HostController, LimitSupport, Support};
-use belljar_model::image::ImageKind;
+use belljar_model::image::{Contents, HistoryEntry, ImageConfig, ImageKind, LayerInfo, Platform, Pruned, Summary};
 use belljar_model::limits::HostCapacity;
 use belljar_model::log::{LogLine, Stream};
 use belljar_model::mount::VolumeMount;
 use belljar_model::namespace::{Kind, Namespace, Sharing};
 use belljar_model::overlay::{Change, Difference, Entry, FileKind, Layer, Role, Row, RowKind, Stack, Status};
 use belljar_model::plan::{Outcome, Place, PlanRecord, StepRecord};
+use belljar_model::pull::{PullLayer, PullLayerState, PullState};
 use belljar_model::security::{LandlockAccess, LandlockRule};
 use belljar_model::setting::Device;
 use belljar_model::usage::{DeviceUsage, InterfaceUsage, Pressure, Stall, StallLine, Usage};
 use belljar_model::volume::{Kept, Measure, User, VolumeFile};
 use belljar_model::{
-    Config, Container, ContainerId, Event, EventKind, Exit, Failure, Host, Image, Limits, Mount, OutOfMemory, Process, Signal, State,
+    Config, Container, ContainerId, Event, EventKind, Exit, Failure, Host, Image, Limits, Mount, OutOfMemory, Process, Pull, Signal, State,
     Token, Volume, VolumeName, Wanted, Whose,
 };
 
@@ -596,7 +597,89 @@ pub(crate) fn images() -> Vec<Image> {
         created_at_ms: NOW_MS - 86_400_000,
         contents: std::sync::Arc::default(),
     };
-    vec![image("host", ImageKind::Host, 0, 41), image("alpine-3.22", ImageKind::Rootfs, 8_234_111, 1_204)]
+    let (mut nginx, mut hostile) = (image("nginx:1.27", ImageKind::Oci, 192_000_000, 9_120), image("evil:1", ImageKind::Oci, 1, 1));
+    nginx.contents = Arc::new(contents("nginx", "/bin/sh -c apt-get install nginx"));
+    hostile.contents = Arc::new(contents(HOSTILE, HOSTILE));
+    (nginx.digest, hostile.digest) = (digest('a'), digest('b'));
+    nginx.manifest_digest = Some(digest('c'));
+    vec![image("host", ImageKind::Host, 0, 41), image("alpine-3.22", ImageKind::Rootfs, 8_234_111, 1_204), nginx, hostile]
+}
+
+fn digest(digit: char) -> String {
+    format!("sha256:{}", digit.to_string().repeat(64))
+}
+
+/// An image that says everything, in these words.
+fn contents(word: &str, made: &str) -> Contents {
+    let words = || vec![word.to_owned(), "-g".to_owned(), "daemon off;".to_owned()];
+    let layer =
+        |digit| LayerInfo { diff_id: digest(digit), digest: Some(digest('f')), size_bytes: 74_000_000, entries: 4_000, command: None };
+    let entry =
+        |empty_layer| HistoryEntry { command: Some(made.into()), comment: Some(word.into()), empty_layer, ..HistoryEntry::default() };
+    Contents {
+        platform: Some(Platform { os: "linux".into(), architecture: "arm64".into(), variant: Some("v8".into()) }),
+        made_at_ms: Some(NOW_MS - 9 * 86_400_000),
+        author: Some(word.into()),
+        config: ImageConfig {
+            entrypoint: vec![format!("/{word}")],
+            command: words(),
+            env: BTreeMap::from([("PATH".into(), "/usr/bin".into()), (word.into(), word.into())]),
+            user: Some(word.into()),
+            workdir: Some(format!("/{word}")),
+            volumes: [format!("/{word}")].into(),
+            exposed_ports: ["80/tcp".to_owned(), word.to_owned()].into(),
+            stop_signal: Some(word.into()),
+            labels: BTreeMap::from([(word.into(), word.into())]),
+            health: Some(HealthCheck::of(words())),
+        },
+        layers: vec![layer('d'), layer('e')],
+        history: vec![entry(false), entry(true), entry(false)],
+    }
+}
+
+/// The same images beside each other.
+pub(crate) fn summaries() -> Vec<Summary> {
+    let summary = |image: Image| Summary {
+        names: vec![image.name.clone(), "registry.example/me/web:1".parse().expect("a sample name")],
+        containers: if image.name.is_host() {
+            ["web", "database", "dns", "once", "typo", "greedy"].map(str::to_owned).into()
+        } else {
+            Vec::new()
+        },
+        own_bytes: image.size_bytes / 3,
+        shared_bytes: image.size_bytes - image.size_bytes / 3,
+        image,
+    };
+    images().into_iter().map(summary).collect()
+}
+
+/// Pulls in every state; what a registry says is hostile.
+pub(crate) fn pulls() -> Vec<Pull> {
+    let layer = |state: PullLayerState, received_bytes| PullLayer { digest: HOSTILE.into(), total_bytes: 30 << 20, received_bytes, state };
+    let layers = vec![
+        layer(PullLayerState::Present, 0),
+        layer(PullLayerState::Done, 30 << 20),
+        layer(PullLayerState::Fetching, 12 << 20),
+        layer(PullLayerState::Waiting, 0),
+    ];
+    let pull = |name: &str, state: PullState| Pull {
+        name: name.parse().expect("a sample name"),
+        layers: if state == PullState::Fetching { layers.clone() } else { Vec::new() },
+        state,
+        began_at_ms: NOW_MS - 4_000,
+    };
+    vec![
+        pull("postgres:17", PullState::Fetching),
+        pull("redis:7", PullState::Resolving),
+        pull("nginx:1", PullState::Waiting { because: HOSTILE.into(), until_ms: NOW_MS }),
+        pull("evil:2", PullState::Failed { problem: HOSTILE.into() }),
+        pull("alpine:3", PullState::Done { manifest_digest: digest('a') }),
+    ]
+}
+
+/// What a prune would take.
+pub(crate) fn pruned() -> Pruned {
+    Pruned { images: images().split_off(1), layers: vec![digest('d')], freed_bytes: 74_000_000 }
 }
 
 pub(crate) fn volumes() -> Vec<Kept> {

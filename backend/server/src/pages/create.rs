@@ -6,7 +6,6 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use belljar_api::query::Nothing;
 use belljar_api::{CreateRequest, Mount, notation};
 use belljar_frontend::create::{Form as View, Values};
 use belljar_frontend::limits::Supports;
@@ -15,6 +14,7 @@ use belljar_model::health::HealthCheck;
 use belljar_model::limits::HostCapacity;
 use belljar_model::security::{NewPrivileges, Seccomp, SystemPaths};
 use belljar_model::{Invalid, Namespaces, Whose, size};
+use serde::Deserialize;
 
 use crate::app::App;
 use crate::extract::{Form, Query};
@@ -23,8 +23,17 @@ use crate::pages::limits;
 use crate::pages::surroundings::{Deed, Surroundings, done};
 use crate::rest::create_container;
 
-pub(super) async fn form(State(app): State<Arc<App>>, around: Surroundings, Query(Nothing {}): Query<Nothing>) -> Answer<Response> {
-    show(&app, &around, StatusCode::OK, (&Values::fresh(), None))
+/// The query of the form: the image that it is opened for.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Opened {
+    image: Option<String>,
+}
+
+pub(super) async fn form(State(app): State<Arc<App>>, around: Surroundings, Query(Opened { image }): Query<Opened>) -> Answer<Response> {
+    let fresh = Values::fresh();
+    let values = Values { image: image.unwrap_or_else(|| fresh.image.clone()), ..fresh };
+    show(&app, &around, StatusCode::OK, (&values, None))
 }
 
 pub(super) async fn submit(State(app): State<Arc<App>>, around: Surroundings, Form(values): Form<Values>) -> Answer<Response> {
@@ -48,13 +57,16 @@ fn show(app: &App, around: &Surroundings, status: StatusCode, (values, invalid):
     let host = app.supervisor.host();
     let (supports, images) = (Supports(&host.limits), app.supervisor.images());
     let host = HostCapacity { memory_bytes: host.memory_bytes, cpus: host.cpus, pids: host.pids };
-    let view = View { frame: around.frame(), values, images: &images, host, supports, invalid };
+    let chosen = app.supervisor.find_image(values.image.trim()).ok().map(|summary| summary.image);
+    let view = View { frame: around.frame(), values, images: &images, chosen: chosen.as_ref(), host, supports, invalid };
     around.page_with(status, &view)
 }
 
 /// What the fields ask for. An empty field asks for nothing.
 fn request(values: &Values) -> Result<CreateRequest, Fault> {
-    let mut request = CreateRequest::new(values.image.trim(), notation::command("command", &values.command)?);
+    let command = given(&values.command).map(|line| notation::command("command", &line)).transpose()?;
+    let mut request = CreateRequest::new(values.image.trim(), command.unwrap_or_default());
+    request.entrypoint = given(&values.entrypoint).map(|line| notation::command("entrypoint", &line)).transpose()?;
     request.name = given(&values.name);
     request.env = notation::env("env", values.env.lines())?;
     request.hostname = given(&values.hostname);

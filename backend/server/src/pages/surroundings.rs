@@ -43,12 +43,14 @@ pub(super) enum Deed {
     ImageDeleted,
     VolumeCreated,
     VolumeDeleted,
+    ImageTagged,
+    ImagesPruned,
     TokenDeleted,
     PasswordChanged,
 }
 
 impl Deed {
-    const ALL: [Deed; 20] = [
+    const ALL: [Deed; 22] = [
         Deed::Created,
         Deed::Started,
         Deed::Stopped,
@@ -67,6 +69,8 @@ impl Deed {
         Deed::ImageDeleted,
         Deed::VolumeCreated,
         Deed::VolumeDeleted,
+        Deed::ImageTagged,
+        Deed::ImagesPruned,
         Deed::TokenDeleted,
         Deed::PasswordChanged,
     ];
@@ -92,6 +96,8 @@ impl Deed {
             Deed::ImageDeleted => ("image-deleted", "was deleted"),
             Deed::VolumeCreated => ("volume-created", "was made"),
             Deed::VolumeDeleted => ("volume-deleted", "was deleted, with everything in it"),
+            Deed::ImageTagged => ("tagged", "is a name of the image now"),
+            Deed::ImagesPruned => ("pruned", "of images were freed"),
             Deed::TokenDeleted => ("token-deleted", "was deleted; what used it is locked out"),
             Deed::PasswordChanged => ("password", "was changed; every other browser is signed out"),
         }
