@@ -11,11 +11,11 @@ use crate::reader::Kind;
 
 const BLOCK_BYTES: usize = 512;
 /// Longest name, and target of a link, that the plain header holds.
-const NAME_BYTES_MAX: usize = 100;
+const NAME_FIELD_BYTES: usize = 100;
 /// Largest number of an eight-byte field: seven octal digits.
-const SMALL_MAX: u64 = 0o7_777_777;
+const SHORT_FIELD_HOLDS: u64 = 0o7_777_777;
 /// Largest number of a twelve-byte field: eleven octal digits.
-const LARGE_MAX: u64 = 0o77_777_777_777;
+const LONG_FIELD_HOLDS: u64 = 0o77_777_777_777;
 
 /// One entry to be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,10 +78,10 @@ impl<W: Write> Writer<W> {
             self.zeros(padding_of(records.len() as u64))?;
         }
         let mut header = Header::new(&name, flag(entry), entry.mode);
-        header.number(108, 8, u64::from(entry.uid).min(SMALL_MAX));
-        header.number(116, 8, u64::from(entry.gid).min(SMALL_MAX));
-        header.number(124, 12, size.min(LARGE_MAX));
-        header.number(136, 12, u64::try_from(entry.mtime.0).unwrap_or(0).min(LARGE_MAX));
+        header.number(108, 8, u64::from(entry.uid).min(SHORT_FIELD_HOLDS));
+        header.number(116, 8, u64::from(entry.gid).min(SHORT_FIELD_HOLDS));
+        header.number(124, 12, size.min(LONG_FIELD_HOLDS));
+        header.number(136, 12, u64::try_from(entry.mtime.0).unwrap_or(0).min(LONG_FIELD_HOLDS));
         header.text(157, target);
         if let Some((_, major, minor)) = entry.device {
             header.number(329, 8, major.into());
@@ -151,23 +151,23 @@ fn records(entry: &Entry<'_>, name: &[u8], target: &[u8], size: u64) -> Vec<u8> 
     let mut records = Vec::new();
     let mut add = |key: &[u8], value: &[u8]| records.extend(record(key, value));
     // What is not ASCII means what it means only in a record, and a header that is full to the brim has no NUL.
-    let fits = |text: &[u8]| text.len() < NAME_BYTES_MAX && text.is_ascii();
+    let fits = |text: &[u8]| text.len() < NAME_FIELD_BYTES && text.is_ascii();
     if !fits(name) {
         add(b"path", name);
     }
     if !fits(target) {
         add(b"linkpath", target);
     }
-    if size > LARGE_MAX {
+    if size > LONG_FIELD_HOLDS {
         add(b"size", size.to_string().as_bytes());
     }
     for (key, id) in [(&b"uid"[..], entry.uid), (b"gid", entry.gid)] {
-        if u64::from(id) > SMALL_MAX {
+        if u64::from(id) > SHORT_FIELD_HOLDS {
             add(key, id.to_string().as_bytes());
         }
     }
     let (seconds, nanoseconds) = entry.mtime;
-    if nanoseconds != 0 || u64::try_from(seconds).is_ok_and(|seconds| seconds > LARGE_MAX) || seconds < 0 {
+    if nanoseconds != 0 || u64::try_from(seconds).is_ok_and(|seconds| seconds > LONG_FIELD_HOLDS) || seconds < 0 {
         add(b"mtime", time(seconds, nanoseconds).as_bytes());
     }
     for (name, value) in entry.xattrs {
@@ -211,7 +211,7 @@ impl Header {
 
     /// As much of a text as its field holds: where that is not all, a record says it.
     fn text(&mut self, start: usize, text: &[u8]) {
-        let count = text.len().min(NAME_BYTES_MAX);
+        let count = text.len().min(NAME_FIELD_BYTES);
         self.0[start..start + count].copy_from_slice(&text[..count]);
     }
 
