@@ -16,6 +16,7 @@ pub mod files;
 pub mod health;
 pub mod history;
 pub mod host;
+pub mod image;
 pub mod inspect;
 pub mod mount;
 pub mod notation;
@@ -34,9 +35,10 @@ pub use exec::{ExecAnswer, ExecRequest};
 pub use health::Health;
 pub use history::History;
 pub use host::Host;
+pub use image::{HistoryStep, Image, ImageDetails};
 pub use mount::Mount;
 pub use problem::{Kind, Problem};
-pub use record::{Event, Image, LogLine};
+pub use record::{Event, LogLine};
 pub use usage::Usage;
 pub use volume::Volume;
 
@@ -155,6 +157,60 @@ mod tests {
         described("LandlockRule", &request.security.landlock[0]);
         described("Device", &request.devices[0]);
         described("Ulimit", &request.ulimits["nofile"]);
+    }
+
+    #[test]
+    fn the_openapi_document_names_every_field_of_an_image() {
+        use belljar_model::image::{Contents, ImageConfig, ImageKind, LayerInfo, Step, Summary};
+        let digest = format!("sha256:{}", "a".repeat(64));
+        let layer = LayerInfo { diff_id: digest.clone(), digest: None, size_bytes: 1, entries: 1, command: None };
+        let summary = Summary {
+            image: belljar_model::Image {
+                name: "a".parse().expect("a name"),
+                kind: ImageKind::Oci,
+                digest,
+                manifest_digest: None,
+                size_bytes: 1,
+                entries: 1,
+                created_at_ms: 0,
+                contents: Contents { layers: vec![layer.clone()], ..Contents::default() }.into(),
+            },
+            names: Vec::new(),
+            containers: Vec::new(),
+            own_bytes: 1,
+            shared_bytes: 0,
+        };
+        let details = ImageDetails::from(summary.clone());
+        described("Image", &Image::from(summary.clone()));
+        described("ImageDetails", &details);
+        described("Layer", &details.layers[0]);
+        described("ImageConfig", &ImageConfig::default());
+        described("HistoryStep", &HistoryStep::from(Step { entry: Default::default(), layer: Some(layer) }));
+        described("TagRequest", &image::TagRequest { name: "a".into() });
+        let pruned = belljar_model::image::Pruned { images: vec![summary.image], ..Default::default() };
+        let answer = image::PruneAnswer::from(pruned);
+        described("PruneAnswer", &answer);
+        described("PrunedImage", &answer.images[0]);
+        described("PruneRequest", &image::PruneRequest { only: Some(Vec::new()), ..Default::default() });
+        described("PullRequest", &image::PullRequest { image: "a".into(), platform: Some("linux/amd64".into()) });
+        let word = || Some("a".to_owned());
+        described("VerifyRequest", &image::VerifyRequest { images: vec!["a".into()] });
+        let damage = image::Damage { images: Vec::new(), layer: None, path: String::new(), problem: String::new() };
+        described("Damage", &damage);
+        described("VerifyAnswer", &image::VerifyAnswer { images: 0, layers: 0, damages: vec![damage] });
+        described("LoginRequest", &image::LoginRequest { username: word(), password: word(), docker_config: word() });
+        described("Registry", &image::Registry { host: "a".into(), username: None, docker_config: None, saved_at_ms: 0 });
+        let layer = belljar_model::pull::PullLayer {
+            digest: String::new(),
+            total_bytes: 0,
+            received_bytes: 0,
+            state: belljar_model::pull::PullLayerState::Done,
+        };
+        described("PullLayer", &layer);
+        let state = belljar_model::pull::PullState::Resolving;
+        described("Pull", &belljar_model::Pull { name: "a".parse().expect("a name"), state, layers: vec![layer], began_at_ms: 0 });
+        let commit = image::CommitRequest { name: word(), author: word(), message: word(), changes: vec!["CMD a".into()], no_pause: true };
+        described("CommitRequest", &commit);
     }
 
     #[test]

@@ -327,8 +327,9 @@ pub struct InVolume {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Import {
-    /// Name of the new image.
-    pub name: String,
+    /// Name of the new image; those that the archive has where missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
 }
 
 #[cfg(test)]
@@ -381,7 +382,7 @@ mod tests {
         assert_eq!(parse::<Logs>("tail=-1").map_err(field), Err((400, Some("tail".into()))));
         assert_eq!(parse::<Logs>("stream=stdin").map_err(field), Err((400, Some("stream".into()))));
         assert_eq!(parse::<Stop>("grace_ms=soon").map_err(field), Err((400, Some("grace_ms".into()))));
-        assert_eq!(parse::<Import>("").map_err(field), Err((400, Some("name".into()))));
+        assert_eq!(parse::<Import>("nme=a").map_err(field), Err((400, Some("nme".into()))));
         assert_eq!(parse::<Nothing>("x").map_err(field), Err((400, Some("x".into()))));
         assert_eq!(parse::<Logs>("tail=1&tail=2").map_err(|problem| problem.status), Err(400));
         assert_eq!(parse::<Logs>("since=now").map(|logs| logs.since_usec().is_err()), Ok(true));

@@ -1,8 +1,7 @@
-//! What was recorded: events, images, lines of a log.
+//! What was recorded: events, lines of a log.
 
-use belljar_model::image::ImageKind;
 use belljar_model::log::Stream;
-use belljar_model::{EventKind, event, image, log};
+use belljar_model::{EventKind, event, log};
 use serde::{Deserialize, Serialize};
 
 use crate::time;
@@ -29,31 +28,6 @@ impl From<event::Event> for Event {
     fn from(event: event::Event) -> Self {
         let event::Event { id, at_ms, kind, container, subject, message } = event;
         Self { id, at_ms, kind, container_id: container.map(String::from), subject, message }
-    }
-}
-
-/// An image on this host.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Image {
-    /// Unique name.
-    pub name: String,
-    /// `host`, `rootfs` or `oci`.
-    pub kind: ImageKind,
-    /// `sha256:` and 64 hexadecimal digits.
-    pub digest: String,
-    /// Bytes of its files as unpacked; 0 for `host`, which takes no space.
-    pub size_bytes: u64,
-    /// Entries of the archive.
-    pub entries: u64,
-    /// When it was brought in.
-    #[serde(rename = "created_at", with = "time::millis")]
-    pub created_at_ms: i64,
-}
-
-impl From<image::Image> for Image {
-    fn from(image: image::Image) -> Self {
-        let image::Image { name, kind, digest, size_bytes, entries, created_at_ms, .. } = image;
-        Self { name: name.into(), kind, digest, size_bytes, entries, created_at_ms }
     }
 }
 

@@ -7,6 +7,7 @@ pub(crate) mod create;
 pub(crate) mod environment;
 pub(crate) mod files;
 pub(crate) mod health;
+pub(crate) mod images;
 pub(crate) mod isolation;
 pub(crate) mod limits;
 pub(crate) mod mount;
@@ -18,6 +19,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use self::create::CreateArguments;
 use self::files::{CopyArguments, DiffArguments, ResetArguments, UndoArguments};
+use self::images::{CommitArguments, ImagesCommand, LoginArguments, PullArguments};
 use self::limits::LimitArguments;
 pub(crate) use self::volumes::VolumesCommand;
 
@@ -118,7 +120,7 @@ pub(crate) enum Command {
     Exec(ExecArguments),
     /// Show which system calls a container was denied, where that is recorded (--security-opt seccomp=record)
     Denied(OneContainer),
-    /// Images: list, import, delete
+    /// Images: list, pull, tag, inspect, delete, and more
     Images {
         #[command(subcommand)]
         command: Option<ImagesCommand>,
@@ -128,6 +130,18 @@ pub(crate) enum Command {
     Volumes {
         #[command(subcommand)]
         command: Option<VolumesCommand>,
+    },
+    /// Pull an image from its registry
+    Pull(PullArguments),
+    /// Make an image of what a container changed
+    Commit(CommitArguments),
+    /// Log in at a registry
+    Login(LoginArguments),
+    /// Log out of a registry
+    Logout {
+        /// Its host, with its port where it has one; Docker's own where not given
+        #[arg(value_name = "REGISTRY", default_value = "docker.io")]
+        registry: String,
     },
     /// List what happened
     Events(EventsArguments),
@@ -392,30 +406,6 @@ pub(crate) struct EventsArguments {
 
 /// Events that are shown where no number is asked for: about a screen.
 const EVENTS_SHOWN: u32 = 50;
-
-/// `images`.
-#[derive(Debug, Subcommand)]
-pub(crate) enum ImagesCommand {
-    /// List images
-    #[command(visible_alias = "ls")]
-    List(Format),
-    /// Import a root file system archive (.tar, .tar.gz, .tar.zst) as an image
-    Import {
-        /// Name of the image
-        #[arg(value_name = "NAME")]
-        name: String,
-        /// The archive; `-` reads it from standard input
-        #[arg(value_name = "FILE")]
-        file: PathBuf,
-    },
-    /// Delete images that no container uses
-    #[command(visible_alias = "rm")]
-    Delete {
-        /// Names of images
-        #[arg(value_name = "NAME", required = true)]
-        names: Vec<String>,
-    },
-}
 
 /// `token`.
 #[derive(Debug, Subcommand)]

@@ -67,6 +67,28 @@ impl Client {
         serde_json::from_slice(&answer).map_err(unreadable)
     }
 
+    /// `PUT path` with a JSON document; the answer is read as `T`.
+    pub(crate) async fn replace<T: DeserializeOwned>(&self, path: &str, document: &impl Serialize) -> Result<T, Failure> {
+        let unreadable = |source| Failure::Unreadable { path: path.to_owned(), source };
+        let bytes = serde_json::to_vec(document).map_err(unreadable)?;
+        let body = Full::new(Bytes::from(bytes)).map_err(|never| match never {}).boxed_unsync();
+        let response = self.ask(Method::PUT, path, (Some("application/json"), body)).await?;
+        let answer = self.whole(path, response).await?;
+        serde_json::from_slice(&answer).map_err(unreadable)
+    }
+
+    /// `GET path`, whose answer comes piece by piece for as long as it takes.
+    pub(crate) async fn fetch_pieces(&self, path: &str) -> Result<Pieces, Failure> {
+        let response = self.ask(Method::GET, path, nothing()).await?;
+        Ok(Pieces { socket: self.socket.clone(), path: path.to_owned(), body: response.into_body() })
+    }
+
+    /// `POST path` with a JSON document, whose answer comes line by line for as long as it takes.
+    pub(crate) async fn send_for_lines(&self, path: &str, document: &impl Serialize) -> Result<Lines, Failure> {
+        let Pieces { socket, path, body } = self.send_for_stream(path, document).await?;
+        Ok(Lines { socket, path, body, pending: Vec::new(), seen: 0 })
+    }
+
     /// `PATCH path` with what shall be different.
     pub(crate) async fn change(&self, path: &str, document: &impl Serialize) -> Result<(), Failure> {
         let bytes = serde_json::to_vec(document).map_err(|source| Failure::Unreadable { path: path.to_owned(), source })?;

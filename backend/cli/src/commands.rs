@@ -14,6 +14,8 @@ mod lifecycle;
 mod list;
 mod logs;
 mod past;
+mod pull;
+mod registries;
 pub(crate) mod run;
 mod stats;
 mod tokens;
@@ -79,6 +81,10 @@ pub(crate) async fn dispatch(session: &mut Session, command: Command) -> Outcome
         Command::Denied(one) => session.show(&of(&one.container, "denied"), one.format, inside::denied).await,
         Command::Images { command } => images::images(session, command).await,
         Command::Volumes { command } => volumes::volumes(session, command).await,
+        Command::Pull(arguments) => pull::pull(session, arguments).await,
+        Command::Commit(arguments) => images::commit(session, arguments).await,
+        Command::Login(arguments) => registries::login(session, arguments).await,
+        Command::Logout { registry } => registries::logout(session, &registry).await,
         Command::Events(arguments) => events::events(session, arguments).await,
         Command::Host(format) => session.show("/host", format, host::host).await,
         Command::Token { command } => tokens::token(session, command).await,

@@ -83,6 +83,21 @@ pub(crate) enum Failure {
         #[source]
         source: std::io::Error,
     },
+    /// An image was not pulled.
+    #[error("{problem}")]
+    Pull {
+        /// Why, in the server's words.
+        problem: String,
+    },
+    /// A file of the caller could not be written.
+    #[error("cannot write {}", path.display())]
+    Write {
+        /// Its path.
+        path: PathBuf,
+        /// What the kernel said.
+        #[source]
+        source: std::io::Error,
+    },
     /// Something of this process could not be set up.
     #[error("cannot {what}")]
     Process {

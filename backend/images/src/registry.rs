@@ -126,6 +126,20 @@ impl Client {
         resolved.await.map_err(|cause| failed(wanted, cause))
     }
 
+    /// Shows a login to a registry: an error where it is not taken. One that lets everybody in takes any.
+    pub async fn check_login(&self, registry: &str, credentials: Credentials) -> Result<(), Cause> {
+        let opening = Opening {
+            registry: registry.to_owned(),
+            // The root of what it answers, and no repository.
+            repository: ".".to_owned(),
+            credentials: Some(credentials),
+            patience: self.patience,
+            progress: Arc::new(Progress::new(watch::Sender::default())),
+        };
+        let session = Session::open(self.wire.clone(), opening).await?;
+        session.once(&session::Ask::get("the login"), "").await.map(drop)
+    }
+
     async fn open(&self, wanted: &Wanted, progress: Arc<Progress>) -> Result<Arc<Session>, Cause> {
         let opening = Opening {
             registry: wanted.reference.registry().to_owned(),

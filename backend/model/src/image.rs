@@ -115,7 +115,7 @@ impl Contents {
 }
 
 /// What an image was made for, in OCI's words (`linux`, `amd64`, `arm64` with variant `v8`).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Platform {
     /// Operating system.
     pub os: String,

@@ -20,6 +20,7 @@ pub mod host;
 pub mod id;
 pub mod idmap;
 pub mod image;
+pub mod instruction;
 pub mod isolation;
 pub mod limits;
 pub mod log;

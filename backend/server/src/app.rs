@@ -78,7 +78,7 @@ async fn key(parts: &mut Parts, app: &Arc<App>) -> Answer<String> {
 pub(crate) fn router(app: Arc<App>) -> Router {
     let access = app.access.clone();
     let routes = Router::new()
-        .nest(belljar_api::ROOT, rest::router())
+        .nest_service(belljar_api::ROOT, rest::service(app.clone()))
         .merge(pages::router())
         // Where tools that watch servers look for it, besides its place in the API.
         .route("/healthz", axum::routing::get(rest::health))
@@ -104,7 +104,10 @@ pub(crate) fn around(routes: Router, access: Arc<Access>) -> Router {
 
 /// A stream must arrive line by line; a compressor would hold it back until it has enough.
 fn worth_compressing() -> impl Predicate {
-    DefaultPredicate::new().and(NotForContentType::const_new(NDJSON)).and(NotForContentType::const_new("application/gzip"))
+    DefaultPredicate::new()
+        .and(NotForContentType::const_new(NDJSON))
+        .and(NotForContentType::const_new("application/gzip"))
+        .and(NotForContentType::const_new("application/x-tar"))
 }
 
 fn other_site() -> Response {

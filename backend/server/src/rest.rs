@@ -6,21 +6,27 @@ mod containers;
 mod events;
 mod exec;
 mod files;
+mod image_path;
 mod images;
 mod inspect;
 mod logs;
+mod pulls;
+mod registries;
 mod tokens;
 pub(crate) mod volumes;
 
 use std::sync::Arc;
 
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, delete, get, head, patch, post, put};
 use axum::{Json, Router};
 use belljar_api::host::{Health, Host};
+use belljar_api::problem::Kind;
 use belljar_api::query::Nothing;
+use tower::Layer;
+use tower::util::{MapRequest, MapRequestLayer};
 
 pub(crate) use containers::create_container;
 pub(crate) use files::archive;
@@ -29,6 +35,7 @@ pub(crate) use images::{delete_image, new_name};
 use crate::VERSION;
 use crate::app::App;
 use crate::extract::Query;
+use crate::fault::Fault;
 
 /// One route: the method and path as in the OpenAPI document, and who answers.
 struct Route {
@@ -79,6 +86,18 @@ fn routes() -> Vec<Route> {
         route("get", "/containers/{container}/denied", get(inspect::denied)),
         route("get", "/images", get(images::list)),
         route("post", "/images/import", post(images::import)),
+        route("post", "/images/pull", post(pulls::pull)),
+        route("post", "/images/prune", post(images::prune)),
+        route("post", "/images/verify", post(images::verify)),
+        route("get", "/images/{image}/export", get(images::export)),
+        route("post", "/containers/{container}/commit", post(images::commit)),
+        route("get", "/pulls", get(pulls::list)),
+        route("delete", "/pulls/{image}", delete(pulls::cancel)),
+        route("get", "/registries", get(registries::list)),
+        route("get", "/registries/{host}", get(registries::inspect)),
+        route("put", "/registries/{host}", put(registries::log_in)),
+        route("delete", "/registries/{host}", delete(registries::log_out)),
+        route("get", "/images/{image}", get(images::inspect)),
         route("delete", "/images/{image}", delete(images::delete)),
         route("get", "/volumes", get(volumes::list)),
         route("post", "/volumes", post(volumes::create)),
@@ -87,6 +106,8 @@ fn routes() -> Vec<Route> {
         route("delete", "/volumes/{volume}", delete(volumes::delete)),
         route("get", "/volumes/{volume}/files", get(volumes::files)),
         route("get", "/volumes/{volume}/file", get(volumes::file)),
+        route("get", "/images/{image}/history", get(images::history)),
+        route("post", "/images/{image}/tag", post(images::tag)),
         route("get", "/events", get(events::of_all)),
         route("get", "/host", get(host)),
         route("get", "/tokens", get(tokens::list)),
@@ -98,7 +119,24 @@ fn routes() -> Vec<Route> {
 }
 
 /// Every route, below [`belljar_api::ROOT`].
-pub(crate) fn router() -> Router<Arc<App>> {
+pub(crate) fn service(app: Arc<App>) -> Service {
+    let routes = router().fallback(not_found).method_not_allowed_fallback(method_not_allowed).with_state(app);
+    MapRequestLayer::new(image_path::escaped as fn(Request) -> Request).layer(routes)
+}
+
+async fn not_found(request: Request) -> Fault {
+    Fault::new(Kind::NotFound, format!("there is nothing at {}{}", belljar_api::ROOT, request.uri().path()))
+}
+
+async fn method_not_allowed(request: Request) -> Fault {
+    let (method, path) = (request.method(), request.uri().path());
+    Fault::new(Kind::MethodNotAllowed, format!("{method} is not answered at {}{path}", belljar_api::ROOT))
+}
+
+/// The routes behind what every path goes through before it is routed.
+pub(crate) type Service = MapRequest<Router, fn(Request) -> Request>;
+
+fn router() -> Router<Arc<App>> {
     routes().into_iter().fold(Router::new(), |router, route| router.route(route.path, route.handler))
 }
 

@@ -42,7 +42,7 @@ enum Piece {
 pub(crate) type Archive = StreamReader<Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>, Bytes>;
 
 /// Imports the archive that `chunks` carry.
-pub(crate) async fn import<C, E>(supervisor: &Supervisor, name: ImageName, chunks: C) -> Answer<Image>
+pub(crate) async fn import<C, E>(supervisor: &Supervisor, name: Option<ImageName>, chunks: C) -> Answer<Image>
 where
     C: Stream<Item = Result<Bytes, E>> + Unpin,
 {

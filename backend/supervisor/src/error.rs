@@ -101,6 +101,14 @@ pub enum Error {
         /// A sentence without a full stop.
         because: String,
     },
+    /// An image could not be pulled.
+    #[error("{problem}")]
+    PullFailed {
+        /// Whose fault that is.
+        kind: ErrorKind,
+        /// Why: a sentence with its causes.
+        problem: String,
+    },
     /// The kernel did not take a change; everything is as before.
     #[error("the kernel refused {} of {name}", field.as_deref().unwrap_or("a change"))]
     LimitRefused {
@@ -198,6 +206,7 @@ impl Error {
             | Error::VolumeExists { .. }
             | Error::VolumeInUse { .. } => ErrorKind::Conflict,
             Error::Invalid(_) => ErrorKind::Invalid,
+            Error::PullFailed { kind, .. } => *kind,
             Error::StartFailed { .. } | Error::ExecFailed { .. } => ErrorKind::StartFailed,
             Error::Unavailable { .. } => ErrorKind::Unavailable,
             Error::FillFailed { .. } | Error::Store(_) | Error::File { .. } | Error::Failed { .. } => ErrorKind::Internal,

@@ -63,7 +63,7 @@ use tokio::sync::{Semaphore, broadcast, oneshot};
 
 pub use belljar_runtime::idmap::Mapper;
 pub use error::{Error, ErrorKind};
-pub use image::{Deleted, Prune, PruneScope};
+pub use image::{Commit, Damage, Deleted, Export, KnownRegistry, Login, Pause, Prune, PruneScope, Pulling, Verified};
 pub use logs::{LINES_AT_ONCE_MAX, LogFollow, LogQuery};
 pub use registry::CONTAINERS_MAX;
 pub use volume::{VOLUMES_MAX, VolumeScope};

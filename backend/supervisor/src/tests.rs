@@ -274,7 +274,7 @@ async fn an_image_in_use_cannot_be_deleted_and_host_never() {
     let bench = Bench::new().await;
     assert_eq!(bench.supervisor.delete_image("host").await.map_err(|error| error.kind()), Err(ErrorKind::Invalid));
     assert_eq!(bench.supervisor.delete_image("nothing").await.map_err(|error| error.kind()), Err(ErrorKind::NotFound));
-    let not_an_archive = bench.supervisor.import_image("bad".parse().expect("a name"), &b"certainly no archive"[..]).await;
+    let not_an_archive = bench.supervisor.import_image(Some("bad".parse().expect("a name")), &b"certainly no archive"[..]).await;
     assert_eq!(not_an_archive.map_err(|error| error.kind()), Err(ErrorKind::Invalid));
     assert_eq!(bench.supervisor.images().len(), 1);
 }

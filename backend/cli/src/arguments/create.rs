@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use belljar_api::CreateRequest;
 use belljar_model::container::Restart;
-use belljar_model::{Invalid, Mount};
+use belljar_model::{Invalid, Mount, PullPolicy};
 use clap::{ArgAction, Args};
 
 use super::environment::Environment;
@@ -23,6 +23,12 @@ pub(crate) struct CreateArguments {
     /// Name of the container; one is made up where not given
     #[arg(long, value_name = "NAME")]
     pub(crate) name: Option<String>,
+    /// What is done where the image is not here: missing (pull it), always (ask its registry anyway), never
+    #[arg(long, value_name = "POLICY", value_parser = pull, default_value = "missing")]
+    pub(crate) pull: PullPolicy,
+    /// What runs instead of the image's entrypoint, without its command; empty for nothing
+    #[arg(long, value_name = "PROGRAM")]
+    pub(crate) entrypoint: Option<String>,
     /// Set a variable; KEY alone passes your own on (may be repeated)
     #[arg(short, long = "env", value_name = "KEY=VALUE", allow_hyphen_values = true)]
     pub(crate) env: Vec<String>,
@@ -76,10 +82,10 @@ pub(crate) struct CreateArguments {
     /// Print help
     #[arg(long, action = ArgAction::HelpLong)]
     help: Option<bool>,
-    /// `host`, or the name of an imported image
+    /// `host`, an image's name in any form, or its id
     #[arg(value_name = "IMAGE")]
     pub(crate) image: String,
-    /// The program and its arguments
+    /// The program and its arguments; the image's own where not given
     #[arg(value_name = "COMMAND", trailing_var_arg = true, allow_hyphen_values = true)]
     pub(crate) command: Vec<String>,
 }
@@ -112,6 +118,10 @@ impl Missing {
         };
         Err(Invalid::new(flag, format!("{problem}: leave it out")))
     }
+}
+
+fn pull(text: &str) -> Result<PullPolicy, String> {
+    belljar_api::image::pull_policy(text).map_err(|invalid| invalid.problem)
 }
 
 pub(super) fn restart(text: &str) -> Result<Restart, String> {
@@ -161,6 +171,8 @@ impl CreateArguments {
             limits: self.limits.limits()?,
             mounts: self.mounts(&surroundings.folder)?.iter().map(Into::into).collect(),
             labels: labels(&self.label),
+            pull: self.pull,
+            entrypoint: self.entrypoint.map(|program| vec![program]),
             name: self.name,
             user: self.user,
             workdir: self.workdir,
@@ -381,6 +393,17 @@ mod tests {
         for (flags, name) in [("-it", "--interactive"), ("-t", "--tty"), ("-p8080:80", "--publish"), ("--privileged", "--privileged")] {
             assert!(request(&[flags, "host", "sh"]).is_err_and(|problem| problem.starts_with(&format!("{name}: "))), "{flags}");
         }
+    }
+
+    #[test]
+    fn an_image_is_pulled_where_it_is_missing_and_its_entrypoint_may_be_replaced() {
+        assert_eq!(field(&["nginx"], "pull"), json!("missing"));
+        assert_eq!(field(&["--pull", "never", "nginx"], "pull"), Value::Null);
+        assert_eq!(field(&["--pull=always", "nginx"], "pull"), json!("always"));
+        assert!(request(&["--pull", "sometimes", "nginx"]).is_err());
+        assert_eq!(field(&["--entrypoint", "/bin/sh", "nginx", "-c", "true"], "entrypoint"), json!(["/bin/sh"]));
+        assert_eq!(field(&["--entrypoint", "", "nginx"], "entrypoint"), json!([""]));
+        assert_eq!((field(&["nginx"], "command"), field(&["nginx"], "entrypoint")), (Value::Null, Value::Null));
     }
 
     #[test]

@@ -4,11 +4,12 @@
 //! Docker's rule for the other codes: 125 where Belljar failed, 126 where the program cannot be executed, 127 where it does
 //! not exist. If the client goes away, the container stays.
 
-use belljar_api::{Container, LogLine, query};
+use belljar_api::{Container, CreateRequest, LogLine, query};
+use belljar_model::PullPolicy;
 use hyper::Method;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{DONE, Outcome, Session, container, logs, of};
+use super::{DONE, Outcome, Session, container, logs, of, pull};
 use crate::arguments::RunArguments;
 use crate::arguments::create::{CreateArguments, Start, Surroundings};
 use crate::client::Client;
@@ -56,6 +57,9 @@ async fn follow(session: &mut Session, started: Container) -> Result<Container, 
 
 async fn ask(session: &mut Session, arguments: CreateArguments, start: Start) -> Result<Container, Failure> {
     let request = arguments.request(&Surroundings::of_this_process()?, start)?;
+    pull::for_container(session, &request.image, request.pull).await?;
+    // Whatever was to be pulled is here.
+    let request = CreateRequest { pull: PullPolicy::Never, ..request };
     let container: Container = session.client.send("/containers", &request).await?;
     // What was loosened is told to whoever loosened it, too.
     for warning in &container.warnings {

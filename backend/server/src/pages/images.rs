@@ -134,7 +134,10 @@ async fn receive(app: &App, mut form: Multipart, name: &mut String) -> Answer<Im
     while let Some(field) = form.next_field().await.map_err(|error| broken(&error))? {
         match field.name() {
             Some("name") => *name = short_text(field).await?,
-            Some("file") => return upload::import(&app.supervisor, new_name(name)?, field).await,
+            Some("file") => {
+                let name = (!name.is_empty()).then(|| new_name(name)).transpose()?;
+                return upload::import(&app.supervisor, name, field).await;
+            }
             other => return Err(Fault::new(Kind::Malformed, format!("the form has no field {other:?}"))),
         }
     }

@@ -123,7 +123,7 @@ pub(super) fn short(digest: &str) -> &str {
 }
 
 /// Gives the image that `key` means one more name, which may be another's until now.
-pub(crate) async fn tag(shared: Arc<Shared>, key: String, to: ImageName) -> Result<Image, Error> {
+pub(super) async fn tag(shared: Arc<Shared>, key: String, to: ImageName) -> Result<Image, Error> {
     check_new_name("name", &to)?;
     let tag = async move {
         let _changing = shared.images.changing.lock().await;
@@ -163,7 +163,7 @@ fn of_the_host() -> Error {
 
 /// Takes a name off an image; with its last one the image goes, if no container is made of it. By its id it goes with all its names,
 /// if they are of one repository.
-pub(crate) async fn delete(shared: Arc<Shared>, key: String) -> Result<Deleted, Error> {
+pub(super) async fn delete(shared: Arc<Shared>, key: String) -> Result<Deleted, Error> {
     let delete = async move {
         let _changing = shared.images.changing.lock().await;
         if shared.images.is_host(&key) {
@@ -202,7 +202,7 @@ fn decide_delete(shared: &Shared, rows: &Rows, image: &Image, by: &By) -> Result
 }
 
 /// What a prune would take now.
-pub(crate) fn prunable(shared: &Shared, prune: &Prune) -> Pruned {
+pub(super) fn prunable(shared: &Shared, prune: &Prune) -> Pruned {
     let rows = shared.images.rows();
     pruned(&rows, &unused(shared, &rows, prune))
 }
@@ -223,7 +223,7 @@ fn pruned(rows: &Rows, digests: &BTreeSet<String>) -> Pruned {
 }
 
 /// Takes what nobody uses.
-pub(crate) async fn prune(shared: Arc<Shared>, prune: Prune) -> Result<Pruned, Error> {
+pub(super) async fn prune(shared: Arc<Shared>, prune: Prune) -> Result<Pruned, Error> {
     let work = async move {
         let _changing = shared.images.changing.lock().await;
         let mut taken = Pruned::default();

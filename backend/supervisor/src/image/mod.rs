@@ -2,7 +2,9 @@
 //!
 //! ```text
 //! rows      what is known, in memory; finds          change   names and images come and go, and layers with them
-//! import    archives come in                    asked    what a server asks
+//! pull      images come from registries        login    who somebody is at a registry
+//! import    archives come in                    out      they go out, and are examined
+//! commit    a container becomes an image        asked    what a server asks
 //! ```
 //!
 //! An image *is* its digest. Names lead to it, may be several, and may go over to another one; a container stands on the digest that
@@ -10,23 +12,32 @@
 
 mod asked;
 mod change;
+mod commit;
+mod docker_config;
 mod import;
+mod login;
+mod out;
+mod pull;
 mod rows;
 
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
+use belljar_images::registry::{Proxies, Settings};
 use belljar_images::{Digest, HostImage};
 use belljar_model::image::{ImageLayer, Summary};
-use belljar_model::{Container, Draft, Image, ImageName, Invalid};
+use belljar_model::{Container, Draft, Image, ImageName, Invalid, PullPolicy};
 use belljar_store::Store;
 use tokio::sync::{Mutex, Semaphore};
 
 use crate::Error;
 use crate::shared::Shared;
 pub use change::{Deleted, Prune, PruneScope};
-use change::{delete, prunable, prune, tag};
-use import::import;
+pub use commit::{Commit, Pause};
+pub use login::{KnownRegistry, Login};
+pub use out::{Damage, Export, Verified};
+pub use pull::Pulling;
+use pull::Pulls;
 use rows::{Rows, not_found};
 
 /// Archives that are unpacked at once; more wait. Each has a thread, and up to 200 MiB of memory in the worst case.
@@ -42,11 +53,15 @@ pub(crate) struct Shelf {
     changing: Mutex<()>,
     /// Archives that may be unpacked at the moment.
     imports: Semaphore,
+    /// Images on their way.
+    pulls: Pulls,
 }
 
 impl Shelf {
     fn new(folder: belljar_images::Images, host: HostImage, rows: Vec<Image>) -> Self {
-        Self { folder, host, rows: RwLock::new(Rows::new(rows)), changing: Mutex::new(()), imports: Semaphore::new(IMPORTS_MAX) }
+        let pulls = Pulls::new(folder.clone(), Settings { proxies: Proxies::from_environment(), ..Settings::default() });
+        let imports = Semaphore::new(IMPORTS_MAX);
+        Self { folder, host, rows: RwLock::new(Rows::new(rows)), changing: Mutex::new(()), imports, pulls }
     }
 
     fn rows(&self) -> RwLockReadGuard<'_, Rows> {
@@ -88,12 +103,15 @@ impl Shelf {
     }
 }
 
-/// The image that a container is to be made of.
-pub(crate) async fn wanted(shared: &Shared, draft: &Draft) -> Result<Image, Error> {
-    match shared.images.find(&draft.image) {
-        Err(Error::NotFound { key, .. }) => Err(missing(&key)),
-        found => found,
+/// The image that a container is to be made of, pulled where that is asked for.
+pub(crate) async fn wanted(shared: &Arc<Shared>, draft: &Draft) -> Result<Image, Error> {
+    let found = shared.images.find(&draft.image);
+    let is_here = !matches!(found, Err(Error::NotFound { .. }));
+    let name = &draft.config.image;
+    if name.is_host() || draft.pull == PullPolicy::Never || (is_here && draft.pull == PullPolicy::Missing) {
+        return if is_here { found } else { Err(missing(&draft.image)) };
     }
+    pull::pull(shared, name, None)?.finish().await
 }
 
 /// What a request is told that names an image which is not here.

@@ -1,5 +1,8 @@
 //! Images of a supervisor without root: what archives make, and what tag, delete and prune leave.
 
+mod names;
+mod pull;
+
 use std::io::Cursor;
 
 use tokio::io::AsyncWriteExt;
@@ -11,9 +14,14 @@ const BLOCK: usize = 512;
 
 /// An archive of one folder, which belongs to whoever runs this.
 fn archive() -> Vec<u8> {
+    archive_named("d")
+}
+
+/// The same, of a folder of this name.
+fn archive_named(name: &str) -> Vec<u8> {
     let mut header = [0; BLOCK];
     let (uid, gid) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
-    for (start, text) in [(0, "d/".to_owned()), (100, "755".to_owned()), (108, format!("{uid:o}")), (116, format!("{gid:o}"))] {
+    for (start, text) in [(0, format!("{name}/")), (100, "755".to_owned()), (108, format!("{uid:o}")), (116, format!("{gid:o}"))] {
         header[start..start + text.len()].copy_from_slice(text.as_bytes());
     }
     header[148..156].fill(b' ');
@@ -31,11 +39,11 @@ async fn whoever_sends_an_archive_slowly_is_in_nobodys_way() {
     let (mut client, pipe) = tokio::io::duplex(BLOCK / 8);
     let import = tokio::spawn({
         let supervisor = bench.supervisor.clone();
-        async move { supervisor.import_image(slow, pipe).await }
+        async move { supervisor.import_image(Some(slow), pipe).await }
     });
     let archive = archive();
     client.write_all(&archive[..BLOCK]).await.expect("read");
-    bench.supervisor.import_image(fast, Cursor::new(archive.clone())).await.expect("imported");
+    bench.supervisor.import_image(Some(fast), Cursor::new(archive.clone())).await.expect("imported");
     bench.supervisor.delete_image("fast").await.expect("deleted");
     client.write_all(&archive[BLOCK..]).await.expect("read");
     drop(client);
