@@ -4,6 +4,7 @@
 
 mod history;
 mod memory;
+mod overlay;
 mod pages;
 mod peers;
 mod pull;
@@ -50,15 +51,19 @@ enum Subject {
     Usage(usage::Options),
     /// A simulated month of usage: the size of the database, writes and questions.
     History(history::Options),
+    /// What a container changed, and a folder over many layers.
+    Overlay(overlay::Options),
     /// Pulling an image from a registry on loopback, beside podman and Docker.
     Pull(pull::Options),
 }
 
 /// Builds the release executable, linked as it is shipped, measures, and prints the table.
 pub(crate) fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
-    // It makes no containers, and needs nothing of the executable.
-    if let Some(Subject::History(options)) = &options.subject {
-        return history::run(options);
+    // These make no containers, and need nothing of the executable.
+    match &options.subject {
+        Some(Subject::History(options)) => return history::run(options),
+        Some(Subject::Overlay(options)) => return overlay::run(options),
+        _ => {}
     }
     if !command::is_root() {
         return Err("only root may make containers: run cargo xtask bench as root".into());
@@ -68,7 +73,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
         Some(Subject::Runtime(options)) => return runtime::run(options),
         Some(Subject::Usage(options)) => return usage::run(options),
         Some(Subject::Pull(options)) => return pull::run(options),
-        Some(Subject::History(_)) | None => {}
+        Some(Subject::History(_) | Subject::Overlay(_)) | None => {}
     }
     let server = Server::start(repository::root().join("target/release/belljar"));
     let mut table = Table::default();

@@ -285,11 +285,8 @@ impl Part {
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         match rustix::fs::openat2(&self.folder, name, flags, Mode::empty(), BENEATH) {
             Err(Errno::NOENT | Errno::LOOP | Errno::NXIO | Errno::ACCESS | Errno::AGAIN | Errno::NOTDIR) => Ok(None),
-            opened => {
-                let file = File::from(opened?);
-                let is_file = FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode) == FileType::RegularFile;
-                Ok(is_file.then_some(file))
-            }
+            // What was swapped for a FIFO or a folder meanwhile has nothing to read, and is no file by that.
+            opened => opened.map(|file| Some(File::from(file))),
         }
     }
 
