@@ -30,7 +30,7 @@ use tower::util::{MapRequest, MapRequestLayer};
 
 pub(crate) use containers::create_container;
 pub(crate) use files::archive;
-pub(crate) use images::{delete_image, new_name};
+pub(crate) use images::{delete_image, export_image, new_name};
 
 use crate::VERSION;
 use crate::app::App;

@@ -124,7 +124,8 @@ impl View {
     async fn lines(&mut self) -> Answer<Part> {
         match self {
             View::Container(live) => live.lines().await,
-            View::List(_) | View::Events | View::Images(_) => std::future::pending().await,
+            View::Images(live) => live.pulls().await,
+            View::List(_) | View::Events => std::future::pending().await,
         }
     }
 }
@@ -181,7 +182,7 @@ pub(crate) async fn open(State(app): State<Arc<App>>, Query(which): Query<Which>
         }
         Page::ContainerEvents => View::Container(container::Live::new(named(&supervisor, which.id)?, container::Body::Events)),
         Page::Events => View::Events,
-        Page::Images => View::Images(images::Live::default()),
+        Page::Images => View::Images(images::Live::new(supervisor.clone())),
     };
     let mut waiting = Parts::new();
     view.first(&supervisor, &mut waiting).await?;

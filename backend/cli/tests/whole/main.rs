@@ -17,6 +17,7 @@ mod exec;
 mod files;
 mod filter;
 mod health;
+mod image_pages;
 mod images;
 mod isolation;
 mod lifecycle;

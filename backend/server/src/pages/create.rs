@@ -13,7 +13,7 @@ use belljar_model::container::Restart;
 use belljar_model::health::HealthCheck;
 use belljar_model::limits::HostCapacity;
 use belljar_model::security::{NewPrivileges, Seccomp, SystemPaths};
-use belljar_model::{Invalid, Namespaces, Whose, size};
+use belljar_model::{Invalid, Namespaces, PullPolicy, Whose, size};
 use serde::Deserialize;
 
 use crate::app::App;
@@ -66,6 +66,7 @@ fn show(app: &App, around: &Surroundings, status: StatusCode, (values, invalid):
 fn request(values: &Values) -> Result<CreateRequest, Fault> {
     let command = given(&values.command).map(|line| notation::command("command", &line)).transpose()?;
     let mut request = CreateRequest::new(values.image.trim(), command.unwrap_or_default());
+    request.pull = PullPolicy::Missing;
     request.entrypoint = given(&values.entrypoint).map(|line| notation::command("entrypoint", &line)).transpose()?;
     request.name = given(&values.name);
     request.env = notation::env("env", values.env.lines())?;
@@ -261,6 +262,7 @@ mod tests {
         let values = Values { command: "true".into(), start: String::new(), ..Values::fresh() };
         let mut least = CreateRequest::new("host", vec!["true".into()]);
         least.start = false;
+        least.pull = PullPolicy::Missing;
         assert_eq!(request(&values).map_err(|fault| fault.problem), Ok(least));
     }
 

@@ -1,6 +1,7 @@
 //! The pages of images, and their forms.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::extract::multipart::{Field, Multipart};
@@ -8,18 +9,21 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use belljar_api::problem::Kind;
 use belljar_api::query::Nothing;
-use belljar_frontend::images::{ImagePage, Images, PrunePage, Typed};
+use belljar_frontend::images::{Damaged, ImagePage, Images, PrunePage, Typed, Verification};
+use belljar_model::pull::PullState;
 use belljar_model::{Image, ImageName, Invalid, size};
-use belljar_supervisor::{Prune, PruneScope};
+use belljar_supervisor::{Damage, Prune, PruneScope};
 use serde::Deserialize;
 
 use crate::app::App;
 use crate::extract::{Form, Query};
 use crate::fault::{Answer, Fault};
 use crate::pages::surroundings::{Deed, Surroundings, done};
-use crate::rest::{delete_image, new_name};
+use crate::rest::{delete_image, export_image, new_name};
 use crate::upload;
 
+/// How long the answer to a pull waits for a registry's first word: most that say no say it at once.
+const FIRST_WORD_LIMIT: Duration = Duration::from_secs(3);
 /// Most bytes of a field of a form beside the file.
 const FIELD_BYTES_MAX: usize = 512;
 
@@ -36,7 +40,7 @@ struct Reply<'a> {
 }
 
 fn show(app: &App, around: &Surroundings, reply: Reply<'_>) -> Answer<Response> {
-    let (images, pulls) = (app.supervisor.image_summaries(), Vec::new());
+    let (images, pulls) = (app.supervisor.image_summaries(), app.supervisor.pulls());
     let view = Images { frame: around.frame(), images: &images, pulls: &pulls, typed: reply.typed, invalid: reply.invalid };
     around.page_with(reply.status, &view)
 }
@@ -52,6 +56,74 @@ pub(super) async fn import(State(app): State<Arc<App>>, around: Surroundings, fo
             show(&app, &around, Reply { status: fault.status(), typed, invalid: Some(&invalid) })
         }
     }
+}
+
+/// What is to be pulled, or not any more.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Wanted {
+    reference: String,
+}
+
+/// Begins a pull, and waits a moment for a registry that says no at once; then it goes on by itself.
+pub(super) async fn pull(State(app): State<Arc<App>>, around: Surroundings, Form(Wanted { reference }): Form<Wanted>) -> Answer<Response> {
+    match begin_pull(&app, reference.trim()).await {
+        Ok(name) => Ok(done(Deed::PullBegun, name.as_str(), "/images")),
+        Err(fault) if fault.status().is_server_error() && fault.invalid().is_none() => {
+            let invalid = Invalid::new("reference", fault.problem.detail.clone());
+            refuse_pull(&app, &around, fault.status(), (&reference, &invalid))
+        }
+        Err(fault) => {
+            let problem = fault.invalid().map_or_else(|| fault.problem.detail.clone(), |invalid| invalid.problem);
+            refuse_pull(&app, &around, fault.status(), (&reference, &Invalid::new("reference", problem)))
+        }
+    }
+}
+
+fn refuse_pull(app: &App, around: &Surroundings, status: StatusCode, (reference, invalid): (&str, &Invalid)) -> Answer<Response> {
+    let typed = Typed { reference, ..Typed::default() };
+    show(app, around, Reply { status, typed, invalid: Some(invalid) })
+}
+
+async fn begin_pull(app: &App, reference: &str) -> Answer<ImageName> {
+    let name: ImageName = reference.parse()?;
+    let mut pulling = app.supervisor.pull_image(&name, None)?;
+    let first = tokio::time::timeout(FIRST_WORD_LIMIT, async {
+        let mut pull = pulling.now();
+        while matches!(pull.state, PullState::Resolving) {
+            pull = pulling.next().await;
+        }
+        pull.is_over()
+    });
+    match first.await {
+        Ok(true) => pulling.finish().await.map(|image| image.name).map_err(Fault::from),
+        Ok(false) | Err(_) => {
+            pulling.keep();
+            Ok(name)
+        }
+    }
+}
+
+pub(super) async fn cancel_pull(State(app): State<Arc<App>>, Form(Wanted { reference }): Form<Wanted>) -> Answer<Response> {
+    let name: ImageName = reference.parse()?;
+    app.supervisor.cancel_pull(&name)?;
+    Ok(done(Deed::PullCancelled, name.as_str(), "/images"))
+}
+
+pub(super) async fn export(State(app): State<Arc<App>>, Query(Named { name }): Query<Named>) -> Answer<Response> {
+    export_image(&app, &name).await
+}
+
+pub(super) async fn verify(State(app): State<Arc<App>>, around: Surroundings, Form(OfImage { image }): Form<OfImage>) -> Answer<Response> {
+    let summary = app.supervisor.find_image(&image)?;
+    let found = app.supervisor.verify_images(&[image]).await?;
+    let damaged = |damage: Damage| {
+        let what = damage.layer.map_or_else(|| "its documents".to_owned(), |layer| format!("layer {layer} {}", damage.path));
+        Damaged { what, problem: damage.problem }
+    };
+    let damages: Vec<Damaged> = found.damages.into_iter().map(damaged).collect();
+    let verified = Some(Verification { layers: found.layers, damages: &damages });
+    around.page(&ImagePage { frame: around.frame(), summary: &summary, verified, name: "", invalid: None })
 }
 
 /// The query of an image's page.

@@ -44,13 +44,15 @@ pub(super) enum Deed {
     VolumeCreated,
     VolumeDeleted,
     ImageTagged,
+    PullBegun,
+    PullCancelled,
     ImagesPruned,
     TokenDeleted,
     PasswordChanged,
 }
 
 impl Deed {
-    const ALL: [Deed; 22] = [
+    const ALL: [Deed; 24] = [
         Deed::Created,
         Deed::Started,
         Deed::Stopped,
@@ -70,6 +72,8 @@ impl Deed {
         Deed::VolumeCreated,
         Deed::VolumeDeleted,
         Deed::ImageTagged,
+        Deed::PullBegun,
+        Deed::PullCancelled,
         Deed::ImagesPruned,
         Deed::TokenDeleted,
         Deed::PasswordChanged,
@@ -97,6 +101,8 @@ impl Deed {
             Deed::VolumeCreated => ("volume-created", "was made"),
             Deed::VolumeDeleted => ("volume-deleted", "was deleted, with everything in it"),
             Deed::ImageTagged => ("tagged", "is a name of the image now"),
+            Deed::PullBegun => ("pull-begun", "is on its way"),
+            Deed::PullCancelled => ("pull-cancelled", "is not pulled any more, and nothing of it is left"),
             Deed::ImagesPruned => ("pruned", "of images were freed"),
             Deed::TokenDeleted => ("token-deleted", "was deleted; what used it is locked out"),
             Deed::PasswordChanged => ("password", "was changed; every other browser is signed out"),

@@ -107,7 +107,12 @@ pub(super) async fn commit(
 
 /// The archive as it is written. Where the image turns out to be damaged, the connection ends before the answer does.
 pub(super) async fn export(State(app): State<Arc<App>>, Path(name): Path<String>, Query(Nothing {}): Query<Nothing>) -> Answer<Response> {
-    let Export { image, archive, outcome } = app.supervisor.export_image(&name).await?;
+    export_image(&app, &name).await
+}
+
+/// The archive, as an answer that a browser saves.
+pub(crate) async fn export_image(app: &App, name: &str) -> Answer<Response> {
+    let Export { image, archive, outcome } = app.supervisor.export_image(name).await?;
     let file: String = image.name.as_str().chars().map(|letter| if letter.is_ascii_alphanumeric() { letter } else { '-' }).collect();
     let disposition = format!("attachment; filename=\"{file}.tar\"");
     let ended = futures_util::stream::once(async move {
