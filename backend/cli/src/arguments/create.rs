@@ -410,7 +410,7 @@ mod tests {
     fn a_wrong_flag_is_named() {
         for (arguments, name) in [
             (["-m", "lots", "host", "true"], "--memory"),
-            (["-v", "named:/data", "host", "true"], "--volume"),
+            (["-v", "named:data", "host", "true"], "--volume"),
             (["--restart", "on-failure:3", "host", "true"], "--restart"),
             (["--stop-signal", "SIGNOPE", "host", "true"], "--stop-signal"),
             (["--env-file", "/does/not/exist", "host", "true"], "--env-file"),

@@ -2,10 +2,17 @@
 //! [`fixtures`], served by Debian's `docker-registry` on loopback, and exchanged with the tools of other houses. It must never
 //! look inside a crate. Each test has a server and a registry of its own, so they run side by side.
 //!
-//! Start reading at [`fixtures`].
+//! Start reading at [`fixtures`], then [`pull`] and [`programs`].
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on says so and ends")]
 
+mod bed;
+mod exchange;
 mod fixtures;
+mod gate;
+mod honoured;
+mod keeping;
+mod programs;
+mod pull;
 
 use std::path::PathBuf;
 use std::process::{Command, Output};
@@ -13,6 +20,9 @@ use std::process::{Command, Output};
 use belljar_testbed::place::succeeded;
 use belljar_testbed::registry::{ACCOUNT, Access};
 use serde_json::Value;
+
+/// The executable under test.
+const EXECUTABLE: &str = env!("CARGO_BIN_EXE_belljar");
 
 /// Where a program lies.
 fn installed(program: &str) -> Option<PathBuf> {
