@@ -123,6 +123,7 @@ mod tests {
         let mut mount = Mount::bare(mount::MountType::Volume);
         (mount.source, mount.target, mount.readonly, mount.size_bytes) = (Some("pg".into()), Some("/d".into()), Some(true), Some(1));
         (mount.subpath, mount.nocopy, mount.idmap, mount.anonymous) = (Some("a".into()), Some(true), Some("1:1".into()), Some(true));
+        (mount.image, mount.digest) = (Some("conf:1".into()), Some("sha256:0".into()));
         described("Mount", &mount);
         let file = model::VolumeFile {
             name: "a".into(),

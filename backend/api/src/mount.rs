@@ -46,6 +46,12 @@ pub struct Mount {
     /// Who of the host is who inside, `HOST:CONTAINER[:COUNT]`, more of them after commas: `bind` and `volume`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idmap: Option<String>,
+    /// An image whose layers it is, instead of a folder: `layer`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// What that image was when the container was created, which it stays for it: `layer`. Only shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
     /// Whether it was made for this container, and goes with it: `volume`. Only shown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub anonymous: Option<bool>,
@@ -55,7 +61,7 @@ impl Mount {
     /// A mount of this type about which nothing else is said.
     pub fn bare(mount_type: MountType) -> Self {
         let (source, target, readonly, size_bytes, subpath, nocopy, idmap, anonymous) = Default::default();
-        Self { mount_type, source, target, readonly, size_bytes, subpath, nocopy, idmap, anonymous }
+        Self { mount_type, source, target, readonly, size_bytes, subpath, nocopy, idmap, image: None, digest: None, anonymous }
     }
 
     /// The model's mount; `field` is this one's path in the request (`mounts[0]`).
@@ -84,7 +90,12 @@ impl Mount {
                 if self.readonly == Some(false) {
                     return Err(Invalid::new(format!("{field}.readonly"), "must not be false: a layer is never written to"));
                 }
-                Ok(model::Mount::Layer { source: present(field, "source", self.source)? })
+                match (self.source, self.image) {
+                    (Some(_), Some(_)) => Err(Invalid::new(format!("{field}.image"), "cannot stand beside source: a layer is one of them")),
+                    // What it was for another container is no promise for this one.
+                    (None, Some(image)) => Ok(model::Mount::Image { image, digest: None }),
+                    (source, None) => Ok(model::Mount::Layer { source: present(field, "source", source)? }),
+                }
             }
             MountType::Tmpfs => Ok(model::Mount::Tmpfs { target: present(field, "target", self.target)?, size_bytes: self.size_bytes }),
         }
@@ -93,7 +104,7 @@ impl Mount {
     /// Refuses what does not belong to the type.
     fn check_fields(&self, field: &str) -> Result<(), Invalid> {
         use MountType::{Bind, Layer, Tmpfs, Volume};
-        let given: [(&str, bool, &[MountType]); 8] = [
+        let given: [(&str, bool, &[MountType]); 10] = [
             ("source", self.source.is_some(), &[Bind, Volume, Layer]),
             ("target", self.target.is_some(), &[Bind, Volume, Tmpfs]),
             ("readonly", self.readonly == Some(true), &[Bind, Volume, Layer]),
@@ -101,6 +112,8 @@ impl Mount {
             ("subpath", self.subpath.is_some(), &[Volume]),
             ("nocopy", self.nocopy.is_some(), &[Volume]),
             ("idmap", self.idmap.is_some(), &[Bind, Volume]),
+            ("image", self.image.is_some(), &[Layer]),
+            ("digest", self.digest.is_some(), &[Layer]),
             ("anonymous", self.anonymous.is_some(), &[Volume]),
         ];
         for (name, is_given, types) in given {
@@ -143,6 +156,10 @@ impl From<&model::Mount> for Mount {
                 anonymous: volume.anonymous.then_some(true),
                 ..Mount::bare(MountType::Volume)
             },
+            model::Mount::Image { image, digest } => {
+                let (image, digest) = (Some(image.clone()), digest.clone());
+                Mount { image, digest, readonly: Some(true), ..Mount::bare(MountType::Layer) }
+            }
             model::Mount::Layer { source } => Mount { source: Some(source.clone()), readonly: Some(true), ..Mount::bare(MountType::Layer) },
             model::Mount::Tmpfs { target, size_bytes } => {
                 Mount { target: Some(target.clone()), size_bytes: *size_bytes, ..Mount::bare(MountType::Tmpfs) }
@@ -166,6 +183,7 @@ mod tests {
                 ..model::VolumeMount::of("pg".parse().ok(), "/var/lib/pg")
             }),
             model::Mount::Layer { source: "/conf".into() },
+            model::Mount::Image { image: "conf:1".into(), digest: None },
             model::Mount::Tmpfs { target: "/tmp".into(), size_bytes: Some(1) },
         ];
         for mount in mounts {
@@ -181,6 +199,9 @@ mod tests {
             (r#"{"type":"layer","source":"/a","target":"/b"}"#, "mounts[2].target"),
             (r#"{"type":"layer","source":"/a","readonly":false}"#, "mounts[2].readonly"),
             (r#"{"type":"tmpfs"}"#, "mounts[2].target"),
+            (r#"{"type":"tmpfs","target":"/t","image":"conf:1"}"#, "mounts[2].image"),
+            (r#"{"type":"layer","source":"/a","image":"conf:1"}"#, "mounts[2].image"),
+            (r#"{"type":"layer"}"#, "mounts[2].source"),
             (r#"{"type":"tmpfs","target":"/t","idmap":"1:1"}"#, "mounts[2].idmap"),
             (r#"{"type":"bind","source":"/a","target":"/b","subpath":"c"}"#, "mounts[2].subpath"),
             (r#"{"type":"bind","source":"/a","target":"/b","idmap":"1000"}"#, "mounts[2].idmap"),

@@ -14,6 +14,9 @@ use crate::mount::{Mount, MountType};
 pub fn mount(field: &str, text: &str) -> Result<Mount, Invalid> {
     let text = text.trim();
     match text.split_once(':') {
+        Some(("layer", source)) if source.starts_with("image=") => {
+            Ok(Mount { image: Some(source["image=".len()..].to_owned()), ..Mount::bare(MountType::Layer) })
+        }
         Some(("layer", source)) => Ok(Mount { source: Some(source.to_owned()), ..Mount::bare(MountType::Layer) }),
         Some(("tmpfs", rest)) => {
             let (target, size) = rest.split_once(':').map_or((rest, None), |(target, size)| (target, Some(size)));

@@ -258,7 +258,7 @@ fn check_strings<'a>(field: &str, strings: impl Iterator<Item = &'a str>) -> Res
 
 /// No two mounts at one place, and no layer twice: the kernel refuses to stack a folder on itself.
 fn check_mounts_differ(mounts: &[Mount]) -> Result<(), Invalid> {
-    let (mut targets, mut layers) = (BTreeSet::new(), BTreeSet::new());
+    let (mut targets, mut layers, mut images) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     for (index, mount) in mounts.iter().enumerate() {
         if let Some(target) = mount.target()
             && !targets.insert(names(target).collect::<Vec<_>>())
@@ -269,6 +269,11 @@ fn check_mounts_differ(mounts: &[Mount]) -> Result<(), Invalid> {
             && !layers.insert(names(source).collect::<Vec<_>>())
         {
             return Err(Invalid::new(format!("mounts[{index}].source"), format!("{source} is already a layer of this container")));
+        }
+        if let Mount::Image { image, .. } = mount
+            && !images.insert(image)
+        {
+            return Err(Invalid::new(format!("mounts[{index}].image"), format!("{image} is already a layer of this container")));
         }
     }
     Ok(())

@@ -236,6 +236,11 @@ impl ImageKind {
     }
 }
 
+impl ImageLayer {
+    /// The place of a layer that lies over the whole tree, over what the image grafts into it as well: another image's.
+    pub const EVERYWHERE: &'static str = "/";
+}
+
 /// One read-only folder of an image, and where in the container's tree its root lies.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImageLayer {

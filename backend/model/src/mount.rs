@@ -32,6 +32,15 @@ pub enum Mount {
         /// Folder on the host; must exist.
         source: String,
     },
+    /// The layers of another image as further read-only layers of the root: over the image's own, below folders that are layers.
+    #[serde(rename = "image_layer")]
+    Image {
+        /// The image: as it was asked for, then by its name.
+        image: String,
+        /// What that was when the container was created, and stays for it; `None` only in what is asked.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        digest: Option<String>,
+    },
     /// A folder that Belljar keeps, which outlives every container that has it.
     Volume(VolumeMount),
     /// An empty file system in memory, gone with the container's stop.
@@ -103,6 +112,7 @@ impl Mount {
                 mount_target(&format!("{field}.target"), target)
             }
             Mount::Layer { source } => absolute_path(&format!("{field}.source"), source),
+            Mount::Image { image, .. } => image_key(&format!("{field}.image"), image),
             Mount::Volume(volume) => volume.check(field),
             Mount::Tmpfs { target, size_bytes } => {
                 mount_target(&format!("{field}.target"), target)?;
@@ -119,7 +129,7 @@ impl Mount {
         match self {
             Mount::Bind { target, .. } | Mount::Tmpfs { target, .. } => Some(target),
             Mount::Volume(volume) => Some(&volume.target),
-            Mount::Layer { .. } => None,
+            Mount::Layer { .. } | Mount::Image { .. } => None,
         }
     }
 
@@ -127,7 +137,15 @@ impl Mount {
     pub fn volume(&self) -> Option<&VolumeMount> {
         match self {
             Mount::Volume(volume) => Some(volume),
-            Mount::Bind { .. } | Mount::Layer { .. } | Mount::Tmpfs { .. } => None,
+            Mount::Bind { .. } | Mount::Layer { .. } | Mount::Image { .. } | Mount::Tmpfs { .. } => None,
+        }
+    }
+
+    /// The image whose layers it is, by digest, once that is known.
+    pub fn image_digest(&self) -> Option<&str> {
+        match self {
+            Mount::Image { digest, .. } => digest.as_deref(),
+            Mount::Bind { .. } | Mount::Layer { .. } | Mount::Volume(_) | Mount::Tmpfs { .. } => None,
         }
     }
 
@@ -136,9 +154,20 @@ impl Mount {
         match self {
             Mount::Bind { idmap, .. } => idmap.as_ref(),
             Mount::Volume(volume) => volume.idmap.as_ref(),
-            Mount::Layer { .. } | Mount::Tmpfs { .. } => None,
+            Mount::Layer { .. } | Mount::Image { .. } | Mount::Tmpfs { .. } => None,
         }
     }
+}
+
+/// What may be an image's name, or the beginning of its id; which one it is, is found out where images are.
+fn image_key(field: &str, image: &str) -> Result<(), Invalid> {
+    if image.is_empty() || image.len() > PATH_BYTES_MAX || image.bytes().any(|byte| byte <= b' ' || byte == 0x7f) {
+        return Err(Invalid::new(field, "must be an image's name, without spaces"));
+    }
+    if image == crate::ImageName::HOST {
+        return Err(Invalid::new(field, "must not be host, which has no layers that could lie over others"));
+    }
+    Ok(())
 }
 
 /// Accepts an absolute path without `.`, `..`, NUL or line ends.

@@ -125,7 +125,7 @@ pub(crate) fn why_without_ids(shared: &Shared, container: &Container, image: &[I
         Mount::Layer { source } => Some(PathBuf::from(source)),
         Mount::Volume(volume) => volume.source.as_ref().map(|name| shared.home.folders.volume(name)),
         // A file system of a bind that cannot map owners is taken as it is: its files then are nobody's inside.
-        Mount::Bind { .. } | Mount::Tmpfs { .. } => None,
+        Mount::Bind { .. } | Mount::Image { .. } | Mount::Tmpfs { .. } => None,
     });
     let own = shared.bundle(&container.id);
     let layers = image.iter().map(|layer| PathBuf::from(&layer.path));

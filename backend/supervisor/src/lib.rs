@@ -248,6 +248,7 @@ impl Supervisor {
         draft.check()?;
         let image = image::wanted(&self.shared, &draft).await?;
         let mut config = Config { image: image.name.clone(), ..draft.with(&image.contents.config)? };
+        self.shared.images.pin(&mut config.mounts)?;
         volume::give_own(&mut config, &image.contents.config.volumes)?;
         config.check()?;
         self.check_limits(&config.limits).await?;
@@ -255,6 +256,7 @@ impl Supervisor {
         self.check_idmaps(&config.mounts).await?;
         around::check_joined(&self.shared, &config, start)?;
         belljar_runtime::spec::container::check_filter(&config)?;
+        let stacked = config.mounts.clone();
         let mut container = new_container(config)?;
         container.image_digest = (!image.name.is_host()).then(|| image.digest.clone());
         if container.config.namespaces.has_own_ids() {
@@ -264,7 +266,7 @@ impl Supervisor {
         let (reply, answer) = oneshot::channel();
         let shared = Arc::clone(&self.shared);
         let spawn = move |container| Task::spawn(shared, container, 0, Beginning::Create { start, reply });
-        let admitted = self.shared.images.with(&image, || self.shared.registry.admit(container, spawn));
+        let admitted = self.shared.images.with(&image, &stacked, || self.shared.registry.admit(container, spawn));
         if let (Err(_), (Some(base), id)) = (&admitted, kept) {
             self.shared.give_back(base, &id);
         }

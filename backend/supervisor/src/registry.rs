@@ -96,7 +96,8 @@ impl Registry {
 
     /// Names of the containers that stand on the image with this digest.
     pub(crate) fn made_of(&self, digest: &str) -> Vec<String> {
-        self.names_where(|container| container.image_digest.as_deref() == Some(digest))
+        let stacked = |container: &Container| container.config.mounts.iter().any(|mount| mount.image_digest() == Some(digest));
+        self.names_where(|container| container.image_digest.as_deref() == Some(digest) || stacked(container))
     }
 
     /// Names of the containers that stand on the host's own userland.

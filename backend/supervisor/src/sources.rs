@@ -44,7 +44,7 @@ impl Looks {
             let (source, needed) = match mount {
                 Mount::Bind { source, .. } => (source, Needed::Anything),
                 Mount::Layer { source } => (source, Needed::Folder),
-                Mount::Volume(_) | Mount::Tmpfs { .. } => continue,
+                Mount::Image { .. } | Mount::Volume(_) | Mount::Tmpfs { .. } => continue,
             };
             let path = source.clone();
             let found = self.look(move || std::fs::metadata(path)).await?;

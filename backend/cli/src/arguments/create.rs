@@ -53,8 +53,9 @@ pub(crate) struct CreateArguments {
     /// An empty file system in memory (may be repeated)
     #[arg(long, value_name = "TARGET[:size=SIZE]")]
     pub(crate) tmpfs: Vec<String>,
-    /// A folder of the host as a further read-only layer of the root; the first lies on top (may be repeated)
-    #[arg(long, value_name = "FOLDER")]
+    /// A folder of the host, or the layers of another image, as further read-only layers of the root; the first lies on top (may be
+    /// repeated)
+    #[arg(long, value_name = "FOLDER|image=NAME")]
     pub(crate) layer: Vec<String>,
     /// What happens when the program ends: no, on-failure, always, unless-stopped
     #[arg(long, value_name = "POLICY", value_parser = restart, default_value = "no")]

@@ -29,9 +29,12 @@ pub(crate) fn tmpfs(text: &str) -> Result<Mount, Invalid> {
     Ok(Mount::Tmpfs { target: target.to_owned(), size_bytes })
 }
 
-/// Reads `--layer FOLDER`.
+/// Reads `--layer FOLDER` and `--layer image=NAME`.
 pub(crate) fn layer(text: &str, folder: &Path) -> Result<Mount, Invalid> {
-    Ok(Mount::Layer { source: host_path("--layer", text, folder)? })
+    match text.strip_prefix("image=") {
+        Some(image) => Ok(Mount::Image { image: image.to_owned(), digest: None }),
+        None => Ok(Mount::Layer { source: host_path("--layer", text, folder)? }),
+    }
 }
 
 /// Reads `--mount type=bind,source=…,target=…[,readonly]`, `type=tmpfs,target=…[,tmpfs-size=…]`, `type=layer,source=…`.
@@ -45,7 +48,11 @@ pub(crate) fn mount(text: &str, folder: &Path) -> Result<Mount, Invalid> {
             readonly: fields.readonly,
             idmap: fields.idmap.clone(),
         },
-        "layer" => Mount::Layer { source: path(fields.source()?)? },
+        "layer" => match (fields.source, fields.image) {
+            (None, Some(image)) => Mount::Image { image: image.to_owned(), digest: None },
+            (Some(_), Some(_)) => return Err(fields.refuse("has source and image, and a layer is one of them")),
+            (_, None) => Mount::Layer { source: path(fields.source()?)? },
+        },
         "tmpfs" => Mount::Tmpfs { target: fields.target()?, size_bytes: fields.size_bytes },
         "volume" => Mount::Volume(VolumeMount {
             source: fields.source.map(|name| name.parse()).transpose().map_err(|invalid: Invalid| fields.refuse(&invalid.to_string()))?,
@@ -60,6 +67,9 @@ pub(crate) fn mount(text: &str, folder: &Path) -> Result<Mount, Invalid> {
     };
     if (fields.subpath.is_some() || fields.nocopy) && mount.volume().is_none() {
         return Err(fields.refuse("has volume-subpath or volume-nocopy, which belong to type=volume"));
+    }
+    if fields.image.is_some() && !matches!(mount, Mount::Image { .. }) {
+        return Err(fields.refuse("has image, which belongs to type=layer"));
     }
     if fields.idmap.is_some() && mount.idmap().is_none() {
         return Err(fields.refuse("has idmap, which belongs to type=bind and type=volume"));
@@ -81,6 +91,7 @@ struct Fields<'a> {
     target: Option<&'a str>,
     readonly: bool,
     size_bytes: Option<u64>,
+    image: Option<&'a str>,
     subpath: Option<&'a str>,
     nocopy: bool,
     idmap: Option<IdMapping>,
@@ -97,6 +108,7 @@ impl<'a> Fields<'a> {
                 ("target" | "dst" | "destination", value) => fields.target = Some(value),
                 ("readonly" | "ro", "true" | "1") => fields.readonly = true,
                 ("readonly" | "ro", "false" | "0") => fields.readonly = false,
+                ("image", value) => fields.image = Some(value),
                 ("volume-subpath", value) => fields.subpath = Some(value),
                 ("volume-nocopy", "true" | "1") => fields.nocopy = true,
                 ("volume-nocopy", "false" | "0") => fields.nocopy = false,
@@ -207,6 +219,8 @@ mod tests {
         assert_eq!(mount("type=bind,src=/a,dst=/b,ro", here()), Ok(bind_readonly("/a", "/b")));
         assert_eq!(mount("type=bind,source=/a,target=/b,readonly=false", here()), Ok(bind("/a", "/b")));
         assert_eq!(mount("type=layer,source=./conf", here()), Ok(Mount::Layer { source: "/home/ann/site/conf".into() }));
+        let conf = || Ok(Mount::Image { image: "conf:1".into(), digest: None });
+        assert_eq!((mount("type=layer,image=conf:1", here()), layer("image=conf:1", here())), (conf(), conf()));
         let tmpfs = Mount::Tmpfs { target: "/t".into(), size_bytes: Some(64 << 20) };
         assert_eq!(mount("type=tmpfs,target=/t,tmpfs-size=64m", here()), Ok(tmpfs));
         for text in

@@ -298,3 +298,99 @@ fn what_cannot_be_a_volume_is_refused_by_its_field() {
     assert_eq!(volumes(&server), Vec::<Value>::new());
     assert!(!Path::new(&server.data_dir()).join("volumes/never").exists());
 }
+
+#[test]
+fn a_mount_says_who_of_the_host_is_who_inside() {
+    let Some(server) = crate::server() else { return };
+    let folder = server.scratch("home");
+    for (name, owner) in [("mine", 1000), ("other", 1001), ("roots", 0)] {
+        fs::write(folder.join(name), name).unwrap();
+        std::os::unix::fs::chown(folder.join(name), Some(owner), Some(owner)).unwrap();
+    }
+    std::os::unix::fs::chown(&folder, Some(1000), Some(1000)).unwrap();
+    let look = "cd /m; stat -c '%n %u:%g' mine other roots; touch new && stat -c '%n %u:%g' new; chown 34 new || echo not 34";
+    let cases = [
+        // As itself, and as somebody else; nobody is 65534.
+        ("private", "1000:1000", "1000", ["mine 1000:1000", "other 65534:65534", "new 1000:1000"]),
+        ("private", "1000:33,1001:5", "33", ["mine 33:33", "other 5:5", "new 33:33"]),
+        ("private", "1000:0:2", "0", ["mine 0:0", "other 1:1", "new 0:0"]),
+        ("private", "u:1000:33,g:1000:44,g:1001:45", "33:44", ["mine 33:44", "other 65534:45", "new 33:44"]),
+        ("host", "1000:33", "33", ["mine 33:33", "other 65534:65534", "new 33:33"]),
+    ];
+    for (userns, idmap, user, expected) in cases {
+        let mount = format!("{}:/m:idmap={idmap}", folder.display());
+        let log = belljar_output(&server, &["run", "--rm", "--userns", userns, "--user", user, "-v", &mount, "host", "sh", "-c", look]);
+        let log = String::from_utf8_lossy(&log.stdout).into_owned();
+        for line in expected.iter().chain(&["not 34"]) {
+            assert!(log.contains(line), "{userns} {idmap}: {line} in {log}");
+        }
+        let made = fs::metadata(folder.join("new")).unwrap();
+        assert_eq!((made.uid(), made.gid()), (1000, 1000), "{userns} {idmap}: new files come out as who they are on the host");
+        fs::remove_file(folder.join("new")).unwrap();
+    }
+    // Whom nobody named can make nothing, its root included.
+    let mount = format!("{}:/m:idmap=1000:1000", folder.display());
+    let refused = belljar_output(&server, &["run", "--rm", "-v", &mount, "host", "touch", "/m/new"]);
+    assert!(!refused.status.success() && !folder.join("new").exists(), "{refused:?}");
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("too large for defined data type"), "{refused:?}");
+    // It is told: in the plan, in inspect, on the page.
+    belljar(&server, &["run", "-d", "--name", "mapped", "-v", &mount, "-v", "vol:/v:idmap=7:1000", "host", "sleep", "1d"]);
+    assert!(belljar(&server, &["plan", "mapped"]).contains("owners mapped: users 1000 to"), "{}", belljar(&server, &["plan", "mapped"]));
+    assert_eq!(server.container("mapped")["mounts"][0]["idmap"], "1000:1000");
+    assert!(server.api().get("/containers/mapped").expect(200).text().contains("1000:1000"));
+    // A file system that cannot map is refused by name before anything is made.
+    let mount = json!({"type": "bind", "source": "/proc", "target": "/p", "idmap": "0:0"});
+    let problem = server.api().post_json("/api/v1/containers", &body("x", json!([mount]), "true")).expect(422).json();
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(problem["field"] == "mounts[0].idmap" && detail.contains("(proc) that cannot map owners"), "{problem}");
+    let foreign = json!({"image": "host", "command": ["true"], "namespaces": {"user": "path:/proc/self/ns/user"},
+        "mounts": [{"type": "volume", "source": "v", "target": "/v", "idmap": "0:0"}]});
+    assert_eq!(server.api().post_json("/api/v1/containers", &foreign).expect(422).json()["field"], "mounts[0].idmap");
+}
+
+/// Imports an image of these files.
+fn import(server: &Server, name: &str, files: &[(&str, &str)]) {
+    let tree = server.scratch(name);
+    for (path, text) in files {
+        fs::create_dir_all(tree.join(path).parent().unwrap()).unwrap();
+        fs::write(tree.join(path), text).unwrap();
+    }
+    let archive = server.scratch("archives").join(format!("{name}.tar"));
+    assert!(Command::new("tar").arg("-C").arg(&tree).arg("-cf").arg(&archive).arg(".").status().expect("tar").success());
+    belljar(server, &["images", "import", &format!("{name}:1"), archive.to_str().unwrap()]);
+}
+
+#[test]
+fn the_layers_of_another_image_lie_over_the_images_own_and_are_kept_while_a_container_has_them() {
+    let Some(server) = crate::server() else { return };
+    import(&server, "conf", &[("srv/conf/app", "of the image"), ("srv/both", "image"), ("usr/share/belljar-test", "below usr")]);
+    let folder = server.scratch("folder");
+    fs::create_dir_all(folder.join("srv")).unwrap();
+    fs::write(folder.join("srv/both"), "folder").unwrap();
+    let look = "cat /srv/conf/app /srv/both /usr/share/belljar-test; echo mine > /srv/conf/app; cat /srv/conf/app; exec sleep 1d";
+    let layer = folder.to_str().unwrap();
+    belljar(&server, &["run", "-d", "--name", "app", "--layer", "image=conf:1", "--layer", layer, "host", "sh", "-c", look]);
+    let log = server.wait_for_log("app", "mine");
+    assert!(log.contains("of the imagefolderbelow usrmine") || log.replace('\n', "") == "of the imagefolderbelow usrmine", "{log}");
+    let mount = &server.container("app")["mounts"][0];
+    assert_eq!((&mount["type"], &mount["image"]), (&json!("layer"), &json!("conf:1")), "{mount}");
+    assert!(mount["digest"].as_str().unwrap().starts_with("sha256:"));
+    let stack = server.api().get("/api/v1/containers/app/overlay").expect(200).json();
+    assert_eq!(stack["layers"].as_array().unwrap().iter().filter(|layer| layer["role"] == "extra").count(), 2, "{stack}");
+
+    let refused = belljar_output(&server, &["images", "delete", "conf:1"]);
+    assert!(!refused.status.success() && String::from_utf8_lossy(&refused.stderr).contains("app"), "{refused:?}");
+    server.act("app", "stop?grace_ms=100");
+    server.act("app", "start");
+    belljar(&server, &["delete", "--force", "app"]);
+    belljar(&server, &["images", "delete", "conf:1"]);
+    for (mount, field) in [
+        (json!({"type": "layer", "image": "conf:1"}), "mounts[0].image"),
+        (json!({"type": "layer", "image": "host"}), "mounts[0].image"),
+        (json!({"type": "layer", "image": "a b"}), "mounts[0].image"),
+        (json!({"type": "layer", "image": "a", "source": "/srv"}), "mounts[0].image"),
+    ] {
+        let problem = server.api().post_json("/api/v1/containers", &body("x", json!([mount]), "true")).expect(422).json();
+        assert_eq!(problem["field"], field, "{problem}");
+    }
+}

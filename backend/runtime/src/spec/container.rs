@@ -259,11 +259,13 @@ pub fn device_rules(config: &Config, devices: &[Device]) -> Vec<Rule> {
 fn root(container: &Container, image: &[ImageLayer], bundle: &Bundle) -> Root {
     let extra = container.config.mounts.iter().filter_map(|mount| match mount {
         Mount::Layer { source } => Some(PathBuf::from(source)),
-        Mount::Bind { .. } | Mount::Volume(_) | Mount::Tmpfs { .. } => None,
+        Mount::Bind { .. } | Mount::Image { .. } | Mount::Volume(_) | Mount::Tmpfs { .. } => None,
     });
+    let (stacked, own): (Vec<&ImageLayer>, Vec<&ImageLayer>) = image.iter().partition(|layer| layer.at == ImageLayer::EVERYWHERE);
+    let stacked = stacked.into_iter().map(|layer| PathBuf::from(&layer.path));
     let tree = Tree::Overlay(OverlayTree {
-        spanning: std::iter::once(bundle.init_layer()).chain(extra).collect(),
-        image: image.to_vec(),
+        spanning: std::iter::once(bundle.init_layer()).chain(extra).chain(stacked).collect(),
+        image: own.into_iter().cloned().collect(),
         upper: bundle.upper(),
         work: bundle.work(),
     });
@@ -308,7 +310,7 @@ impl Asked<'_> {
                 let attributes = MountAttributes::setting([NoSuid, NoDev]);
                 Some(MountPoint::new("tmpfs", target, &[("mode", "1777"), ("size", &size)], attributes))
             }
-            Mount::Layer { .. } => None,
+            Mount::Layer { .. } | Mount::Image { .. } => None,
         }
     }
 

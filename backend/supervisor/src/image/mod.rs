@@ -26,7 +26,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use belljar_images::registry::{Proxies, Settings};
 use belljar_images::{Digest, HostImage};
 use belljar_model::image::{ImageLayer, Summary};
-use belljar_model::{Container, Draft, Image, ImageName, Invalid, PullPolicy};
+use belljar_model::{Container, Draft, Image, ImageName, Invalid, Mount, PullPolicy};
 use belljar_store::Store;
 use tokio::sync::{Mutex, Semaphore};
 
@@ -83,8 +83,12 @@ impl Shelf {
     }
 
     /// Runs `work` while the image cannot be deleted; refused where it has been meanwhile.
-    pub(crate) fn with<T>(&self, image: &Image, work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    pub(crate) fn with<T>(&self, image: &Image, mounts: &[Mount], work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
         let rows = self.rows();
+        let is_gone = |mount: &&Mount| mount.image_digest().is_some_and(|digest| rows.with(digest).is_none());
+        if let Some(Mount::Image { image, .. }) = mounts.iter().find(is_gone) {
+            return Err(missing(image));
+        }
         if image.name.is_host() || rows.with(&image.digest).is_some() {
             return work();
         }
@@ -93,6 +97,23 @@ impl Shelf {
 
     /// The folders that the root of a container consists of, top first.
     pub(crate) fn layers(&self, container: &Container) -> Result<Vec<ImageLayer>, Error> {
+        let own = self.own_layers(container)?;
+        let mut layers: Vec<ImageLayer> = Vec::new();
+        for mount in &container.config.mounts {
+            let Mount::Image { image, digest } = mount else { continue };
+            let pinned = digest.as_deref().and_then(|digest| self.rows().with(digest)).ok_or_else(|| not_found(image))?;
+            let stacked = self.folder.layers(&pinned).map_err(|error| Error::failed("find the layers of", image.clone(), error))?;
+            for layer in stacked {
+                // The kernel takes no folder twice, and what lies below is there already.
+                if own.iter().chain(&layers).all(|known| known.path != layer.path) {
+                    layers.push(ImageLayer { at: ImageLayer::EVERYWHERE.to_owned(), ..layer });
+                }
+            }
+        }
+        Ok(layers.into_iter().chain(own).collect())
+    }
+
+    fn own_layers(&self, container: &Container) -> Result<Vec<ImageLayer>, Error> {
         let name = &container.config.image;
         if name.is_host() {
             return Ok(self.host.layers.clone());
@@ -100,6 +121,19 @@ impl Shelf {
         let pinned = container.image_digest.as_deref().and_then(|digest| self.rows().with(digest));
         let image = pinned.ok_or_else(|| not_found(name.as_str()))?;
         self.folder.layers(&image).map_err(|error| Error::failed("find the layers of", name.to_string(), error))
+    }
+
+    /// Finds the images whose layers are stacked: from now on each is what it is now.
+    pub(crate) fn pin(&self, mounts: &mut [Mount]) -> Result<(), Error> {
+        for (index, mount) in mounts.iter_mut().enumerate() {
+            if let Mount::Image { image, digest } = mount {
+                let problem = format!("there is no image {image} here: pull or import it first");
+                let found = self.find(image).map_err(|_| Invalid::new(format!("mounts[{index}].image"), problem))?;
+                *digest = Some(found.digest.clone());
+                *image = found.name.to_string();
+            }
+        }
+        Ok(())
     }
 }
 
