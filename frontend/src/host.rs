@@ -2,7 +2,7 @@
 
 use askama::Template;
 use belljar_model::Host;
-use belljar_model::host::Support;
+use belljar_model::host::{Space, Support};
 use belljar_model::usage::Pressure;
 
 use crate::frame::{Page, Section};
@@ -39,8 +39,13 @@ impl<'a> HostPage<'a> {
         figure::waiting(self.pressure.copied())
     }
 
+    fn space(&self) -> Option<&'a Space> {
+        self.host.space.as_ref()
+    }
+
     /// What the kernel can or cannot do, by name.
-    fn supports(&self) -> [(&'static str, &'a Support); 2] {
-        [("User namespaces", &self.host.user_namespaces), ("Idmapped mounts", &self.host.idmapped_mounts)]
+    fn supports(&self) -> [(&'static str, &'a Support); 3] {
+        let host = self.host;
+        [("User namespaces", &host.user_namespaces), ("Idmapped mounts", &host.idmapped_mounts), ("Own layers", &host.own_layers)]
     }
 }

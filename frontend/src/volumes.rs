@@ -2,6 +2,7 @@
 
 use askama::Template;
 use belljar_model::Invalid;
+use belljar_model::host::Space;
 use belljar_model::overlay::FileKind;
 use belljar_model::volume::{Kept, VolumeFile};
 
@@ -21,6 +22,8 @@ pub struct VolumesPage<'a> {
     pub frame: Frame<'a>,
     /// What there is.
     pub volumes: &'a [Kept],
+    /// How full their disk is; `None` where it does not say.
+    pub space: Option<&'a Space>,
     /// The name that was typed into the form.
     pub name: &'a str,
     /// What is wrong with it.

@@ -135,6 +135,7 @@ pub fn event(kind: &EventKind) -> &'static str {
         EventKind::VolumeFilled => "volume filled",
         EventKind::VolumeDeleted => "volume deleted",
         EventKind::VolumeFound => "volume found",
+        EventKind::SpaceLow => "disk almost full",
         other => other.as_str(),
     }
 }
@@ -165,7 +166,7 @@ pub fn event_tone(event: &Event) -> Tone {
         | EventKind::VolumeCreated
         | EventKind::VolumeFilled
         | EventKind::VolumeDeleted => Tone::Plain,
-        EventKind::VolumeFound => Tone::Warn,
+        EventKind::VolumeFound | EventKind::SpaceLow => Tone::Warn,
     }
 }
 

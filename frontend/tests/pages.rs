@@ -134,7 +134,8 @@ fn limits_pages() -> Pages {
 
 fn other_pages() -> Pages {
     let kept = sample::volumes();
-    let volumes = |name, invalid| rendered(VolumesPage { frame: frame(None), volumes: &kept, name, invalid });
+    let volumes =
+        |name, invalid| rendered(VolumesPage { frame: frame(None), volumes: &kept, space: sample::host().space.as_ref(), name, invalid });
     let (images, tokens, host, events) = (sample::images(), sample::tokens(), sample::host(), sample::events());
     let refused = Invalid::new("name", HOSTILE);
     let invalid = Invalid::new("limits.memory_bytes", format!("must be between 1 and 2, not {HOSTILE}"));
@@ -163,7 +164,7 @@ fn other_pages() -> Pages {
         ("create-hostile", form(&loose, None)),
         ("volumes", volumes("", None)),
         ("volumes-wrong", volumes(HOSTILE, Some(&refused))),
-        ("volumes-none", rendered(VolumesPage { frame: frame(None), volumes: &[], name: "", invalid: None })),
+        ("volumes-none", rendered(VolumesPage { frame: frame(None), volumes: &[], space: None, name: "", invalid: None })),
         ("volume", rendered(VolumePage { frame: frame(None), volume: &kept[0], path: "base/1", files: &sample::volume_files() })),
         ("volume-empty", rendered(VolumePage { frame: frame(None), volume: &kept[1], path: "", files: &[] })),
         ("events", rendered(Events { frame: frame(None), events: &events, before: None, older: None })),

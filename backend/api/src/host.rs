@@ -2,6 +2,7 @@
 
 use belljar_model::cgroup::Version;
 use belljar_model::host;
+pub use belljar_model::host::Space;
 use serde::{Deserialize, Serialize};
 
 /// What containers run on.
@@ -27,6 +28,10 @@ pub struct Host {
     pub user_namespaces: Support,
     /// Whether the file systems below the data folder can be mounted with other owners.
     pub idmapped_mounts: Support,
+    /// Whether the data folder can carry containers' own layers.
+    pub own_layers: Support,
+    /// How full the file system of the data folder is; `null` where it does not say.
+    pub space: Option<Space>,
     /// Folder of everything that is kept.
     pub data_dir: String,
     /// Folder of what lives until the next boot.
@@ -102,6 +107,8 @@ impl Host {
             limits: host.limits.into_iter().map(Into::into).collect(),
             user_namespaces: host.user_namespaces.into(),
             idmapped_mounts: host.idmapped_mounts.into(),
+            own_layers: host.own_layers.into(),
+            space: host.space,
             data_dir: host.data_dir,
             run_dir: host.run_dir,
             instance: host.instance,

@@ -74,11 +74,13 @@ pub enum EventKind {
     VolumeDeleted,
     /// The folder of a volume was found, or was found to be missing.
     VolumeFound,
+    /// The disk of the data folder is almost full.
+    SpaceLow,
 }
 
 impl EventKind {
     /// Every kind.
-    pub const ALL: [EventKind; 33] = [
+    pub const ALL: [EventKind; 34] = [
         EventKind::Created,
         EventKind::Started,
         EventKind::StartFailed,
@@ -112,6 +114,7 @@ impl EventKind {
         EventKind::VolumeFilled,
         EventKind::VolumeDeleted,
         EventKind::VolumeFound,
+        EventKind::SpaceLow,
     ];
 
     /// The word on the wire, in the database and on pages.
@@ -150,6 +153,7 @@ impl EventKind {
             EventKind::VolumeFilled => "volume_filled",
             EventKind::VolumeDeleted => "volume_deleted",
             EventKind::VolumeFound => "volume_found",
+            EventKind::SpaceLow => "space_low",
         }
     }
 

@@ -9,6 +9,7 @@
 
 pub mod apply;
 pub mod bundle;
+pub mod carrier;
 pub mod cgroup;
 pub mod idmap;
 pub mod merged;

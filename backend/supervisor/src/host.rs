@@ -29,6 +29,8 @@ pub(crate) fn look(home: &Instance, hierarchies: &Hierarchies) -> Result<Host> {
         user_namespaces: user_namespaces(read("/proc/sys/user/max_user_namespaces").ok().as_deref()),
         idmapped_mounts: idmapped_mounts(&kernel),
         kernel,
+        own_layers: Support::Yes,
+        space: None,
         data_dir: home.folders.data_dir.display().to_string(),
         run_dir: home.folders.run_dir.display().to_string(),
         instance: home.name.clone(),
@@ -52,6 +54,7 @@ pub(crate) fn now(shared: &Shared) -> Host {
         cgroup_mode: hierarchies.mode().to_owned(),
         controllers: controllers(&hierarchies),
         limits: limits(shared, &hierarchies),
+        space: crate::space::look(&shared.home.folders.data_dir),
         ..shared.host.clone()
     }
 }
@@ -68,6 +71,17 @@ pub(crate) fn limits(shared: &Shared, hierarchies: &Hierarchies) -> Vec<LimitSup
     let mut list = support::support(hierarchies, instance);
     list.extend(everybody::support());
     list
+}
+
+/// Whether the data folder can carry containers' own layers. Said once, when the server starts, where it cannot.
+pub(crate) fn own_layers(home: &Instance) -> Support {
+    match belljar_runtime::carrier::why_not(&home.folders.data_dir) {
+        None => Support::Yes,
+        Some(because) => {
+            tracing::error!("no container will start: {because}");
+            Support::No(because)
+        }
+    }
 }
 
 fn read(path: &str) -> Result<String> {

@@ -28,6 +28,7 @@ mod registry;
 mod sample;
 mod shared;
 mod sources;
+mod space;
 mod task;
 #[cfg(test)]
 mod testing;
@@ -177,6 +178,9 @@ impl Supervisor {
         let volumes = volume::open(data_dir.join(belljar_runtime::volume::FOLDER), &store).await?;
         let home = Instance { name: instance, folders: Folders { data_dir, run_dir } };
         let mut host = host::look(&home, &hierarchies).map_err(|error| Error::failed("look at", "the host", error))?;
+        if mapper.is_some() {
+            host.own_layers = host::own_layers(&home);
+        }
         let mapper = match mapper.transpose() {
             Ok(mapper) => mapper,
             Err(error) => {
@@ -216,6 +220,7 @@ impl Supervisor {
         image::sweep(&shared).await;
         tokio::spawn(diagnosis::tell(Arc::downgrade(&shared), tidings));
         tokio::spawn(sample::run(Arc::downgrade(&shared)));
+        tokio::spawn(space::watch(Arc::downgrade(&shared)));
         tokio::spawn(upper::run(Arc::downgrade(&shared)));
         Ok(Supervisor { shared })
     }

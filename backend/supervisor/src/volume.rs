@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
+use belljar_model::host::Space;
 use belljar_model::mount::{VolumeMount, names};
 use belljar_model::volume::{Kept, Measure, User, Volume, VolumeFile};
 use belljar_model::{Config, Container, EventKind, Invalid, Mount, NewEvent, VolumeName};
@@ -93,6 +94,11 @@ impl Supervisor {
     /// One volume; measured now, where that does not take too long.
     pub async fn volume(&self, name: &VolumeName) -> Result<Kept, Error> {
         one(&self.shared, name).await
+    }
+
+    /// How full the disk of the data folder is.
+    pub fn space(&self) -> Option<Space> {
+        crate::space::look(&self.shared.home.folders.data_dir)
     }
 
     /// Makes a volume; without a name one is made up.

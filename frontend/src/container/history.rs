@@ -255,7 +255,8 @@ fn is_mark(kind: EventKind) -> bool {
         | EventKind::VolumeCreated
         | EventKind::VolumeFilled
         | EventKind::VolumeDeleted
-        | EventKind::VolumeFound => false,
+        | EventKind::VolumeFound
+        | EventKind::SpaceLow => false,
     }
 }
 

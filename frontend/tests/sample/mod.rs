@@ -12,7 +12,7 @@ use belljar_model::diagnosis::{Finding, FindingKind, Gravity};
 use belljar_model::exit::{Cause, Victim};
 use belljar_model::health::{CheckVerdict, Checked, Health, HealthCheck, HealthStatus};
 use belljar_model::history::{History, Point};
-use belljar_model::host::{HostController, LimitSupport, Support};
+use belljar_model::host::{HostController, LimitSupport, Space, Support};
 use belljar_model::image::{Contents, HistoryEntry, ImageConfig, ImageKind, LayerInfo, Platform, Pruned, Summary};
 use belljar_model::limits::HostCapacity;
 use belljar_model::log::{LogLine, Stream};
@@ -735,6 +735,8 @@ pub(crate) fn host() -> Host {
     Host {
         hostname: "attic".into(),
         kernel: "6.1.0-28-amd64".into(),
+        own_layers: Support::No(HOSTILE.into()),
+        space: Some(Space { total_bytes: 1 << 40, used_bytes: 980 << 30, free_bytes: 40 << 30, inodes_total: 1000, inodes_free: 500 }),
         memory_bytes: 8_254_390_272,
         cpus: 4,
         pids: 4_194_304,

@@ -63,6 +63,7 @@ fn tone(kind: EventKind) -> Tone {
         | EventKind::ImageUntagged
         | EventKind::VolumeDeleted
         | EventKind::VolumeFound
+        | EventKind::SpaceLow
         | EventKind::LimitHit
         | EventKind::Pressure
         | EventKind::Loosened => Tone::Careful,

@@ -1,7 +1,7 @@
 //! `host`: what containers run on.
 
 use belljar_api::Host;
-use belljar_api::host::{LimitSupport, Support};
+use belljar_api::host::{LimitSupport, Space, Support};
 use belljar_model::size;
 
 use crate::output::Table;
@@ -26,7 +26,9 @@ pub(crate) fn host(host: &Host, _now_ms: i64) -> Table {
         ("controllers", controllers.join(", ")),
         ("user namespaces", word(&host.user_namespaces)),
         ("idmapped mounts", word(&host.idmapped_mounts)),
+        ("containers' own layers", word(&host.own_layers)),
         ("data folder", host.data_dir.clone()),
+        ("free space", host.space.map_or("unknown".to_owned(), space)),
         ("run folder", host.run_dir.clone()),
     ];
     let mut table = Table::new(&["WHAT", "IS"]);
@@ -37,6 +39,13 @@ pub(crate) fn host(host: &Host, _now_ms: i64) -> Table {
         table.row(vec![limit.name.as_str().into(), enforced(limit).into()]);
     }
     table
+}
+
+/// How full the disk is.
+fn space(space: Space) -> String {
+    let (free, total) = (size::display(space.free_bytes), size::display(space.total_bytes));
+    let inodes = if space.inodes_total == 0 { String::new() } else { format!(", {} % of its inodes", space.inodes_used_percent()) };
+    format!("{free} of {total}; {} % is used{inodes}", space.used_percent())
 }
 
 /// By what, or why not.

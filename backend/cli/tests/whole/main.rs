@@ -29,6 +29,7 @@ mod options;
 mod overlay;
 mod past;
 mod refusals;
+mod room;
 mod survival;
 mod tour;
 mod usage;

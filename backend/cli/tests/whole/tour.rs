@@ -158,6 +158,11 @@ fn the_tour_of_looking_in_is_as_the_readme_says() {
 }
 
 #[test]
+fn the_tour_of_volumes_is_as_the_readme_says() {
+    run("volumes");
+}
+
+#[test]
 fn the_tour_of_health_is_as_the_readme_says() {
     run("health");
 }
@@ -177,7 +182,7 @@ fn every_block_of_the_tour_is_run_by_a_test() {
     let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap().join("README.md")).unwrap();
     for (name, _) in blocks(&readme) {
         assert!(
-            ["names", "memory", "overlay", "database", "ten", "exec", "health", "loosened", "curl"].contains(&name.as_str()),
+            ["names", "memory", "overlay", "database", "ten", "exec", "health", "volumes", "loosened", "curl"].contains(&name.as_str()),
             "tour: {name} has no test"
         );
     }

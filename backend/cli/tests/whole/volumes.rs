@@ -311,11 +311,11 @@ fn a_mount_says_who_of_the_host_is_who_inside() {
     let look = "cd /m; stat -c '%n %u:%g' mine other roots; touch new && stat -c '%n %u:%g' new; chown 34 new || echo not 34";
     let cases = [
         // As itself, and as somebody else; nobody is 65534.
-        ("private", "1000:1000", "1000", ["mine 1000:1000", "other 65534:65534", "new 1000:1000"]),
-        ("private", "1000:33,1001:5", "33", ["mine 33:33", "other 5:5", "new 33:33"]),
+        ("private", "1000:1000", "1000:1000", ["mine 1000:1000", "other 65534:65534", "new 1000:1000"]),
+        ("private", "1000:33,1001:5", "33:33", ["mine 33:33", "other 5:5", "new 33:33"]),
         ("private", "1000:0:2", "0", ["mine 0:0", "other 1:1", "new 0:0"]),
         ("private", "u:1000:33,g:1000:44,g:1001:45", "33:44", ["mine 33:44", "other 65534:45", "new 33:44"]),
-        ("host", "1000:33", "33", ["mine 33:33", "other 65534:65534", "new 33:33"]),
+        ("host", "1000:33", "33:33", ["mine 33:33", "other 65534:65534", "new 33:33"]),
     ];
     for (userns, idmap, user, expected) in cases {
         let mount = format!("{}:/m:idmap={idmap}", folder.display());

@@ -29,8 +29,8 @@ pub(super) async fn list(State(app): State<Arc<App>>, around: Surroundings, Quer
 }
 
 fn show(app: &App, around: &Surroundings, status: StatusCode, (name, invalid): (&str, Option<&Invalid>)) -> Answer<Response> {
-    let volumes = app.supervisor.volumes();
-    around.page_with(status, &VolumesPage { frame: around.frame(), volumes: &volumes, name, invalid })
+    let (volumes, space) = (app.supervisor.volumes(), app.supervisor.space());
+    around.page_with(status, &VolumesPage { frame: around.frame(), volumes: &volumes, space: space.as_ref(), name, invalid })
 }
 
 pub(super) async fn create(State(app): State<Arc<App>>, around: Surroundings, Form(form): Form<NewVolume>) -> Answer<Response> {

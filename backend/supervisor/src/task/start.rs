@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use belljar_model::exit::Cause;
+use belljar_model::host::Support;
 use belljar_model::{Container, EventKind, Exit, Failure, NewEvent, State, Wanted, Whose};
 use belljar_monitor::Alive;
 use belljar_runtime::Spec;
@@ -196,6 +197,9 @@ impl Task {
     }
 
     fn write_spec(&mut self) -> Result<(), Failure> {
+        if let Support::No(because) = &self.shared.host.own_layers {
+            return Err(Failure { step: "mount".into(), object: "its own layer".into(), cause: because.clone() });
+        }
         let image = &self.container.config.image;
         let layers = self.shared.images.layers(&self.container).map_err(|error| {
             let cause = crate::error::chain(&error);

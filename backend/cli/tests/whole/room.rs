@@ -1,0 +1,136 @@
+//! The data folder's file system: whether it can carry containers' own layers, and how full it is.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use belljar_testbed::server::rows;
+use belljar_testbed::{Client, skip, wait_until};
+use serde_json::json;
+
+use crate::EXECUTABLE;
+
+/// A server whose data folder is a file system of its own, in a mount namespace of its own: nothing has to be unmounted.
+struct Small {
+    folder: PathBuf,
+    child: Child,
+    instance: String,
+}
+
+impl Small {
+    /// `mount` is a shell command that mounts something at `$DATA`; it may make what it needs in `$FOLDER`.
+    fn start(name: &str, mount: &str) -> Option<Self> {
+        if !crate::is_root() {
+            return None;
+        }
+        let instance = format!("room-{name}-{}", std::process::id());
+        let folder = Path::new("/var/tmp").join(format!("belljar-{instance}"));
+        for sub in ["data", "run"] {
+            fs::create_dir_all(folder.join(sub)).unwrap();
+        }
+        let script = format!(
+            "mount --make-rprivate / && {mount} || exit 99; exec \"$0\" serve --instance {instance} --listen 127.0.0.1:0 --data-dir $DATA --run-dir $FOLDER/run"
+        );
+        let log = fs::File::create(folder.join("log")).unwrap();
+        let child = Command::new("unshare")
+            .args(["--mount", "sh", "-c", &script, EXECUTABLE])
+            .env("FOLDER", &folder)
+            .env("DATA", folder.join("data"))
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .expect("unshare runs");
+        let mut small = Self { folder, child, instance };
+        let answers = wait_until("the server answers, or cannot be", || {
+            if let Some(status) = small.child.try_wait().unwrap() {
+                assert_eq!(status.code(), Some(99), "{}", small.log());
+                return Some(false);
+            }
+            small.api().try_send("GET", "/api/v1/healthz", Vec::new()).ok().filter(|answer| answer.status == 200).map(|_| true)
+        });
+        if answers {
+            return Some(small);
+        }
+        skip(&format!("a file system of its own ({name}): {}", small.log().trim()));
+        None
+    }
+
+    fn api(&self) -> Client {
+        Client::on_socket(&self.folder.join("run/belljar.sock"))
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.folder.join("log")).unwrap_or_default()
+    }
+
+    /// A path of the data folder, as the server sees it.
+    fn data(&self, path: &str) -> PathBuf {
+        Path::new(&format!("/proc/{}/root", self.child.id())).join(self.folder.join("data").join(path).strip_prefix("/").unwrap())
+    }
+
+    fn events(&self, kind: &str) -> Vec<String> {
+        let events = rows(&self.api().get("/api/v1/events").expect(200).json());
+        events.iter().filter(|event| event["kind"] == kind).map(|event| event["message"].as_str().unwrap().to_owned()).collect()
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        let _gone = Command::new("kill").arg(self.child.id().to_string()).status();
+        let _reaped = self.child.wait();
+        for hierarchy in fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten() {
+            let _gone = fs::remove_dir(hierarchy.path().join(&self.instance));
+        }
+        let _gone = fs::remove_dir_all(&self.folder);
+    }
+}
+
+#[test]
+fn a_data_folder_that_cannot_carry_a_layer_is_told_at_the_start_on_the_host_page_and_by_the_container() {
+    // What is known to be none (FAT, NFS, an overlay) is refused when the server starts; this one has to be tried.
+    let Some(small) = Small::start("ramfs", "mount -t ramfs belljar $DATA") else { return };
+    let host = small.api().get("/api/v1/host").expect(200).json();
+    assert_eq!(host["own_layers"]["supported"], false, "{host}");
+    let because = host["own_layers"]["because"].as_str().unwrap();
+    assert!(because.contains("(ramfs) that cannot carry") && because.contains("--data-dir"), "{because}");
+    assert!(small.log().contains("no container will start"), "{}", small.log());
+    assert!(small.api().get("/host").expect(200).text().contains("cannot carry"));
+    let body = json!({"image": "host", "name": "web", "command": ["true"]});
+    let made = small.api().post_json("/api/v1/containers", &body);
+    assert!(made.text().contains("cannot carry"), "{}", made.text());
+}
+
+#[test]
+fn a_disk_that_becomes_full_is_told_once_until_there_was_room_again() {
+    let make = "truncate -s 64M $FOLDER/disk && mkfs.ext4 -q -N 4096 -m 0 $FOLDER/disk && mount -o loop $FOLDER/disk $DATA";
+    let Some(small) = Small::start("ext4", make) else { return };
+    let host = small.api().get("/api/v1/host").expect(200).json();
+    assert_eq!(host["own_layers"]["supported"], true, "{host}");
+    let space = &host["space"];
+    assert!(space["free_bytes"].as_u64().unwrap() < 64 << 20 && space["inodes_total"].as_u64() == Some(4096), "{space}");
+    assert_eq!(small.events("space_low"), Vec::<String>::new());
+    let free = usize::try_from(space["free_bytes"].as_u64().unwrap()).unwrap();
+    for round in 1..=2 {
+        fs::write(small.data("big"), vec![1; free - free / 50]).unwrap();
+        wait_until("it is told", || (small.events("space_low").len() == round).then_some(()));
+        assert!(small.events("space_low")[0].contains("% of the disk is used"));
+        assert!(small.api().get("/host").expect(200).text().contains("almost full"));
+        assert!(small.api().get("/volumes").expect(200).text().contains("almost full"));
+        fs::remove_file(small.data("big")).unwrap();
+        // The next round begins once the server has seen room: a volume page that says so is asked of the same file system, so the
+        // watch is given as long as it takes to tell again.
+        wait_until("there is room", || (!small.api().get("/host").expect(200).text().contains("almost full")).then_some(()));
+        let seen = std::time::Instant::now();
+        wait_until("the watch has looked", || (seen.elapsed() > std::time::Duration::from_secs(7)).then_some(()));
+    }
+    let mut number = 0;
+    while small.events("space_low").len() < 3 && number < 5000 {
+        number += 1;
+        if fs::write(small.data(&format!("file-{number}")), "").is_err() {
+            break;
+        }
+    }
+    wait_until("that no more files can be made is told", || (small.events("space_low").len() == 3).then_some(()));
+    assert!(small.events("space_low")[0].contains("inodes are used"), "{:?}", small.events("space_low"));
+}
