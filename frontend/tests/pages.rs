@@ -21,7 +21,7 @@ use belljar_frontend::images::{self, Damaged, ImagePage, Images, PrunePage, Type
 use belljar_frontend::limits::{Supports, Texts};
 use belljar_frontend::login::{Login, Setup};
 use belljar_frontend::problem::Problem;
-use belljar_frontend::settings::{FreshToken, Settings};
+use belljar_frontend::settings::{FreshToken, Registry, Settings};
 use belljar_frontend::volumes::{VolumePage, VolumesPage};
 use belljar_frontend::{Template, container, containers, events};
 use belljar_model::health::HealthStatus;
@@ -158,6 +158,7 @@ fn other_pages() -> Pages {
 
     let fresh = FreshToken { name: "phone", secret: "bj_9qXc2V7mH0aKpZ3sT8wLrNfYdE4uB6gJ" };
     let failure = sample::failure();
+    let registries = [Registry { host: HOSTILE.into(), who: HOSTILE.into(), saved_at_ms: NOW_MS }];
     vec![
         ("create", form(&Values::fresh(), None)),
         ("create-wrong", form(&wrong, Some(&invalid))),
@@ -170,7 +171,10 @@ fn other_pages() -> Pages {
         ("events", rendered(Events { frame: frame(None), events: &events, before: None, older: None })),
         ("events-none", rendered(Events { frame: frame(None), events: &[], before: None, older: None })),
         ("host", rendered(HostPage { frame: frame(None), host: &host, pressure: Some(&sample::pressure()), alive: 4, version: "0.1.0" })),
-        ("settings", rendered(Settings { frame: frame(None), tokens: &tokens, fresh: Some(fresh), invalid: None })),
+        (
+            "settings",
+            rendered(Settings { frame: frame(None), tokens: &tokens, registries: &registries, fresh: Some(fresh), invalid: None }),
+        ),
         ("login", rendered(Login { frame: nobody(), next: "/containers", problem: None })),
         ("login-wrong", rendered(Login { frame: nobody(), next: HOSTILE, problem: Some("That is not the password.") })),
         ("setup", rendered(Setup { frame: nobody(), token: HOSTILE, problem: None })),

@@ -82,6 +82,8 @@ pub(crate) fn router() -> Router<Arc<App>> {
         .route("/settings", get(settings::show))
         .route("/settings/tokens", post(settings::create_token))
         .route("/settings/tokens/delete", post(settings::delete_token))
+        .route("/settings/registries", post(settings::log_in))
+        .route("/settings/registries/delete", post(settings::log_out))
         .route("/settings/password", post(settings::change_password))
 }
 

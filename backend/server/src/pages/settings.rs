@@ -7,8 +7,9 @@ use axum::http::{StatusCode, header};
 use axum::response::Response;
 use belljar_api::query::Nothing;
 use belljar_api::token::CreateToken;
-use belljar_frontend::settings::{FreshToken, Settings};
+use belljar_frontend::settings::{FreshToken, Registry, Settings};
 use belljar_model::Invalid;
+use belljar_supervisor::{KnownRegistry, Login};
 use serde::Deserialize;
 
 use crate::app::App;
@@ -28,7 +29,9 @@ struct Reply<'a> {
 
 async fn answer(app: &App, around: &Surroundings, reply: Reply<'_>) -> Answer<Response> {
     let tokens = app.access.tokens().await?;
-    around.page_with(reply.status, &Settings { frame: around.frame(), tokens: &tokens, fresh: reply.fresh, invalid: reply.invalid })
+    let registries: Vec<Registry> = app.supervisor.registries().await?.into_iter().map(shown).collect();
+    let (frame, fresh, invalid) = (around.frame(), reply.fresh, reply.invalid);
+    around.page_with(reply.status, &Settings { frame, tokens: &tokens, registries: &registries, fresh, invalid })
 }
 
 /// The page again, with the message at its field; a fault without a field stays a fault.
@@ -60,6 +63,50 @@ pub(super) async fn create_token(
 pub(super) async fn delete_token(State(app): State<Arc<App>>, Form(CreateToken { name }): Form<CreateToken>) -> Answer<Response> {
     app.access.delete_token(&name).await?;
     Ok(done(Deed::TokenDeleted, &name, "/settings"))
+}
+
+fn shown(registry: KnownRegistry) -> Registry {
+    let who = registry.username.or(registry.docker_config).unwrap_or_default();
+    Registry { host: registry.host, who, saved_at_ms: registry.saved_at_ms }
+}
+
+/// The form of a login at a registry.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewLogin {
+    host: String,
+    username: String,
+    secret: String,
+}
+
+pub(super) async fn log_in(State(app): State<Arc<App>>, around: Surroundings, Form(form): Form<NewLogin>) -> Answer<Response> {
+    let login = Login::Password { username: form.username, password: form.secret };
+    match app.supervisor.log_in(form.host.trim(), login).await.map_err(Fault::from) {
+        Ok(registry) => Ok(done(Deed::LoggedIn, &registry.host, "/settings")),
+        Err(fault) => {
+            let named = fault.invalid();
+            let field = named.as_ref().map_or("host", |invalid| match invalid.field.as_str() {
+                "username" => "username",
+                "password" => "secret",
+                _ => "host",
+            });
+            let problem = named.as_ref().map_or_else(|| fault.problem.detail.clone(), |invalid| invalid.problem.clone());
+            let invalid = Invalid::new(field, problem);
+            answer(&app, &around, Reply { status: fault.status(), invalid: Some(&invalid), ..Reply::default() }).await
+        }
+    }
+}
+
+/// The form that forgets one.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct OfRegistry {
+    host: String,
+}
+
+pub(super) async fn log_out(State(app): State<Arc<App>>, Form(OfRegistry { host }): Form<OfRegistry>) -> Answer<Response> {
+    app.supervisor.log_out(&host).await?;
+    Ok(done(Deed::LoggedOut, &host, "/settings"))
 }
 
 /// The form of a new password.

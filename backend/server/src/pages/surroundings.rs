@@ -48,11 +48,13 @@ pub(super) enum Deed {
     PullCancelled,
     ImagesPruned,
     TokenDeleted,
+    LoggedIn,
+    LoggedOut,
     PasswordChanged,
 }
 
 impl Deed {
-    const ALL: [Deed; 24] = [
+    const ALL: [Deed; 26] = [
         Deed::Created,
         Deed::Started,
         Deed::Stopped,
@@ -76,6 +78,8 @@ impl Deed {
         Deed::PullCancelled,
         Deed::ImagesPruned,
         Deed::TokenDeleted,
+        Deed::LoggedIn,
+        Deed::LoggedOut,
         Deed::PasswordChanged,
     ];
 
@@ -105,6 +109,8 @@ impl Deed {
             Deed::PullCancelled => ("pull-cancelled", "is not pulled any more, and nothing of it is left"),
             Deed::ImagesPruned => ("pruned", "of images were freed"),
             Deed::TokenDeleted => ("token-deleted", "was deleted; what used it is locked out"),
+            Deed::LoggedIn => ("logged-in", "takes this login"),
+            Deed::LoggedOut => ("logged-out", "is pulled from without a login now"),
             Deed::PasswordChanged => ("password", "was changed; every other browser is signed out"),
         }
     }
