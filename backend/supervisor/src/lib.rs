@@ -255,7 +255,6 @@ impl Supervisor {
         let mut config = Config { image: image.name.clone(), ..draft.with(&image.contents.config)? };
         self.shared.images.pin(&mut config.mounts)?;
         volume::give_own(&mut config, &image.contents.config.volumes)?;
-        config.check()?;
         self.check_limits(&config.limits).await?;
         self.shared.looks.check(&config.mounts).await?;
         self.check_idmaps(&config.mounts).await?;

@@ -241,7 +241,8 @@ pub(crate) fn give_own(config: &mut Config, wanted: &BTreeSet<String>) -> Result
             (volume.source, volume.anonymous) = (Some(random_name()?), true);
         }
     }
-    Ok(())
+    // With what was added, it must be as good as what was asked.
+    Ok(config.check()?)
 }
 
 /// Makes a volume that somebody asked for by name, or with a made-up one.
