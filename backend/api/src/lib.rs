@@ -184,7 +184,7 @@ mod tests {
         let details = ImageDetails::from(summary.clone());
         described("Image", &Image::from(summary.clone()));
         described("ImageDetails", &details);
-        described("Layer", &details.layers[0]);
+        described("ImageLayer", &details.layers[0]);
         described("ImageConfig", &ImageConfig::default());
         described("HistoryStep", &HistoryStep::from(Step { entry: Default::default(), layer: Some(layer) }));
         described("TagRequest", &image::TagRequest { name: "a".into() });
