@@ -402,7 +402,7 @@ mod tests {
         assert_eq!(field(&["--pull", "never", "nginx"], "pull"), Value::Null);
         assert_eq!(field(&["--pull=always", "nginx"], "pull"), json!("always"));
         assert!(request(&["--pull", "sometimes", "nginx"]).is_err());
-        assert_eq!(field(&["--entrypoint", "/bin/sh", "nginx", "-c", "true"], "entrypoint"), json!(["/bin/sh"]));
+        assert_eq!(field(&["--entrypoint", "/bin/sh", "nginx", "--", "-c", "true"], "entrypoint"), json!(["/bin/sh"]));
         assert_eq!(field(&["--entrypoint", "", "nginx"], "entrypoint"), json!([""]));
         assert_eq!((field(&["nginx"], "command"), field(&["nginx"], "entrypoint")), (Value::Null, Value::Null));
     }

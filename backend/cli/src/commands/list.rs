@@ -107,7 +107,7 @@ mod tests {
             "restarts": 0, "init": false, "labels": {}, "stop_signal": "SIGTERM", "stop_grace_ms": 10_000, "uid_base": null, "exit": null,
             "warnings": [], "namespaces": {}, "time_offsets": {}, "security": {}, "domainname": null, "ulimits": {}, "sysctls": {},
             "oom_score_adj": null, "nice": null, "groups": [], "umask": null, "read_only": false, "shm_bytes": null, "devices": [],
-            "hidepid": null,
+            "hidepid": null, "exposed_ports": [],
         });
         whole.as_object_mut().expect("an object").extend(json.as_object().expect("an object").clone());
         serde_json::from_value(whole).expect("a container")
