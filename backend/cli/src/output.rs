@@ -114,9 +114,10 @@ pub(crate) fn complain(text: &str) {
     let _ = writeln!(std::io::stderr(), "belljar: {text}");
 }
 
-/// Text of a container or an archive on a terminal: what could move the cursor or set the title is shown, not obeyed.
+/// Text of a container or an archive on a terminal: what could move the cursor or set the title is shown, not obeyed. A tab does
+/// neither, and a difference with its tabs replaced would be one that `patch` refuses.
 pub(crate) fn harmless(text: &str) -> String {
-    text.chars().map(|character| if character.is_control() { '\u{fffd}' } else { character }).collect()
+    text.chars().map(|character| if character.is_control() && character != '\t' { '\u{fffd}' } else { character }).collect()
 }
 
 #[cfg(test)]
@@ -125,7 +126,7 @@ mod tests {
 
     #[test]
     fn escape_sequences_of_a_container_do_not_reach_the_terminal() {
-        assert_eq!(harmless("a\x1b]0;title\x07b\nc"), "a\u{fffd}]0;title\u{fffd}b\u{fffd}c");
+        assert_eq!(harmless("a\x1b]0;title\x07b\nc\td"), "a\u{fffd}]0;title\u{fffd}b\u{fffd}c\td");
     }
 
     #[test]

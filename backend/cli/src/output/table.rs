@@ -27,12 +27,12 @@ pub(crate) struct Cell {
 impl Cell {
     /// A cell with a tone.
     pub(crate) fn toned(text: impl AsRef<str>, tone: Tone) -> Self {
-        Self { text: cut(harmless(text.as_ref()), CELL_CHARS_MAX), tone }
+        Self { text: cut(harmless(text.as_ref()).replace('\t', " "), CELL_CHARS_MAX), tone }
     }
 
     /// A cell of at most `chars` characters, for text whose beginning says enough.
     pub(crate) fn short(text: impl AsRef<str>, chars: usize) -> Self {
-        Self { text: cut(harmless(text.as_ref()), chars), tone: Tone::Normal }
+        Self { text: cut(harmless(text.as_ref()).replace('\t', " "), chars), tone: Tone::Normal }
     }
 }
 
