@@ -12,6 +12,7 @@ pub(crate) mod isolation;
 pub(crate) mod limits;
 pub(crate) mod mount;
 pub(crate) mod volumes;
+pub(crate) mod words;
 
 use std::path::PathBuf;
 

@@ -42,7 +42,8 @@ fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|word| word == MONITOR) {
         return monitor();
     }
-    let line = match CommandLine::try_parse() {
+    let words = arguments::words::with_end_of_ours(std::env::args_os().collect());
+    let line = match CommandLine::try_parse_from(words) {
         Ok(line) => line,
         Err(told) => return tell(&told),
     };
