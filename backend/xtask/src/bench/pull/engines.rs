@@ -42,6 +42,15 @@ impl Podman {
     }
 }
 
+impl Drop for Podman {
+    fn drop(&mut self) {
+        // A place waits only so long for its own end, and this may be gigabytes.
+        for pull in 1..=self.pulls {
+            let _swept_by_the_place = std::fs::remove_dir_all(self.place.path(&format!("root-{pull}")));
+        }
+    }
+}
+
 /// Docker's daemon, with nothing in it.
 pub(super) struct Docker {
     place: Place,
