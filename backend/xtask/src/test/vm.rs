@@ -72,10 +72,12 @@ const SOFTWARE_PATIENCE: &str = "4";
 /// Tests that are left out where QEMU executes every instruction itself, by the beginning of their names: those that count
 /// what happens within a time, that walk trees of thousands of folders, and attacks on what no version of cgroups touches.
 /// A filter that names one runs it all the same.
-const LEFT_OUT_IN_SOFTWARE: [&str; 17] = [
+const LEFT_OUT_IN_SOFTWARE: [&str; 19] = [
     "linux/lib: removal::",
     "runtime/lib: bundle::tests::a_container_that_dug_deeper",
     "runtime/lib: seccomp::",
+    // It shortens a file by one byte with GNU's truncate, which the machine's busybox does not know; so do files:: with tar.
+    "runtime/lib: overlay::tests::comparing::what_was_copied_up",
     "runtime/containers: exec::nothing_of_the_maker",
     "runtime/containers: tree::containers_that_share_a_volume",
     "runtime/containers: tree::a_root_whose_own_folders",
@@ -85,6 +87,7 @@ const LEFT_OUT_IN_SOFTWARE: [&str; 17] = [
     "cli/whole: crowd::",
     "cli/whole: database::",
     "cli/whole: exec::a_hundred",
+    "cli/whole: files::",
     "cli/whole: filter::",
     "cli/whole: lifecycle::a_rootfs_archive",
     "cli/whole: memory::",
