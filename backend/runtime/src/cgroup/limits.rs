@@ -225,8 +225,7 @@ fn rates_gone(from: Asked<'_>, to: Asked<'_>) -> Vec<(IoLimit, Disk)> {
 fn above(cgroup: &Cgroup, controller: &str, file: &str) -> Option<String> {
     let folder = cgroup.part(controller)?.path.parent()?;
     let read = |file: &str| std::fs::read_to_string(folder.join(file)).ok().map(|text| text.trim().to_owned());
-    // v2 has nothing set above, as a rule; and a list cannot be emptied again while somebody runs, before Linux 6.2: then it is
-    // what holds above.
+    // v2 has nothing set above, as a rule: then it is what holds there.
     read(file).filter(|list| !list.is_empty()).or_else(|| read(&format!("{file}.effective")))
 }
 

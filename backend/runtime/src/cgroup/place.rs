@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::claim::{self, Claim, Found};
 use super::hierarchy::WANTED_ON_V2;
+use super::writes::Otherwise;
 use super::{Cgroup, Hierarchies, Hierarchy, Part, Write, life, systemd, write};
 
 /// Where a container's cgroup is.
@@ -112,7 +113,8 @@ fn clean(path: &str) -> String {
 /// The v2 controllers that writes need, each once.
 pub fn needed(writes: &[Write]) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
-    for write in writes.iter().filter(|write| write.absent == super::writes::Absent::Refused) {
+    let needs = |write: &&Write| matches!(write.otherwise, Otherwise::Refused | Otherwise::Listed(_));
+    for write in writes.iter().filter(needs) {
         let name = write.file.split('.').next().unwrap_or_default();
         if name != "cgroup" && !names.iter().any(|known| known == name) {
             names.push(name.to_owned());

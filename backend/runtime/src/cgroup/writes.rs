@@ -34,13 +34,13 @@ pub struct Write {
     pub path: PathBuf,
     /// What is written.
     pub value: String,
-    /// What is done where the kernel does not have the file.
-    pub absent: Absent,
+    /// What is done where the kernel does not have the file, or does not take the value.
+    pub otherwise: Otherwise,
 }
 
-/// What is done where the kernel does not have a file.
+/// What is done where the kernel does not have a file, or does not take what is right for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Absent {
+pub enum Otherwise {
     /// It is an error.
     Refused,
     /// The value says what holds without it as well: no swap for a kernel that does not count swap.
@@ -52,18 +52,22 @@ pub enum Absent {
         /// What is written to it.
         value: String,
     },
+    /// The file is there, and its value is to be nothing; a kernel that wants a list while somebody runs (it says that nothing
+    /// would be left) is given this one.
+    Listed(String),
 }
 
 impl Write {
     /// Writes it.
     pub fn apply(&self) -> Result<()> {
-        match (super::write(&self.path, &self.value), &self.absent) {
-            (Err(error), Absent::Fine) if is_absent(error.errno) => Ok(()),
-            (Err(error), Absent::Instead { file, value }) if is_absent(error.errno) => {
+        match (super::write(&self.path, &self.value), &self.otherwise) {
+            (Err(error), Otherwise::Fine) if is_absent(error.errno) => Ok(()),
+            (Err(error), Otherwise::Instead { file, value }) if is_absent(error.errno) => {
                 let instead = super::write(&self.path.with_file_name(file), value);
                 instead.map_err(|error| if is_absent(error.errno) { self.lacking(&format!(" or {file}"), error) } else { error })
             }
-            (Err(error), Absent::Refused) if is_absent(error.errno) => Err(self.lacking("", error)),
+            (Err(error), Otherwise::Listed(list)) if error.errno == Errno::NOSPC => super::write(&self.path, list),
+            (Err(error), Otherwise::Refused | Otherwise::Listed(_)) if is_absent(error.errno) => Err(self.lacking("", error)),
             (done, _) => done,
         }
     }
@@ -163,7 +167,7 @@ impl<'a> List<'a> {
         let file = file.into();
         let path = part.path.join(&file);
         let index = self.writes.len();
-        self.writes.push(Write { file, path, value: value.to_string(), absent: Absent::Refused });
+        self.writes.push(Write { file, path, value: value.to_string(), otherwise: Otherwise::Refused });
         &mut self.writes[index]
     }
 
@@ -219,7 +223,7 @@ impl<'a> List<'a> {
         let nothing_to_say = beyond < 0 || (beyond == 0 && part.version == Version::V2);
         let write = self.push(part, file, value);
         if nothing_to_say {
-            write.absent = Absent::Fine;
+            write.otherwise = Otherwise::Fine;
         }
         Ok(())
     }
@@ -231,7 +235,7 @@ impl<'a> List<'a> {
             within("cpu.idle", u64::try_from(idle).unwrap_or(u64::MAX), 0, 1)?;
             let write = self.push(part, "cpu.idle", idle);
             if idle == 0 {
-                write.absent = Absent::Fine;
+                write.otherwise = Otherwise::Fine;
             }
         }
         // Whoever is idle has no weight: the kernel refuses one.
@@ -266,7 +270,7 @@ impl<'a> List<'a> {
             let file = if part.version == Version::V1 { "cpu.cfs_burst_us" } else { "cpu.max.burst" };
             let write = self.push(part, file, burst);
             if burst == 0 {
-                write.absent = Absent::Fine;
+                write.otherwise = Otherwise::Fine;
             }
         }
         Ok(())
@@ -342,7 +346,7 @@ impl<'a> List<'a> {
             (Version::V1, false) => ("blkio.bfq.weight_device", "blkio.weight_device", own.clone()),
             (Version::V2, _) => ("io.bfq.weight", "io.weight", format!("{device}{}", io_weight_of_weight(weight))),
         };
-        self.push(part, file, own).absent = Absent::Instead { file: instead, value };
+        self.push(part, file, own).otherwise = Otherwise::Instead { file: instead, value };
     }
 
     fn throttles(&mut self, io: &BlockIo) -> Checked<()> {
@@ -381,7 +385,7 @@ impl<'a> List<'a> {
             let part = self.part(&field, "hugetlb")?;
             let suffix = if part.version == Version::V1 { "limit_in_bytes" } else { "max" };
             self.push(part, format!("hugetlb.{}.{suffix}", limit.page_size), limit.limit);
-            self.push(part, format!("hugetlb.{}.rsvd.{suffix}", limit.page_size), limit.limit).absent = Absent::Fine;
+            self.push(part, format!("hugetlb.{}.rsvd.{suffix}", limit.page_size), limit.limit).otherwise = Otherwise::Fine;
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 use belljar_model::Invalid;
 use belljar_model::cgroup::Version;
 
-use super::{Absent, Checked, List, field_name, limit};
+use super::{Checked, List, Otherwise, field_name, limit};
 use crate::cgroup::resources::Beyond;
 use crate::cgroup::weights::{bfq_of_weight, shares_of_weight};
 
@@ -30,9 +30,12 @@ impl List<'_> {
         {
             let Some(above) = above else { continue };
             let part = self.part(field, "cpuset")?;
-            // An empty line is v2's word for it; nothing at all would not reach the kernel.
-            let list = if part.version == Version::V1 { above.as_str() } else { "\n" };
-            self.push(part, file, list);
+            match part.version {
+                Version::V1 => drop(self.push(part, file, above)),
+                // An empty line is v2's word for "whatever is above", also when that changes; nothing at all would not reach the
+                // kernel. Older ones (6.1 does) do not let a list be emptied while somebody runs.
+                Version::V2 => self.push(part, file, "\n").otherwise = Otherwise::Listed(above.clone()),
+            }
         }
         if let Some(weight) = beyond.io_weight {
             self.disk_weight("beyond.ioWeight", "", Some(weight))?;
@@ -84,8 +87,8 @@ impl List<'_> {
         }
         let line = |text: String| if device.is_empty() { format!("default {text}") } else { text };
         let own = line(format!("{device}{}", word(weight)));
-        self.push(part, "io.bfq.weight", line(bfq)).absent = Absent::Instead { file: "io.weight", value: own.clone() };
-        self.push(part, "io.weight", own).absent = Absent::Fine;
+        self.push(part, "io.bfq.weight", line(bfq)).otherwise = Otherwise::Instead { file: "io.weight", value: own.clone() };
+        self.push(part, "io.weight", own).otherwise = Otherwise::Fine;
         Ok(())
     }
 }

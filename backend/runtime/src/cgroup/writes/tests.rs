@@ -21,10 +21,11 @@ fn resources(text: &str) -> Resources {
 
 fn on(hierarchies: &Hierarchies, resources: &Resources) -> std::result::Result<Vec<String>, String> {
     let list = writes(resources, &Cgroup::at(hierarchies, "b/1")).map_err(|invalid| invalid.to_string())?;
-    let line = |write: &Write| match &write.absent {
-        Absent::Refused => format!("{} = {}", write.file, write.value),
-        Absent::Fine => format!("{} = {} (or nothing)", write.file, write.value),
-        Absent::Instead { file, value } => format!("{} = {} (or {file} = {value})", write.file, write.value),
+    let line = |write: &Write| match &write.otherwise {
+        Otherwise::Refused => format!("{} = {}", write.file, write.value),
+        Otherwise::Fine => format!("{} = {} (or nothing)", write.file, write.value),
+        Otherwise::Instead { file, value } => format!("{} = {} (or {file} = {value})", write.file, write.value),
+        Otherwise::Listed(list) => format!("{} = {} (or {list})", write.file, write.value.trim()),
     };
     Ok(list.iter().map(line).collect())
 }
@@ -188,11 +189,21 @@ fn on_a_hybrid_host_each_controller_is_written_where_it_lives() {
 fn a_file_that_the_kernel_does_not_have_is_not_a_lack_of_rights() {
     let Some(living) = crate::cgroup::testing::Living::new("lacking") else { return };
     let folder = &living.cgroup.parts()[0].path;
-    let write = |absent| Write { file: "memory.memsw.none".into(), path: folder.join("memory.memsw.none"), value: "5".into(), absent };
-    let refused = write(Absent::Refused).apply().unwrap_err();
+    let write =
+        |absent| Write { file: "memory.memsw.none".into(), path: folder.join("memory.memsw.none"), value: "5".into(), otherwise: absent };
+    let refused = write(Otherwise::Refused).apply().unwrap_err();
     assert_eq!(refused.errno, Errno::OPNOTSUPP);
     assert!(refused.subject.ends_with("memory.memsw.none, which this kernel does not have"), "{refused}");
-    let refused = write(Absent::Instead { file: "memory.other", value: "6".into() }).apply().unwrap_err();
+    let refused = write(Otherwise::Instead { file: "memory.other", value: "6".into() }).apply().unwrap_err();
     assert!(refused.subject.ends_with("memory.memsw.none or memory.other, which this kernel does not have"), "{refused}");
-    assert!(write(Absent::Fine).apply().is_ok());
+    assert!(write(Otherwise::Fine).apply().is_ok());
+}
+
+#[test]
+fn a_list_that_is_taken_away_is_what_holds_above_or_nothing_where_the_kernel_takes_that() {
+    let mut resources = Resources::default();
+    resources.beyond.cpus_above = Some("0-1".into());
+    resources.beyond.mems_above = Some("0".into());
+    assert_eq!(on(&host(Version::V1), &resources).unwrap(), ["cpuset.cpus = 0-1", "cpuset.mems = 0"]);
+    assert_eq!(on(&host(Version::V2), &resources).unwrap(), ["cpuset.cpus =  (or 0-1)", "cpuset.mems =  (or 0)"]);
 }

@@ -77,7 +77,7 @@ pub(super) enum How {
 impl Ended {
     /// That it was not run, though it is on the list, and what that needs.
     pub(super) fn left_out(name: String) -> Self {
-        Self { name, how: How::Skipped, took_ms: 0, words: format!("{SKIPPED}a virtual machine on the host's own processor") }
+        Self { name, how: How::Skipped, took_ms: 0, words: format!("{SKIPPED}a machine that nobody emulates, with GNU's tools") }
     }
 }
 
