@@ -23,6 +23,7 @@ pub use belljar_archive::{ArchiveError as ImportError, ArchiveLimits as ImportLi
 
 use belljar_archive::{Archive, Stream};
 
+use crate::crash;
 use crate::digest::Digest;
 use crate::pins::Pin;
 use crate::skeleton::{self, LayerFacts};
@@ -112,9 +113,11 @@ impl StagedLayer {
             skeletons.put(&mut layer.skeleton, &layer.images.skeleton_path(&layer.diff_id), Scratch::rename_over)?;
         }
         skeletons.sync()?;
+        crash::here("layer.skeleton_placed");
         let mut trees = Folders::default();
         for layer in &mut layers {
             trees.put(&mut layer.tree, &layer.images.layer_path(&layer.diff_id), Scratch::rename_to)?;
+            crash::here("layer.placed");
         }
         trees.sync()?;
         Ok(layers.into_iter().map(|layer| PlacedLayer { diff_id: layer.diff_id, facts: layer.facts, pin: layer.pin }).collect())
@@ -156,6 +159,7 @@ pub(crate) fn stage(
     let Unstaged { tree, skeleton, writer, size_bytes, entries, devices_skipped, is_exact } = unpacked;
     let facts = LayerFacts { size_bytes, entries, archive_bytes: whole.bytes, is_exact };
     writer.finish(&facts).map_err(stored("write", skeleton.path()))?;
+    crash::here("layer.staged");
     let (pin, images) = (images.pin(&whole.digest), images.clone());
     Ok(StagedLayer { diff_id: whole.digest, facts, devices_skipped, tree, skeleton, pin, images })
 }
@@ -187,6 +191,7 @@ fn unpack(tmp: &Path, flavour: Flavour, inflated: impl Read, limits: &ImportLimi
             return Err(ImportError::OverLimit { what: "entries", max: limits.entries_max });
         }
         unpacker.unpack(&member, &mut archive)?;
+        crash::here("layer.half");
         next = archive.next_member()?;
     }
     let Unpacker { size_bytes, devices_skipped, is_exact, .. } = unpacker;

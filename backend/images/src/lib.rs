@@ -20,6 +20,7 @@
 mod brought;
 mod commit;
 pub mod config;
+pub mod crash;
 mod digest;
 mod export;
 mod hashing;

@@ -13,6 +13,7 @@ use belljar_model::{Image, Reference};
 use crate::brought::{self, BringError, Brought};
 use crate::commit::{self, CommitError, NewImage};
 use crate::config::Changes;
+use crate::crash;
 use crate::digest::Digest;
 use crate::export::{self, ExportError, Exported, ToExport};
 use crate::host::{self, HostImage};
@@ -237,7 +238,9 @@ impl Images {
         for path in [self.layer_path(digest), self.skeleton_path(digest)] {
             let aside = self.pins.unless_pinned(digest, || tree::move_aside(&path, &self.tmp()));
             let aside = aside.transpose().map_err(Error::folder("remove", &path))?.flatten();
+            crash::here("layer.put_aside");
             aside.map_or(Ok(()), |aside| tree::remove(&aside)).map_err(Error::folder("remove", &path))?;
+            crash::here("layer.tree_removed");
         }
         Ok(())
     }

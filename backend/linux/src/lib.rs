@@ -14,6 +14,7 @@ pub mod attributes;
 pub mod board;
 pub mod bpf;
 pub mod capability;
+pub mod crash;
 pub mod device;
 pub mod ending;
 pub mod error;

@@ -91,6 +91,11 @@ impl Bundle {
         self.run.join("alive.json")
     }
 
+    /// There while it is frozen for the sake of its files, and not because somebody wants it to rest.
+    pub fn held(&self) -> PathBuf {
+        self.run.join("held")
+    }
+
     /// Makes the folders where they are missing; 0700, so that a set-uid program of an image is out of reach of the
     /// host's users (CVE-2021-41091).
     pub fn create(&self) -> Result<()> {

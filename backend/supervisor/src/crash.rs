@@ -1,18 +1,7 @@
 //! Places at which a test may crash the server: after every step that leaves something on the host or in the database.
-//!
-//! A debug build ends at once, without destructors, where the variable [`VARIABLE`] names the place. A release build has
-//! none of this.
 
-/// Names the place to crash at, one of [`PLACES`].
-#[cfg(debug_assertions)]
-const VARIABLE: &str = "BELLJAR_CRASH_AT";
-
-/// Exit status of such a crash: what a shell shows for SIGKILL.
-#[cfg(debug_assertions)]
-const STATUS: i32 = 137;
-
-/// Every place, in the order in which a container's life passes them.
-pub const PLACES: [&str; 23] = [
+/// Every place, in the order in which a container's life passes them, and then an image's.
+pub const PLACES: [&str; 30] = [
     "create.inserted",
     "create.folders",
     "volume.folder",
@@ -36,19 +25,16 @@ pub const PLACES: [&str; 23] = [
     "delete.volume_row",
     "delete.row",
     "volume.row",
+    "commit.marked",
+    "commit.frozen",
+    "commit.packed",
+    "commit.let_go",
+    "image.layers",
+    "image.row",
+    "image.layer_removed",
 ];
 
 /// Crashes here, if a test wants that.
-#[cfg(debug_assertions)]
 pub(crate) fn here(place: &'static str) {
-    use std::sync::OnceLock;
-    static WANTED: OnceLock<Option<String>> = OnceLock::new();
-    debug_assert!(PLACES.contains(&place), "{place} is not in the list of places");
-    if WANTED.get_or_init(|| std::env::var(VARIABLE).ok()).as_deref() == Some(place) {
-        belljar_linux::process::exit_now(STATUS);
-    }
+    belljar_linux::crash::here(place, &PLACES);
 }
-
-/// Nothing.
-#[cfg(not(debug_assertions))]
-pub(crate) fn here(_place: &'static str) {}

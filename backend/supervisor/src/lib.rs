@@ -229,9 +229,9 @@ impl Supervisor {
     /// cgroup goes too.
     pub async fn close(&self) {
         for task in self.shared.registry.drain() {
-            // A task that panicked has been reported by the runtime.
-            drop(task.await);
+            drop(task.await); // A task that panicked has been reported by the runtime.
         }
+        image::let_all_go(&self.shared).await;
         history::finish(&self.shared).await;
         self.shared.hierarchies().abandon(&self.shared.home.name);
     }

@@ -32,7 +32,7 @@ use crate::launch::{Watched, readable};
 use crate::registry::Handle;
 use crate::shared::Shared;
 use crate::task::{Beginning, Due, Task, policy_restarts};
-use crate::{Error, Notice, evidence};
+use crate::{Error, Notice, evidence, image};
 
 /// How long a monitor that was still making its container when the server went away may take to finish.
 const MAKING_LIMIT: Duration = Duration::from_secs(30);
@@ -118,7 +118,8 @@ async fn one(shared: &Shared, mut container: Container) -> Result<Option<Found>,
         return Ok(erase_or_keep(shared, container, attempt, "was never finished, and is removed").await);
     }
     let before = container.clone();
-    let (events, monitor) = match seen {
+    let was_held = image::let_go(shared, &container.id).await;
+    let (mut events, monitor) = match seen {
         Seen::Lives(alive, monitor) => (vec![adopt(shared, &mut container, &alive)], Some(monitor)),
         Seen::Ended(exit) => (rest(&mut container, exit), None),
         Seen::Nothing if container.state.is_alive() => {
@@ -127,6 +128,10 @@ async fn one(shared: &Shared, mut container: Container) -> Result<Option<Found>,
         }
         Seen::Nothing => (Vec::new(), None),
     };
+    if was_held && monitor.is_some() {
+        let message = "its processes go on: the commit that they were frozen for was cut off".to_owned();
+        events.push(event(&container, EventKind::Resumed, message));
+    }
     if monitor.is_none() {
         clear(shared, &container.id, container_processes(&before)).await;
     }

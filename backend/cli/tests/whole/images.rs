@@ -129,3 +129,33 @@ fn wrong_requests_about_images_are_refused_by_their_field() {
         server.api().delete(&format!("/api/v1/images/{name}")).expect(status);
     }
 }
+
+#[test]
+fn images_and_volumes_that_are_called_as_what_can_be_asked_are_like_any_other() {
+    let Some(server) = crate::server() else { return };
+    let archive = fs::read(rootfs(&server, "base")).unwrap();
+    for name in ["pull", "import", "prune", "verify", "pull/history", "a/export", "tag"] {
+        let named = server.api().post(&format!("/api/v1/images/import?name={name}"), archive.as_slice()).expect(201);
+        let path = named.header("location").to_owned();
+        assert_eq!(path, format!("/api/v1/images/{name}:latest"));
+        for path in [path, format!("/api/v1/images/{}", name.replace('/', "%2F"))] {
+            let image = server.api().get(&path).expect(200).json();
+            assert_eq!(image["name"], format!("{name}:latest"), "{path}");
+            assert_eq!(server.api().get(&format!("{path}/history")).expect(200).json().as_array().map(Vec::len), Some(1), "{path}");
+            assert_eq!(server.api().get(&format!("{path}/export")).expect(200).header("content-type"), "application/x-tar", "{path}");
+        }
+        let tagged = server.api().post_json(&format!("/api/v1/images/{name}:latest/tag"), &json!({"name": format!("{name}:2")}));
+        assert_eq!(tagged.expect(201).header("location"), format!("/api/v1/images/{name}:2"));
+        assert!(belljar(&server, &["images", "inspect", name]).contains(&format!("{name}:latest")), "{name}");
+        server.create(&json!({"image": name, "name": "one", "command": ["/bin/sh", "-c", ":"]}));
+        server.api().delete("/api/v1/containers/one?force=true").expect(204);
+        belljar(&server, &["images", "delete", &format!("{name}:2")]);
+        server.api().delete(&format!("/api/v1/images/{}", name.replace('/', "%2F"))).expect(204);
+        server.api().get(&format!("/api/v1/images/{name}:latest")).expect(404);
+    }
+    server.api().post_json("/api/v1/images/verify", &json!({})).expect(200);
+    belljar(&server, &["volume", "create", "prune"]);
+    assert_eq!(server.api().get("/api/v1/volumes/prune").expect(200).json()["name"], "prune");
+    server.api().get("/api/v1/volumes/prune/files").expect(200);
+    server.api().delete("/api/v1/volumes/prune").expect(204);
+}

@@ -134,3 +134,40 @@ fn a_disk_that_becomes_full_is_told_once_until_there_was_room_again() {
     wait_until("that no more files can be made is told", || (small.events("space_low").len() == 3).then_some(()));
     assert!(small.events("space_low")[0].contains("inodes are used"), "{:?}", small.events("space_low"));
 }
+
+/// A root file system with a shell, as an archive.
+fn rootfs(folder: &Path) -> Vec<u8> {
+    let script = "mkdir -p root/bin && cd root && cp /bin/sh /bin/sleep bin/ && \
+        for l in $(ldd /bin/sh /bin/sleep | grep -o '/[^ :]*'); do mkdir -p .${l%/*}; cp $l .$l; done; tar -cf ../root.tar .";
+    assert!(Command::new("sh").args(["-c", script]).current_dir(folder).status().unwrap().success());
+    fs::read(folder.join("root.tar")).unwrap()
+}
+
+#[test]
+fn a_commit_on_a_full_disk_leaves_the_container_running_and_nothing_of_itself() {
+    let make = "truncate -s 64M $FOLDER/disk && mkfs.ext4 -q -m 0 $FOLDER/disk && mount -o loop $FOLDER/disk $DATA";
+    let Some(small) = Small::start("commit", make) else { return };
+    let archive = rootfs(&small.folder);
+    small.api().post("/api/v1/images/import?name=base", archive).expect(201);
+    let script = "while :; do echo more; done | while read w && [ $((i+=1)) -lt 900000 ]; do echo $w; done > /big; exec /bin/sleep 1d";
+    let body = json!({"image": "base", "name": "work", "command": ["/bin/sh", "-c", script]});
+    small.api().post_json("/api/v1/containers", &body).expect(201);
+    let state = || small.api().get("/api/v1/containers/work").expect(200).json();
+    let id = state()["id"].as_str().unwrap().to_owned();
+    let big = small.data(&format!("containers/{id}/upper/big"));
+    wait_until("it has changed enough", || fs::metadata(&big).is_ok_and(|big| big.len() > 4 << 20).then_some(()));
+    let free = usize::try_from(small.api().get("/api/v1/host").expect(200).json()["space"]["free_bytes"].as_u64().unwrap()).unwrap();
+    fs::write(small.data("filler"), vec![1; free - (2 << 20)]).unwrap();
+    let commit = || small.api().post_json("/api/v1/containers/work/commit", &json!({"name": "made:1"}));
+    let refused = commit();
+    assert!(refused.status >= 500 && refused.text().contains("No space left"), "{} {}", refused.status, refused.text());
+    assert_eq!(state()["state"], "running");
+    let names = |folder: &str| fs::read_dir(small.data(folder)).unwrap().count();
+    assert_eq!((names("images/tmp"), names("images/layers"), names("images/skeletons")), (0, 1, 1), "nothing of it is left");
+    fs::remove_file(small.data("filler")).unwrap();
+    commit().expect(201);
+    assert_eq!(state()["state"], "running");
+    let verified = small.api().post_json("/api/v1/images/verify", &json!({})).expect(200).json();
+    assert_eq!((&verified["layers"], &verified["damages"]), (&json!(2), &json!([])));
+    small.api().delete("/api/v1/containers/work?force=true").expect(204);
+}

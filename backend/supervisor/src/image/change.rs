@@ -18,7 +18,7 @@ use belljar_store::ImageChange;
 use super::rows::{By, Rows, layers};
 use crate::clock::now_ms;
 use crate::shared::Shared;
-use crate::{Error, Notice};
+use crate::{Error, Notice, crash};
 
 /// What is decided: what changes, and what is told of it.
 pub(super) type Decision = (ImageChange, Vec<NewEvent>);
@@ -61,6 +61,7 @@ pub(super) async fn apply(shared: &Shared, decide: impl FnOnce(&Rows) -> Result<
         (before, change, events)
     };
     let gone: BTreeSet<String> = change.remove.iter().cloned().collect();
+    crash::here("image.layers");
     match shared.store.change_images(change, events).await {
         Ok(events) => events.into_iter().for_each(|event| shared.notify(Notice::Event(event))),
         Err(error) => {
@@ -68,6 +69,7 @@ pub(super) async fn apply(shared: &Shared, decide: impl FnOnce(&Rows) -> Result<
             return Err(error.into());
         }
     }
+    crash::here("image.row");
     remove_layers(shared, before.layers_of_only(&gone).into_keys().collect()).await
 }
 
@@ -81,6 +83,7 @@ pub(super) async fn remove_layers(shared: &Shared, candidates: Vec<String>) -> R
         let folder = shared.images.folder.clone();
         let removed = crate::blocking(move || folder.remove_layer(&digest)).await;
         removed.map_err(|error| Error::failed("remove the layer", layer, error))?;
+        crash::here("image.layer_removed");
     }
     Ok(())
 }

@@ -1,20 +1,24 @@
 //! What a container changed, as a new layer of a new image.
 //!
 //! A running container is frozen while its files are read, so that they fit together, and goes on afterwards; it may be asked not to be.
+//! Whatever becomes of the commit meanwhile, it goes on: [`frozen`].
+
+mod frozen;
 
 use std::sync::Arc;
 
 use belljar_images::config::{Changes, configuration_of, host_platform};
 use belljar_images::{ImportLimits, NewImage, PlacedLayer};
 use belljar_model::image::{ImageConfig, ImageKind};
-use belljar_model::machine::Request;
-use belljar_model::{Config, Container, ContainerId, EventKind, Image, ImageName, Invalid, State, instruction, size};
+use belljar_model::{Config, Container, ContainerId, EventKind, Image, ImageName, Invalid, instruction, size};
 use belljar_store::{Documents, ImageChange};
 
-use super::change::{apply, check_new_name, event, forget_layers, name as change_of_name};
+use super::change::{apply, check_new_name, event, name as change_of_name, remove_layers};
 use crate::clock::now_ms;
 use crate::shared::Shared;
-use crate::{Error, Supervisor};
+use crate::{Error, Supervisor, crash};
+use frozen::Frozen;
+pub(crate) use frozen::{let_all_go, let_go};
 
 /// What is to become of a container's changes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -93,7 +97,24 @@ fn config(shared: &Shared, container: &Container, changes: &[String]) -> Result<
 async fn make(supervisor: &Supervisor, container: Container, commit: Commit, config: ImageConfig) -> Result<Image, Error> {
     let shared = &supervisor.shared;
     let layer = layer(supervisor, &container, commit.pause).await?;
-    let made = image(shared, &container, (&commit, config), &layer).await?;
+    let diff_id = layer.diff_id.to_string();
+    let made = place(shared, &container, (commit, config), layer).await;
+    if made.is_err() {
+        let _changing = shared.images.changing.lock().await;
+        // The layer that was made for it goes again, unless somebody else has the same.
+        remove_layers(shared, vec![diff_id]).await?;
+    }
+    made
+}
+
+/// Makes an image with this layer on top, and gives it its row and its name.
+async fn place(
+    shared: &Arc<Shared>,
+    container: &Container,
+    (commit, config): (Commit, ImageConfig),
+    layer: PlacedLayer,
+) -> Result<Image, Error> {
+    let made = image(shared, container, (&commit, config), &layer).await?;
     let NewImage { manifest, manifest_digest, config, digest, contents } = made;
     let image = Image {
         name: match &commit.name {
@@ -109,7 +130,7 @@ async fn make(supervisor: &Supervisor, container: Container, commit: Commit, con
         contents: Arc::new(contents),
     };
     let _changing = shared.images.changing.lock().await;
-    let placed = apply(shared, |rows| {
+    apply(shared, |rows| {
         let (change, mut events) = change_of_name(shared, rows, commit.name.as_slice(), &image.digest);
         let changed = size::display(layer.facts.size_bytes);
         events.insert(
@@ -118,32 +139,27 @@ async fn make(supervisor: &Supervisor, container: Container, commit: Commit, con
         );
         Ok((ImageChange { put: Some((image.clone(), Some(Documents { manifest, config }))), ..change }, events))
     })
-    .await;
-    drop(layer);
-    if placed.is_err() {
-        forget_layers(shared, &image).await?;
-    }
-    placed.map(|()| image)
+    .await?;
+    Ok(image)
 }
 
 /// The container's changes as a layer in its place.
 async fn layer(supervisor: &Supervisor, container: &Container, pause: Pause) -> Result<PlacedLayer, Error> {
-    let frozen = pause == Pause::Meanwhile && supervisor.shared.registry.snapshot(&container.id)?.state == State::Running;
-    if frozen {
-        supervisor.ask(&container.id, Request::Pause).await?;
-    }
+    let frozen = match pause {
+        Pause::Meanwhile => Frozen::begin(supervisor, container).await?,
+        Pause::No => None,
+    };
     let (folder, upper) = (supervisor.shared.images.folder.clone(), supervisor.shared.bundle(&container.id).upper());
-    let packed = crate::blocking(move || {
-        let staged =
-            folder.pack_layer(&upper, &ImportLimits::default()).map_err(|error| (error.to_string(), crate::error::chain(&error)))?;
-        staged.put_in_place().map_err(|error| (error.to_string(), crate::error::chain(&error)))
-    })
-    .await;
-    if frozen {
-        supervisor.ask(&container.id, Request::Resume).await?;
+    let staged = crate::blocking(move || folder.pack_layer(&upper, &ImportLimits::default())).await;
+    crash::here("commit.packed");
+    // What it writes from here on is none of the layer's: it does not wait for the disk.
+    if let Some(frozen) = frozen {
+        frozen.end().await?;
     }
-    let object = format!("what {} changed", container.config.name);
-    packed.map_err(|(_, problem)| Error::failed("make a layer of", object, std::io::Error::other(problem)))
+    let object = || format!("what {} changed", container.config.name);
+    let staged = staged.map_err(|error| Error::failed("make a layer of", object(), error))?;
+    let placed = crate::blocking(move || staged.put_in_place()).await;
+    placed.map_err(|error| Error::failed("make a layer of", object(), error))
 }
 
 async fn image(

@@ -34,6 +34,7 @@ use crate::Error;
 use crate::shared::Shared;
 pub use change::{Deleted, Prune, PruneScope};
 pub use commit::{Commit, Pause};
+pub(crate) use commit::{let_all_go, let_go};
 pub use login::{KnownRegistry, Login};
 pub use out::{Damage, Export, Verified};
 pub use pull::Pulling;

@@ -3,8 +3,10 @@
 //! running runs.
 //!
 //! The server ends itself without a word where the variable `BELLJAR_CRASH_AT` names the place; only debug builds do.
-//! Places are passed in the order of a container's life: create, start, stop, delete.
+//! Places are passed in the order of a container's life: create, start, stop, delete. What comes and goes of images is in [`images`].
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on says so and ends")]
+
+mod images;
 
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -41,8 +43,12 @@ impl<'a> Doomed<'a> {
     }
 
     /// Asks for something that is never answered, and waits for the end.
-    fn ask(mut self, method: &str, path: &str, body: &Value) -> ExitStatus {
-        let body = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
+    fn ask(self, method: &str, path: &str, body: &Value) -> ExitStatus {
+        self.ask_with(method, path, if body.is_null() { Vec::new() } else { body.to_string().into_bytes() })
+    }
+
+    /// The same with a body of any kind. A stream that has begun may end early.
+    fn ask_with(mut self, method: &str, path: &str, body: Vec<u8>) -> ExitStatus {
         let client = self.server.api().with("content-type", "application/json");
         let answer = client.try_send(method, path, body);
         assert!(answer.is_err(), "it crashed before it could answer, but it said {answer:?}");
