@@ -2,13 +2,13 @@
 //!
 //! A route has one segment for a name, and names have slashes. People write them as they are; so before anything is routed, the
 //! slashes of a name are escaped. A last part that is a deed of that method belongs to the route: who means a repository of that
-//! name escapes it.
+//! name escapes it. An image or a volume may be called as a fixed route is: only POST, which no name answers by itself, means the route.
 
 use axum::extract::Request;
 use axum::http::{Method, Uri};
 
-/// What stands below `/images` and is no name, with its method.
-const FIXED: [&str; 4] = ["pull", "import", "prune", "verify"];
+/// What stands below a folder and is no name where it is asked by POST.
+const FIXED: [&str; 5] = ["/images/pull", "/images/import", "/images/prune", "/images/verify", "/volumes/prune"];
 /// What can be asked of one image, by method.
 const DEEDS: [(Method, &str); 3] = [(Method::GET, "history"), (Method::GET, "export"), (Method::POST, "tag")];
 
@@ -25,15 +25,21 @@ pub(super) fn escaped<B>(mut request: Request<B>) -> Request<B> {
     request
 }
 
-/// The path with the slashes of its name escaped; `None` where it has none, or names none.
+/// The path with the slashes of its name escaped; `None` where it has none, or names none. By another method than POST a fixed path is a
+/// name like any other: escaped, it is no longer the fixed route's.
 fn escape(method: &Method, path: &str) -> Option<String> {
+    if FIXED.contains(&path) {
+        let (folder, name) = path.rsplit_once('/').filter(|_| method != Method::POST)?;
+        let first = name.bytes().next()?;
+        return Some(format!("{folder}/%{first:02X}{}", &name[1..]));
+    }
     let (folder, rest) =
         [("/images/", true), ("/pulls/", false), ("/registries/", false)].into_iter().find_map(|(folder, has_deeds)| {
             let rest = path.strip_prefix(folder)?;
             Some(((folder, has_deeds), rest))
         })?;
     let (folder, has_deeds) = folder;
-    if !rest.contains('/') || (has_deeds && FIXED.contains(&rest)) {
+    if !rest.contains('/') {
         return None;
     }
     let deed = rest.rsplit_once('/').filter(|(_, deed)| has_deeds && DEEDS.iter().any(|(of, word)| of == method && word == deed));
@@ -60,6 +66,11 @@ mod tests {
             (Method::DELETE, "/images/a/history", Some("/images/a%2Fhistory")),
             (Method::GET, "/images/a%2Fb/history", Some("/images/a%2Fb/history")),
             (Method::POST, "/images/pull", None),
+            (Method::GET, "/images/pull", Some("/images/%70ull")),
+            (Method::DELETE, "/images/verify", Some("/images/%76erify")),
+            (Method::GET, "/images/pull:1", None),
+            (Method::POST, "/images/prune/tag", Some("/images/prune/tag")),
+            (Method::DELETE, "/volumes/prune", Some("/volumes/%70rune")),
             (Method::DELETE, "/pulls/a/b", Some("/pulls/a%2Fb")),
             (Method::GET, "/containers/a/b", None),
         ] {
