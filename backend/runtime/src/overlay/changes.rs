@@ -11,7 +11,12 @@ use rustix::fs::Stat;
 
 use super::compare::Comparer;
 use super::layers::{Above, Cover, Folder, Found, Layers, kind, shown};
-use super::{CHANGES_MAX, Error, Numbered, WALKED_MAX, file_status, find, folder_status, graft_stats, graft_status, look, unread};
+use super::{
+    CHANGES_MAX, Error, Numbered, WALKED_MAX, file_status, find, folder_status, graft_stats, graft_status, look, side_by_side, unread,
+};
+
+/// Names of a folder that are held at a time.
+const NAMES_AT_ONCE: usize = 4096;
 
 /// What the container's own layer takes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -48,14 +53,34 @@ pub(super) fn changes_up_to(stack: &Stack, max: usize) -> Result<Vec<Change>, Er
         // Where the upper layer has no folder any more, it went while we walked.
         let Some(upper) = folder.parts.first().filter(|part| layers.is_upper(part.layer)) else { continue };
         changes.extend(change_of_folder(&layers, &folder, &next)?);
-        upper.for_each_name(|name| {
-            Walk { layers: &layers, folder: &folder, comparer: &comparer }.name(name, &mut changes, &mut ahead)?;
+        let walk = Walk { layers: &layers, folder: &folder, comparer: &comparer };
+        let mut take = |names: &mut Vec<Vec<u8>>| {
+            for told in side_by_side::filter_map(names, |name| walk.name(name))? {
+                match told {
+                    Told::Change(change) => changes.push(change),
+                    Told::Ahead(folder) => ahead.push(*folder),
+                }
+            }
+            names.clear();
             // What is still to be walked counts: else a million folders side by side would be held before the first is one.
             if changes.len() + ahead.len() > max { Err(Error::TooMany { what: "changes", max }) } else { Ok(()) }
+        };
+        let mut names = Vec::new();
+        upper.for_each_name(|name| {
+            names.push(name.to_vec());
+            if names.len() < NAMES_AT_ONCE { Ok(()) } else { take(&mut names) }
         })?;
+        take(&mut names)?;
     }
     changes.sort_unstable_by(|one, other| one.path.cmp(&other.path));
     Ok(changes)
+}
+
+/// What there is to tell of one name of a folder.
+enum Told {
+    Change(Change),
+    /// It is a folder, and left for later.
+    Ahead(Box<Ahead>),
 }
 
 /// One folder on the walk.
@@ -66,19 +91,20 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    /// What the container did to one name of the folder; a folder is left for later.
-    fn name(&self, name: &[u8], changes: &mut Vec<Change>, ahead: &mut Vec<Ahead>) -> Result<(), Error> {
+    /// What the container did to one name of the folder, if anything.
+    fn name(&self, name: &[u8]) -> Result<Option<Told>, Error> {
         let Self { layers, folder, comparer } = *self;
         let path = folder.path_of(name);
         let is_graft = layers.is_graft(&path);
         let upper = look(folder, 0, name)?;
         let below = if is_graft { None } else { find(folder, name, 1)? };
         let numbered = below.map(|(number, stat)| (folder.parts[number].layer, stat));
-        let change =
-            |status, kind, size_bytes| Change { path: shown(&path), status, kind, size_bytes, below: numbered.map(|(layer, _)| layer) };
-        match upper {
-            Found::Nothing => {}
-            Found::Whiteout => changes.extend(below.map(|(_, below)| change(Status::Deleted, kind(&below), 0))),
+        let change = |status, kind, size_bytes| {
+            Some(Told::Change(Change { path: shown(&path), status, kind, size_bytes, below: numbered.map(|(layer, _)| layer) }))
+        };
+        Ok(match upper {
+            Found::Nothing => None,
+            Found::Whiteout => below.and_then(|(_, below)| change(Status::Deleted, kind(&below), 0)),
             // What lies in it has no path that could be asked for, and a chain of such folders would fill memory with its names.
             Found::Entry(stat) if kind(&stat) == FileKind::Directory && path.len() > PATH_BYTES_MAX => {
                 let status = match &below {
@@ -86,14 +112,14 @@ impl Walk<'_> {
                     Some((_, below)) if kind(below) == FileKind::Directory => Status::Metadata,
                     Some(_) => Status::Replaced,
                 };
-                changes.push(change(status, FileKind::Directory, 0));
+                change(status, FileKind::Directory, 0)
             }
             Found::Entry(stat) if kind(&stat) == FileKind::Directory => {
                 let pair = (!is_graft).then_some((stat, numbered));
-                ahead.push(Ahead { path, candidates: folder.layers(), cover: folder.cover, pair });
+                Some(Told::Ahead(Box::new(Ahead { path, candidates: folder.layers(), cover: folder.cover, pair })))
             }
             // An overlay is mounted over it: nobody can have put it there from inside, or see it.
-            Found::Entry(_) if is_graft => {}
+            Found::Entry(_) if is_graft => None,
             Found::Entry(stat) => {
                 let status = match &below {
                     None => Status::Added,
@@ -102,12 +128,9 @@ impl Walk<'_> {
                         compared.map_err(|errno| unread(&folder.parts[0], folder, errno))?
                     }
                 };
-                if status != Status::Unchanged {
-                    changes.push(change(status, kind(&stat), bytes_taken(&stat)));
-                }
+                if status == Status::Unchanged { None } else { change(status, kind(&stat), bytes_taken(&stat)) }
             }
-        }
-        Ok(())
+        })
     }
 }
 

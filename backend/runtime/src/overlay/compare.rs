@@ -3,9 +3,9 @@
 //! Contents are read only where the sizes are the same. A time that is the same proves nothing: whoever wrote the upper layer
 //! can set it.
 
-use std::cell::Cell;
 use std::fs::File;
 use std::io::Read;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use belljar_model::overlay::{FileKind, Status};
 use rustix::fs::Stat;
@@ -24,10 +24,10 @@ const OVERLAYS_OWN: [&[u8]; 2] = [b"trusted.overlay.", b"user.overlay."];
 /// Most bytes of the names, and of one value, of extended attributes: the kernel's own limits (`xattr(7)`).
 const XATTR_BYTES_MAX: usize = 64 << 10;
 
-/// Compares for one answer.
+/// Compares for one answer, in any number of threads.
 #[derive(Default)]
 pub(super) struct Comparer {
-    compared_bytes: Cell<u64>,
+    compared_bytes: AtomicU64,
 }
 
 /// One side of a comparison: the part of a folder that has it, and what it is.
@@ -68,12 +68,9 @@ impl Comparer {
     }
 
     fn takes(&self, bytes: u64) -> bool {
-        let total = self.compared_bytes.get().saturating_add(bytes);
-        let fits = total <= COMPARED_TOTAL_MAX;
-        if fits {
-            self.compared_bytes.set(total);
-        }
-        fits
+        let with = |sum: u64| sum.checked_add(bytes).filter(|sum| *sum <= COMPARED_TOTAL_MAX);
+        // It guards nothing but itself.
+        self.compared_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, with).is_ok()
     }
 }
 

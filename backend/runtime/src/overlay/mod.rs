@@ -13,6 +13,7 @@ mod changes;
 mod compare;
 mod difference;
 mod layers;
+mod side_by_side;
 mod undo;
 
 use std::collections::BTreeMap;
@@ -144,7 +145,8 @@ fn entries_up_to(stack: &Stack, path: &str, max: usize) -> Result<Vec<Entry>, Er
         })?;
     }
     let reading = Reading { layers: &layers, folder: &folder, comparer: Comparer::default() };
-    names.iter().map(|(name, seen)| reading.describe(name, seen)).filter_map(Result::transpose).collect()
+    let names: Vec<_> = names.into_iter().collect();
+    side_by_side::filter_map(&names, |(name, seen)| reading.describe(name, seen))
 }
 
 /// Where a name was listed: the number of the folder's part, and the kind of file that the listing says it is.
