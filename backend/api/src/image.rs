@@ -220,6 +220,8 @@ pub struct VerifyRequest {
     /// Which images; all where empty.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub images: Vec<String>,
+    /// Whether what is damaged is fetched anew, from the registry that it came from.
+    pub repair: bool,
 }
 
 /// What an examination of images found.
@@ -229,8 +231,21 @@ pub struct VerifyAnswer {
     pub images: u64,
     /// Layers that were read, each once.
     pub layers: u64,
-    /// What is not as it was; empty where all is well.
+    /// What is not as it was; empty where all is well. With `repair`: as it was before.
     pub damages: Vec<Damage>,
+    /// What was done about it, for each damaged image; empty without `repair`.
+    pub mended: Vec<Mended>,
+}
+
+/// What became of an image that was damaged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mended {
+    /// The image.
+    pub image: String,
+    /// Its layers that were damaged.
+    pub layers: Vec<String>,
+    /// Why it is as damaged as before; `null` where it is whole again.
+    pub problem: Option<String>,
 }
 
 /// Something about an image that is not as it was.

@@ -195,10 +195,12 @@ mod tests {
         described("PruneRequest", &image::PruneRequest { only: Some(Vec::new()), ..Default::default() });
         described("PullRequest", &image::PullRequest { image: "a".into(), platform: Some("linux/amd64".into()) });
         let word = || Some("a".to_owned());
-        described("VerifyRequest", &image::VerifyRequest { images: vec!["a".into()] });
+        described("VerifyRequest", &image::VerifyRequest { images: vec!["a".into()], repair: false });
         let damage = image::Damage { images: Vec::new(), layer: None, path: String::new(), problem: String::new() };
         described("Damage", &damage);
-        described("VerifyAnswer", &image::VerifyAnswer { images: 0, layers: 0, damages: vec![damage] });
+        let mended = image::Mended { image: String::new(), layers: Vec::new(), problem: None };
+        described("Mended", &mended);
+        described("VerifyAnswer", &image::VerifyAnswer { images: 0, layers: 0, damages: vec![damage], mended: vec![mended] });
         described("LoginRequest", &image::LoginRequest { username: word(), password: word(), docker_config: word() });
         described("Registry", &image::Registry { host: "a".into(), username: None, docker_config: None, saved_at_ms: 0 });
         let layer = belljar_model::pull::PullLayer {

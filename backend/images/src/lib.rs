@@ -12,11 +12,13 @@
 //! images/layers/<sha256>/     one unpacked archive: the root of a layer
 //! images/skeletons/<sha256>   what its archive was beside the files' content: in place before the layer is
 //! images/host/<sha256>/       one skeleton of the host's image
+//! images/damaged/             layers that are being fetched anew
 //! images/tmp/<random>         half-done work; whatever lies here when Belljar starts belongs to nothing
 //! ```
 //!
 //! Start reading at [`Images`], then [`import`].
 
+mod aside;
 mod brought;
 mod commit;
 pub mod config;

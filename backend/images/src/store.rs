@@ -30,6 +30,7 @@ const LAYERS: &str = "layers";
 const SKELETONS: &str = "skeletons";
 const HOST: &str = "host";
 const TMP: &str = "tmp";
+const DAMAGED: &str = "damaged";
 
 /// Why something about the folder of images failed.
 #[derive(Debug, thiserror::Error)]
@@ -100,7 +101,7 @@ impl Images {
     /// Opens the folder, and makes it (readable by root alone) where it is missing.
     pub fn open(folder: impl Into<PathBuf>) -> Result<Self, Error> {
         let images = Self { folder: folder.into(), pins: Pins::default() };
-        for name in [LAYERS, SKELETONS, HOST, TMP] {
+        for name in [LAYERS, SKELETONS, HOST, TMP, DAMAGED] {
             let path = images.folder.join(name);
             // Files of an image keep their set-uid bits; nobody but root may come near them on the host.
             std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&path).map_err(Error::folder("make", &path))?;
@@ -187,6 +188,16 @@ impl Images {
         self.folder.join(TMP)
     }
 
+    /// Where damaged layers are set aside.
+    pub(crate) fn damaged(&self) -> PathBuf {
+        self.folder.join(DAMAGED)
+    }
+
+    /// Does something to a layer that nobody holds, while nobody can begin to; `None` where somebody does.
+    pub(crate) fn unless_pinned<T>(&self, digest: &Digest, work: impl FnOnce() -> T) -> Option<T> {
+        self.pins.unless_pinned(digest, work)
+    }
+
     /// Where a layer's root lies.
     pub(crate) fn layer_path(&self, diff_id: &Digest) -> PathBuf {
         self.folder.join(LAYERS).join(diff_id.hex())
@@ -250,6 +261,7 @@ impl Images {
     pub fn sweep(&self, in_use: &[Digest]) -> Result<Swept, Error> {
         let keep: BTreeSet<String> = in_use.iter().map(Digest::hex).collect();
         let mut swept = Swept::default();
+        self.settle_aside(&keep)?;
         for folder in [LAYERS, SKELETONS, HOST, TMP] {
             let path = self.folder.join(folder);
             for name in tree::names(&path).map_err(Error::folder("list", &path))? {

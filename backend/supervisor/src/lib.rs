@@ -64,7 +64,7 @@ use tokio::sync::{Semaphore, broadcast, oneshot};
 
 pub use belljar_runtime::idmap::Mapper;
 pub use error::{Error, ErrorKind};
-pub use image::{Commit, Damage, Deleted, Export, KnownRegistry, Login, Pause, Prune, PruneScope, Pulling, Verified};
+pub use image::{Commit, Damage, Deleted, Export, KnownRegistry, Login, Mended, Pause, Prune, PruneScope, Pulling, Repair, Verified};
 pub use logs::{LINES_AT_ONCE_MAX, LogFollow, LogQuery};
 pub use registry::CONTAINERS_MAX;
 pub use volume::{VOLUMES_MAX, VolumeScope};

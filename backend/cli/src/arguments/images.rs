@@ -68,6 +68,9 @@ pub(crate) enum ImagesCommand {
         /// Names or ids; all where none is given
         #[arg(value_name = "IMAGE")]
         images: Vec<String>,
+        /// Fetch what is damaged anew, from the registry that it came from
+        #[arg(long)]
+        repair: bool,
         #[command(flatten)]
         format: Format,
     },

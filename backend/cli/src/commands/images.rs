@@ -53,7 +53,7 @@ pub(crate) async fn images(session: &mut Session, command: Option<ImagesCommand>
             Ok(DONE)
         }
         ImagesCommand::Prune(arguments) => prune(session, &arguments).await,
-        ImagesCommand::Verify { images, format } => verify(session, images, format).await,
+        ImagesCommand::Verify { images, repair, format } => verify(session, VerifyRequest { images, repair }, format).await,
     }
 }
 
@@ -146,9 +146,11 @@ fn agreed() -> Result<bool, Failure> {
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
-async fn verify(session: &mut Session, images: Vec<String>, format: Format) -> Outcome {
-    let answer: VerifyAnswer = session.client.send("/images/verify", &VerifyRequest { images }).await?;
-    let status = if answer.damages.is_empty() { DONE } else { NOT_WELL };
+/// What is whole again is well.
+async fn verify(session: &mut Session, request: VerifyRequest, format: Format) -> Outcome {
+    let answer: VerifyAnswer = session.client.send("/images/verify", &request).await?;
+    let is_well = answer.damages.is_empty() || request.repair && answer.mended.iter().all(|mended| mended.problem.is_none());
+    let status = if is_well { DONE } else { NOT_WELL };
     if format.json {
         session.paper.json(&answer)?;
         return Ok(status);
@@ -157,6 +159,10 @@ async fn verify(session: &mut Session, images: Vec<String>, format: Format) -> O
         let layer = damage.layer.as_deref().unwrap_or("its documents");
         let line = format!("{}: {layer} /{}: {}", damage.images.join(", "), damage.path, damage.problem);
         session.paper.line(&harmless(&line))?;
+    }
+    for mended in &answer.mended {
+        let became = mended.problem.as_ref().map_or("whole again".to_owned(), |problem| format!("still damaged: {problem}"));
+        session.paper.line(&harmless(&format!("{}: {became}", mended.image)))?;
     }
     let found = if answer.damages.is_empty() { "all is as it was".to_owned() } else { format!("{} damages", answer.damages.len()) };
     session.paper.line(&format!("{} images, {} layers: {found}", answer.images, answer.layers))?;

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::{belljar, belljar_output};
 
 /// An archive of a root file system with a shell, and a word of its own in `/etc/where`.
-fn rootfs(server: &Server, word: &str) -> PathBuf {
+pub(crate) fn rootfs(server: &Server, word: &str) -> PathBuf {
     let folder = server.scratch(word);
     let script = format!(
         "mkdir -p bin etc tmp; cp /bin/sh /bin/sleep bin/; for l in $(ldd /bin/sh /bin/sleep | grep -o '/[^ ]*'); do mkdir -p .${{l%/*}}; cp $l .$l; done; \

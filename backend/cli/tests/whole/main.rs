@@ -12,6 +12,7 @@ mod bad_input;
 mod compose;
 mod crash;
 mod crowd;
+mod damage;
 mod database;
 mod exec;
 mod files;

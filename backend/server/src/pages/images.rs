@@ -12,7 +12,7 @@ use belljar_api::query::Nothing;
 use belljar_frontend::images::{Damaged, ImagePage, Images, PrunePage, Typed, Verification};
 use belljar_model::pull::PullState;
 use belljar_model::{Image, ImageName, Invalid, size};
-use belljar_supervisor::{Damage, Prune, PruneScope};
+use belljar_supervisor::{Damage, Prune, PruneScope, Repair};
 use serde::Deserialize;
 
 use crate::app::App;
@@ -116,7 +116,7 @@ pub(super) async fn export(State(app): State<Arc<App>>, Query(Named { name }): Q
 
 pub(super) async fn verify(State(app): State<Arc<App>>, around: Surroundings, Form(OfImage { image }): Form<OfImage>) -> Answer<Response> {
     let summary = app.supervisor.find_image(&image)?;
-    let found = app.supervisor.verify_images(&[image]).await?;
+    let found = app.supervisor.verify_images(&[image], Repair::No).await?;
     let damaged = |damage: Damage| {
         let what = damage.layer.map_or_else(|| "its documents".to_owned(), |layer| format!("layer {layer} {}", damage.path));
         Damaged { what, problem: damage.problem }

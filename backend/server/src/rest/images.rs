@@ -7,11 +7,11 @@ use axum::body::{Body, Bytes};
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use belljar_api::image::{CommitRequest, Damage, PruneAnswer, PruneRequest, TagRequest, VerifyAnswer, VerifyRequest};
+use belljar_api::image::{CommitRequest, Damage, Mended, PruneAnswer, PruneRequest, TagRequest, VerifyAnswer, VerifyRequest};
 use belljar_api::query::{Import, Nothing};
 use belljar_api::{HistoryStep, Image, ImageDetails};
 use belljar_model::{ImageName, Invalid};
-use belljar_supervisor::{Commit, Export, Pause, Prune, PruneScope, Verified};
+use belljar_supervisor::{Commit, Export, Pause, Prune, PruneScope, Repair, Verified};
 use futures_util::StreamExt;
 use tokio_util::io::ReaderStream;
 
@@ -83,12 +83,18 @@ pub(super) async fn verify(
     Query(Nothing {}): Query<Nothing>,
     Document(request): Document<VerifyRequest>,
 ) -> Answer<Json<VerifyAnswer>> {
-    let Verified { images, layers, damages } = app.supervisor.verify_images(&request.images).await?;
+    let repair = if request.repair { Repair::Yes } else { Repair::No };
+    let Verified { images, layers, damages, mended } = app.supervisor.verify_images(&request.images, repair).await?;
     let told = |damage: belljar_supervisor::Damage| {
         let belljar_supervisor::Damage { images, layer, path, problem } = damage;
         Damage { images, layer, path, problem }
     };
-    Ok(Json(VerifyAnswer { images, layers, damages: damages.into_iter().map(told).collect() }))
+    let done = |mended: belljar_supervisor::Mended| {
+        let belljar_supervisor::Mended { image, layers, problem } = mended;
+        Mended { image, layers, problem }
+    };
+    let (damages, mended) = (damages.into_iter().map(told).collect(), mended.into_iter().map(done).collect());
+    Ok(Json(VerifyAnswer { images, layers, damages, mended }))
 }
 
 pub(super) async fn commit(

@@ -6,7 +6,7 @@ use belljar_model::image::{Platform, Pruned, Summary};
 use belljar_model::{ContainerId, Image, ImageName, Invalid, Pull};
 use tokio::io::AsyncRead;
 
-use super::{Commit, Deleted, Export, KnownRegistry, Login, Prune, Pulling, Verified};
+use super::{Commit, Deleted, Export, KnownRegistry, Login, Prune, Pulling, Repair, Verified};
 use super::{change, commit, import, login, out, pull, summaries, summary};
 use crate::{Error, Supervisor};
 
@@ -57,9 +57,9 @@ impl Supervisor {
         commit::commit(self, id, what).await
     }
 
-    /// Compares images with their digests, every byte of them: these, or all.
-    pub async fn verify_images(&self, keys: &[String]) -> Result<Verified, Error> {
-        out::verify(&self.shared, keys).await
+    /// Compares images with their digests, every byte of them: these, or all. What is damaged is fetched anew where that is asked for.
+    pub async fn verify_images(&self, keys: &[String], repair: Repair) -> Result<Verified, Error> {
+        out::verify(&self.shared, keys, repair).await
     }
 
     /// Gives the image that `key` means one more name. One that was another image's goes over; an image that loses its last name so

@@ -3,7 +3,7 @@
 //! ```text
 //! rows      what is known, in memory; finds          change   names and images come and go, and layers with them
 //! pull      images come from registries        login    who somebody is at a registry
-//! import    archives come in                    out      they go out, and are examined
+//! import    archives come in                    out      they go out, and are examined         mend     what is damaged is fetched anew
 //! commit    a container becomes an image        asked    what a server asks
 //! ```
 //!
@@ -16,6 +16,7 @@ mod commit;
 mod docker_config;
 mod import;
 mod login;
+mod mend;
 mod out;
 mod pull;
 mod rows;
@@ -28,7 +29,7 @@ use belljar_images::{Digest, HostImage};
 use belljar_model::image::{ImageLayer, Summary};
 use belljar_model::{Container, Draft, Image, ImageName, Invalid, Mount, PullPolicy};
 use belljar_store::Store;
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::{Mutex, RwLock as Gate, Semaphore};
 
 use crate::Error;
 use crate::shared::Shared;
@@ -36,7 +37,8 @@ pub use change::{Deleted, Prune, PruneScope};
 pub use commit::{Commit, Pause};
 pub(crate) use commit::{let_all_go, let_go};
 pub use login::{KnownRegistry, Login};
-pub use out::{Damage, Export, Verified};
+pub use mend::Mended;
+pub use out::{Damage, Export, Repair, Verified};
 pub use pull::Pulling;
 use pull::Pulls;
 use rows::{Rows, not_found};
@@ -52,6 +54,8 @@ pub(crate) struct Shelf {
     /// One layer is put in its place, or removed, at a time: one that two archives share must not be removed while the
     /// second one gets its row. Nobody waits for a client while holding it.
     changing: Mutex<()>,
+    /// Read by who starts a container, written by who sets damaged layers aside.
+    pub(crate) mending: Gate<()>,
     /// Archives that may be unpacked at the moment.
     imports: Semaphore,
     /// Images on their way.
@@ -62,7 +66,7 @@ impl Shelf {
     fn new(folder: belljar_images::Images, host: HostImage, rows: Vec<Image>) -> Self {
         let pulls = Pulls::new(folder.clone(), Settings { proxies: Proxies::from_environment(), ..Settings::default() });
         let imports = Semaphore::new(IMPORTS_MAX);
-        Self { folder, host, rows: RwLock::new(Rows::new(rows)), changing: Mutex::new(()), imports, pulls }
+        Self { folder, host, rows: RwLock::new(Rows::new(rows)), changing: Mutex::new(()), mending: Gate::new(()), imports, pulls }
     }
 
     fn rows(&self) -> RwLockReadGuard<'_, Rows> {

@@ -10,6 +10,7 @@ use belljar_store::Documents;
 use tokio::io::{AsyncWriteExt, DuplexStream};
 use tokio_util::io::SyncIoBridge;
 
+use super::mend::{self, Mended};
 use crate::Error;
 use crate::shared::Shared;
 
@@ -38,6 +39,17 @@ pub struct Verified {
     pub layers: u64,
     /// What is not as it was.
     pub damages: Vec<Damage>,
+    /// What was done about it, where that was asked for.
+    pub mended: Vec<Mended>,
+}
+
+/// What is done about damage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Repair {
+    /// It is told.
+    No,
+    /// It is fetched anew where it came from.
+    Yes,
 }
 
 /// An archive as it is written. It ends early, with an error, where the image turns out to be damaged.
@@ -97,7 +109,17 @@ async fn documents(shared: &Shared, image: &Image, layers: &[Digest]) -> Result<
 }
 
 /// Compares images with their digests: these, or all of them.
-pub(super) async fn verify(shared: &Arc<Shared>, keys: &[String]) -> Result<Verified, Error> {
+pub(super) async fn verify(shared: &Arc<Shared>, keys: &[String], repair: Repair) -> Result<Verified, Error> {
+    let images = wanted(shared, keys)?;
+    let mut verified = examine(shared, &images).await?;
+    if repair == Repair::Yes {
+        verified.mended = mend::mend(shared, &images, &verified.damages).await;
+    }
+    Ok(verified)
+}
+
+/// The images that are meant, by digest.
+fn wanted(shared: &Shared, keys: &[String]) -> Result<BTreeMap<String, Image>, Error> {
     let mut images = BTreeMap::new();
     if keys.is_empty() {
         images.extend(shared.images.all().into_iter().map(|image| (image.digest.clone(), image)));
@@ -107,6 +129,10 @@ pub(super) async fn verify(shared: &Arc<Shared>, keys: &[String]) -> Result<Veri
         images.insert(image.digest.clone(), image);
     }
     images.retain(|_, image| !image.name.is_host());
+    Ok(images)
+}
+
+async fn examine(shared: &Arc<Shared>, images: &BTreeMap<String, Image>) -> Result<Verified, Error> {
     let mut verified = Verified { images: images.len() as u64, ..Verified::default() };
     let mut of_layer: BTreeMap<Digest, Vec<String>> = BTreeMap::new();
     for image in images.values() {

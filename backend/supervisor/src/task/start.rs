@@ -159,6 +159,8 @@ impl Task {
         }
         // An upper layer is mounted once: whoever has it mounted for a copy is ended, and nobody begins before it is known that it runs.
         let _nobody_copies = self.shared.desks.clear(&self.container.id).await;
+        let shared = std::sync::Arc::clone(&self.shared);
+        let _layers_stay = shared.images.mending.read().await;
         let outcome = match self.launch().await {
             Ok(()) => self.outcome(),
             Err(failure) => Outcome::Failed(failure),
