@@ -13,7 +13,7 @@ use crate::{belljar, belljar_output};
 pub(crate) fn rootfs(server: &Server, word: &str) -> PathBuf {
     let folder = server.scratch(word);
     let script = format!(
-        "mkdir -p bin etc tmp; cp /bin/sh /bin/sleep bin/; for l in $(ldd /bin/sh /bin/sleep | grep -o '/[^ ]*'); do mkdir -p .${{l%/*}}; cp $l .$l; done; \
+        "mkdir -p bin etc tmp; cp /bin/sh /bin/sleep bin/; for l in $(ldd /bin/sh /bin/sleep | grep -o '/[^ :]*'); do mkdir -p .${{l%/*}}; cp $l .$l; done; \
          echo {word} > etc/where; echo 'ann:x:1234:1234::/:/bin/sh' > etc/passwd; tar -cf ../{word}.tar ."
     );
     let made = std::process::Command::new("sh").args(["-c", &script]).current_dir(&folder).status().unwrap();
@@ -23,10 +23,15 @@ pub(crate) fn rootfs(server: &Server, word: &str) -> PathBuf {
 
 /// A registry with one image, `1`, whose configuration is `config`.
 fn registry(archive: &[u8], config: &Value) -> Fake {
+    let own = if std::env::consts::ARCH == "aarch64" { "arm64" } else { "amd64" };
+    registry_for(archive, config, own)
+}
+
+/// The same for another processor.
+fn registry_for(archive: &[u8], config: &Value, architecture: &str) -> Fake {
     let layer = Layer::new(archive, archive, "application/vnd.oci.image.layer.v1.tar");
     let mut content = Content::default();
     content.blob(&layer.blob);
-    let architecture = if std::env::consts::ARCH == "aarch64" { "arm64" } else { "amd64" };
     let config = content.config(&json!({
         "os": "linux", "architecture": architecture, "config": config, "rootfs": {"type": "layers", "diff_ids": [layer.diff_id]},
     }));
@@ -158,4 +163,27 @@ fn images_and_volumes_that_are_called_as_what_can_be_asked_are_like_any_other() 
     assert_eq!(server.api().get("/api/v1/volumes/prune").expect(200).json()["name"], "prune");
     server.api().get("/api/v1/volumes/prune/files").expect(200);
     server.api().delete("/api/v1/volumes/prune").expect(204);
+}
+
+#[test]
+fn an_image_for_another_processor_is_refused_in_words_before_anything_is_made_of_it() {
+    let Some(server) = crate::server() else { return };
+    let archive = fs::read(rootfs(&server, "foreign")).unwrap();
+    // Nobody has an emulator of this one.
+    let fake = registry_for(&archive, &json!({"Cmd": ["/bin/sh"]}), "loong64");
+    let name = format!("{}/some/tiny:1", fake.host());
+    belljar(&server, &["pull", "--platform", "linux/loong64", &name]);
+    assert_eq!(server.api().get(&format!("/api/v1/images/{name}")).expect(200).json()["platform"], "linux/loong64");
+    for command in [&["run", &name][..], &["create", "--name", "one", &name], &["run", "--pull", "never", &name, "/bin/sh"]] {
+        let refused = belljar_output(&server, command);
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(!refused.status.success() && said.contains("is made for linux/loong64, and this machine is linux/"), "{said}");
+        assert!(said.contains("belljar pull --platform linux/"), "{said}");
+    }
+    let answer = server.api().post_json("/api/v1/containers", &json!({"image": name, "command": ["/bin/sh"]})).expect(422).json();
+    assert_eq!(answer["field"], "image", "{answer}");
+    assert_eq!(server.api().get("/api/v1/containers").expect(200).json(), json!([]));
+    // It can be kept, and handed on.
+    belljar(&server, &["images", "verify", &name]);
+    server.api().get(&format!("/api/v1/images/{name}/export")).expect(200);
 }

@@ -18,6 +18,7 @@ mod import;
 mod login;
 mod mend;
 mod out;
+mod platform;
 mod pull;
 mod rows;
 
@@ -144,6 +145,12 @@ impl Shelf {
 
 /// The image that a container is to be made of, pulled where that is asked for.
 pub(crate) async fn wanted(shared: &Arc<Shared>, draft: &Draft) -> Result<Image, Error> {
+    let image = found(shared, draft).await?;
+    platform::check(&image)?;
+    Ok(image)
+}
+
+async fn found(shared: &Arc<Shared>, draft: &Draft) -> Result<Image, Error> {
     let found = shared.images.find(&draft.image);
     let is_here = !matches!(found, Err(Error::NotFound { .. }));
     let name = &draft.config.image;
