@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use belljar_model::container::{Config, Restart, STOP_GRACE_MS_DEFAULT};
-use belljar_model::health::HealthCheck;
+use belljar_model::health::HealthAsked;
 use belljar_model::isolation::TimeOffsets;
 use belljar_model::setting::{Device, Ulimit};
 use belljar_model::{ContainerName, Draft, Hostname, Invalid, Namespaces, PullPolicy, Security, Signal};
@@ -105,9 +105,9 @@ pub struct CreateRequest {
     /// What its users see of each other's processes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hidepid: Option<u8>,
-    /// How it is asked whether it does its work; the image's own where missing, and with an empty command not at all.
+    /// How it is asked whether it does its work; the image's own where missing, field by field, and with an empty command not at all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub health: Option<HealthCheck>,
+    pub health: Option<HealthAsked>,
     /// Whether its program is started at once; true where missing.
     #[serde(default = "yes")]
     pub start: bool,
@@ -198,10 +198,10 @@ impl CreateRequest {
             shm_bytes: self.shm_bytes,
             devices: self.devices,
             hidepid: self.hidepid,
-            health: self.health,
+            health: None,
             exposed_ports: BTreeSet::new(),
         };
-        let draft = Draft { config, image: self.image, entrypoint: self.entrypoint, stop_signal, pull: self.pull };
+        let draft = Draft { config, image: self.image, entrypoint: self.entrypoint, stop_signal, health: self.health, pull: self.pull };
         draft.check()?;
         Ok(draft)
     }

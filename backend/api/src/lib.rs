@@ -98,6 +98,7 @@ mod tests {
         described("ContainerHealth", &container.health);
         described("HealthResult", &container.health.log.as_ref().expect("a log")[0]);
         described("HealthCheck", &container.health_check);
+        described("HealthAsked", &health::HealthAsked::from(container.health_check.clone().expect("a check")));
         described("Container", &container);
     }
 

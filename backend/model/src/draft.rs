@@ -12,6 +12,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::container::check_command;
+use crate::health::{HealthAsked, HealthCheck};
 use crate::image::ImageConfig;
 use crate::{Config, Invalid, Signal, UserSpec};
 
@@ -39,6 +40,8 @@ pub struct Draft {
     pub entrypoint: Option<Vec<String>>,
     /// Signal of a stop, where one was asked for.
     pub stop_signal: Option<Signal>,
+    /// What is asked of the check of its health, where anything is; then [`Config::health`] is not looked at.
+    pub health: Option<HealthAsked>,
     /// What is done where the image is not here.
     pub pull: PullPolicy,
 }
@@ -47,7 +50,7 @@ impl From<Config> for Draft {
     /// What is complete without an image's word.
     fn from(config: Config) -> Self {
         let (image, stop_signal) = (config.image.as_str().to_owned(), Some(config.stop_signal));
-        Self { config, image, entrypoint: None, stop_signal, pull: PullPolicy::default() }
+        Self { config, image, entrypoint: None, stop_signal, health: None, pull: PullPolicy::default() }
     }
 }
 
@@ -59,6 +62,10 @@ impl Draft {
         }
         if let Some(entrypoint) = self.entrypoint.as_ref().filter(|words| !words.is_empty() && **words != [""]) {
             check_command(entrypoint).map_err(|invalid| Invalid::new("entrypoint", invalid.problem))?;
+        }
+        if let Some(asked) = &self.health {
+            // Any check is as good as the one that the image may have.
+            asked.with(Some(&HealthCheck::of(vec!["true".to_owned()])), "health")?;
         }
         // Any command is as good as the one that the image may have.
         Config { command: vec!["true".to_owned()], ..self.config.clone() }.check()
@@ -85,7 +92,9 @@ impl Draft {
             (None, None | Some("")) => Signal::TERM,
             (None, Some(text)) => text.parse().map_err(|invalid: Invalid| of_image("stop_signal", &invalid.problem))?,
         };
-        if config.health.is_none() {
+        if let Some(asked) = &self.health {
+            config.health = Some(asked.with(image.health.as_ref(), "health")?);
+        } else if config.health.is_none() {
             config.health.clone_from(&image.health);
         }
         config.exposed_ports.extend(image.exposed_ports.iter().cloned());
@@ -186,6 +195,28 @@ mod tests {
         assert_eq!((config.labels["a"].as_str(), config.labels["b"].as_str()), ("asked", "image"));
         assert_eq!((config.user.map(String::from), config.workdir.as_deref()), (Some("7".into()), Some("/w")));
         assert_eq!((config.stop_signal, config.health.map(|check| check.command.len())), (Signal::KILL, Some(0)));
+    }
+
+    #[test]
+    fn what_is_not_said_of_a_check_is_the_images_field_by_field() {
+        let image = ImageConfig { health: Some(HealthCheck { interval_ms: 7, retries: 9, ..HealthCheck::of(words("curl x")) }), ..image() };
+        let made = |asked: HealthAsked, image: &ImageConfig| Draft { health: Some(asked), ..draft("") }.with(image);
+        let check = made(HealthAsked { retries: Some(2), ..HealthAsked::default() }, &image).expect("a container").health.expect("a check");
+        assert_eq!((check.command, check.interval_ms, check.retries), (words("curl x"), 7, 2));
+        let own = HealthAsked { command: Some(words("true")), ..HealthAsked::default() };
+        let check = made(own.clone(), &image).expect("a container").health.expect("a check");
+        assert_eq!((check.command, check.interval_ms, check.timeout_ms), (words("true"), 7, crate::health::TIMEOUT_MS_DEFAULT));
+        let none = HealthAsked { command: Some(Vec::new()), ..HealthAsked::default() };
+        assert!(made(none, &image).expect("a container").health_check().is_none());
+        let without = ImageConfig { health: None, ..image };
+        let times = HealthAsked { interval_ms: Some(5), ..HealthAsked::default() };
+        assert_eq!(made(times.clone(), &without).expect_err("refused").field, "health.command");
+        assert_eq!(made(own, &without).expect("a container").health.expect("a check").interval_ms, crate::health::INTERVAL_MS_DEFAULT);
+        // Times that are wrong are refused before the image is known, others not.
+        let draft_of = |asked| Draft { health: Some(asked), ..draft("") };
+        assert_eq!(draft_of(times).check(), Ok(()));
+        let wrong = HealthAsked { retries: Some(0), ..HealthAsked::default() };
+        assert_eq!(draft_of(wrong).check().map_err(|invalid| invalid.field), Err("health.retries".to_owned()));
     }
 
     #[test]

@@ -54,6 +54,70 @@ pub struct HealthCheck {
     pub retries: u32,
 }
 
+/// A check as somebody asks for it: what is not said is the image's, as with Docker, and Docker's own where that has none.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HealthAsked {
+    /// Program and arguments. Empty: there is no check.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<Vec<String>>,
+    /// See [`HealthCheck::interval_ms`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interval_ms: Option<u64>,
+    /// See [`HealthCheck::timeout_ms`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_ms: Option<u64>,
+    /// See [`HealthCheck::start_period_ms`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_period_ms: Option<u64>,
+    /// See [`HealthCheck::start_interval_ms`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_interval_ms: Option<u64>,
+    /// See [`HealthCheck::retries`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retries: Option<u32>,
+}
+
+impl From<HealthCheck> for HealthAsked {
+    /// What says everything itself.
+    fn from(check: HealthCheck) -> Self {
+        let HealthCheck { command, interval_ms, timeout_ms, start_period_ms, start_interval_ms, retries } = check;
+        Self {
+            command: Some(command),
+            interval_ms: Some(interval_ms),
+            timeout_ms: Some(timeout_ms),
+            start_period_ms: Some(start_period_ms),
+            start_interval_ms,
+            retries: Some(retries),
+        }
+    }
+}
+
+impl HealthAsked {
+    /// The check that this makes of what the image says; `field` is its own path in the request.
+    pub fn with(&self, image: Option<&HealthCheck>, field: &str) -> Result<HealthCheck, Invalid> {
+        let image = image.filter(|check| !check.command.is_empty());
+        let command = self.command.clone().or_else(|| image.map(|check| check.command.clone()));
+        let missing =
+            || Invalid::new(format!("{field}.command"), "is required: the image has no check of its own that the times could be of");
+        let usual = HealthCheck::of(command.ok_or_else(missing)?);
+        if usual.command.is_empty() {
+            return Ok(usual);
+        }
+        let below = image.unwrap_or(&usual);
+        let check = HealthCheck {
+            interval_ms: self.interval_ms.unwrap_or(below.interval_ms),
+            timeout_ms: self.timeout_ms.unwrap_or(below.timeout_ms),
+            start_period_ms: self.start_period_ms.unwrap_or(below.start_period_ms),
+            start_interval_ms: self.start_interval_ms.or(below.start_interval_ms),
+            retries: self.retries.unwrap_or(below.retries),
+            command: usual.command.clone(),
+        };
+        check.check(field)?;
+        Ok(check)
+    }
+}
+
 fn interval_default() -> u64 {
     INTERVAL_MS_DEFAULT
 }

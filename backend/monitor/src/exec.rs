@@ -3,7 +3,7 @@
 //! ```text
 //! exec ──▶ server    {"started": …} or {"failed": …}, then {"ended": …}; one JSON document a message
 //! server ──▶ exec    nothing but the socket's end: whoever asked is gone, or its time is up. The program is killed, with all
-//!                    that is still of its session
+//!                    that it started: what is in its nest (`cgroup::Nest`), and what is still of its session
 //! ```
 //! It is forked from the spawner, which has one thread, and is as strict as a start: the plan is the core's own. Nothing of it
 //! is on disk, and a server that comes back after a crash finds nothing of it.
@@ -17,10 +17,10 @@ use belljar_linux::{Result, fd};
 use belljar_model::container::ProcessRef;
 use belljar_model::{Failure, Signal};
 use belljar_runtime::apply::{self, Started, Streams};
-use belljar_runtime::cgroup::{Cgroup, Hierarchies};
+use belljar_runtime::cgroup::{Cgroup, Hierarchies, Nest};
 use belljar_runtime::plan::{ExecFacts, make_exec};
 use belljar_runtime::seccomp;
-use belljar_runtime::spec::Exec;
+use belljar_runtime::spec::{Exec, ExecCgroup};
 use rustix::event::{PollFd, PollFlags};
 use serde::{Deserialize, Serialize};
 
@@ -63,20 +63,31 @@ pub(crate) struct Inherited {
 pub(crate) fn run(inherited: Inherited) {
     let Inherited { socket, order, stdout, stderr } = inherited;
     match begin(order, Streams::Pipes { stdout, stderr }) {
-        Ok((started, first, cgroup)) => {
+        Ok((started, first, place)) => {
             tell(&socket, &Word::Started(first));
-            let ended = wait(&socket, &started, first, &cgroup);
+            let ended = wait(&socket, &started, first, &place);
             tell(&socket, &ended);
         }
         Err(failure) => tell(&socket, &Word::Failed(failure)),
     }
 }
 
-fn begin(order: OwnedFd, streams: Streams) -> std::result::Result<(Started, ProcessRef, Cgroup), Failure> {
+/// Where the program is: in the container's cgroup, and where that was asked for and can be, in a folder of its own there.
+struct Place {
+    whole: Cgroup,
+    nest: Option<Nest>,
+}
+
+fn begin(order: OwnedFd, streams: Streams) -> std::result::Result<(Started, ProcessRef, Place), Failure> {
     let failed = |error: belljar_linux::Error| Failure { step: error.operation.to_owned(), cause: error.cause(), object: error.subject };
-    let exec = read(order).map_err(failed)?;
+    let mut exec = read(order).map_err(failed)?;
     let hierarchies = Hierarchies::probe().map_err(failed)?;
-    let cgroup = exec.cgroup.cgroup(&hierarchies);
+    let whole = exec.cgroup.cgroup(&hierarchies);
+    // The pid is this watcher's own, which lives as long as the nest.
+    let nest = matches!(exec.cgroup, ExecCgroup::Nest(_)).then(|| whole.nest(&format!("exec-{}", std::process::id()))).flatten();
+    if let Some(nest) = &nest {
+        exec.cgroup = ExecCgroup::Found(nest.joined().clone());
+    }
     let refused = |invalid: belljar_model::Invalid| Failure { step: "plan".into(), object: invalid.field, cause: invalid.problem };
     let filter = seccomp::of_process(&exec.process, exec.filters.as_deref()).map_err(refused)?;
     let facts = ExecFacts { filter, ..ExecFacts::of(exec.first, hierarchies).map_err(failed)? };
@@ -87,7 +98,7 @@ fn begin(order: OwnedFd, streams: Streams) -> std::result::Result<(Started, Proc
     // One that has ended already is a zombie of ours, whose start can still be read.
     let start_ticks = process::start_ticks(started.pid).map_err(failed)?;
     let first = ProcessRef { pid: started.pid, start_ticks };
-    Ok((started, first, cgroup))
+    Ok((started, first, Place { whole, nest }))
 }
 
 fn read(order: OwnedFd) -> Result<Exec> {
@@ -103,7 +114,7 @@ fn tell(socket: &OwnedFd, word: &Word) {
     let _ = fd::send(socket, &serde_json::to_vec(word).unwrap_or_default(), &[]);
 }
 
-fn wait(socket: &OwnedFd, started: &Started, first: ProcessRef, cgroup: &Cgroup) -> Word {
+fn wait(socket: &OwnedFd, started: &Started, first: ProcessRef, place: &Place) -> Word {
     let mut is_wanted = true;
     loop {
         let mut polled = vec![PollFd::new(&started.pidfd, PollFlags::IN)];
@@ -117,7 +128,9 @@ fn wait(socket: &OwnedFd, started: &Started, first: ProcessRef, cgroup: &Cgroup)
         }
         // The server never writes: whatever this is, it is its end.
         is_wanted = false;
-        kill_session(started, first, cgroup);
+        kill_session(started, first, &place.whole);
+        // What left its nest by itself is found as its session; what left its session, in its nest.
+        let _ = place.nest.as_ref().map(Nest::kill);
     }
     match process::wait(&started.pidfd) {
         Ok(Ended::Exited(code)) => Word::Ended { code: Some(code), signal: None },
@@ -126,8 +139,8 @@ fn wait(socket: &OwnedFd, started: &Started, first: ProcessRef, cgroup: &Cgroup)
     }
 }
 
-/// Kills the program and what it started: its session, and what descends from that. Only what made itself a session of its own
-/// *and* was left by its parent before is not found.
+/// Kills the program and what it started: its session, and what descends from that. What made itself a session of its own *and* was
+/// left by its parent before is not found so.
 fn kill_session(started: &Started, first: ProcessRef, cgroup: &Cgroup) {
     let mut told = BTreeSet::new();
     for _ in 0..LOOKS_MAX {

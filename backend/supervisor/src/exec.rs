@@ -71,18 +71,35 @@ pub(crate) async fn start(shared: &Arc<Shared>, id: &ContainerId, exec: Exec) ->
     let no_place = || Error::Unavailable { because: format!("{EXECS_MAX} programs are run in containers just now; ask again later") };
     let place = Arc::clone(&shared.execs).try_acquire_owned().map_err(|_| no_place())?;
     let (told, asked) = (container.clone(), exec.clone());
-    let running = begin(shared, container, exec, place).await?;
+    let running = begin(shared, container, exec, (place, Leftovers::Stay)).await?;
     tell(shared, &told, &asked).await;
     Ok(running)
 }
 
+/// What becomes of what a program left behind that is killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Leftovers {
+    /// What left its session and its parent stays: a person may have wanted that.
+    Stay,
+    /// All of it is killed.
+    Go,
+}
+
 /// Runs it in a container as that was seen, and holds the place until it has ended.
-pub(crate) async fn begin(shared: &Arc<Shared>, container: Container, exec: Exec, place: OwnedSemaphorePermit) -> Result<Running, Error> {
+pub(crate) async fn begin(
+    shared: &Arc<Shared>,
+    container: Container,
+    exec: Exec,
+    (place, leftovers): (OwnedSemaphorePermit, Leftovers),
+) -> Result<Running, Error> {
     let name = container.config.name.clone();
     if let Verdict::No(because) = admit_exec(container.state) {
         return Err(Error::Refused { name, because });
     }
-    let order = order(shared, &container, &exec)?;
+    let mut order = order(shared, &container, &exec)?;
+    if leftovers == Leftovers::Go {
+        order.cgroup = order.cgroup.nested();
+    }
     let begun = Instant::now();
     let failed = |error: belljar_linux::Error| Error::failed("run a program in", name.to_string(), error);
     let (stdout, stdout_end) = output().map_err(failed)?;

@@ -22,7 +22,7 @@ const COUNTING: &str = "i=0; while :; do i=$((i+1)); echo $i > /count; /bin/slee
 fn rootfs(server: &Server, word: &str) -> Vec<u8> {
     let folder = server.scratch(word);
     let script = format!(
-        "mkdir -p bin etc; cp /bin/sh /bin/sleep bin/; for l in $(ldd /bin/sh /bin/sleep | grep -o '/[^ ]*'); do mkdir -p .${{l%/*}}; cp $l .$l; done; \
+        "mkdir -p bin etc; cp /bin/sh /bin/sleep bin/; for l in $(ldd /bin/sh /bin/sleep | grep -o '/[^ :]*'); do mkdir -p .${{l%/*}}; cp $l .$l; done; \
          echo {word} > etc/where; tar -cf ../{word}.tar ."
     );
     assert!(Command::new("sh").args(["-c", &script]).current_dir(&folder).status().unwrap().success());

@@ -101,7 +101,8 @@ fn one_that_takes_too_long_is_killed_with_all_it_started() {
     let Some(server) = crate::server() else { return };
     let timeout_ms = 300 * u64::from(patience());
     let nap = nap();
-    let forks = format!("echo begun; sleep {nap} & setsid sh -c 'sleep {nap}; true' & sleep {nap}");
+    // The last two of them leave the session, and one is left by its parent besides.
+    let forks = format!("echo begun; sleep {nap} & setsid sh -c 'sleep {nap}; true' & (setsid sleep {nap} &); sleep {nap}");
     checked(&server, &forks, &json!({"timeout_ms": timeout_ms}));
     let ill = wait_for(&server, "unhealthy");
     let last = ill["log"].as_array().and_then(|log| log.last()).expect("a result").clone();
@@ -258,4 +259,65 @@ fn flags_are_dockers() {
     assert!(crate::belljar(&server, &["list"]).contains("(healthy)"));
     crate::belljar(&server, &["run", "-d", "--name", "none", "--no-healthcheck", "host", "sleep", "1d"]);
     assert_eq!(server.container("none")["health"]["status"], "none");
+}
+
+#[test]
+fn a_check_that_makes_itself_a_session_of_its_own_is_killed_in_time() {
+    let Some(server) = crate::server() else { return };
+    let timeout_ms = 300 * u64::from(patience());
+    let nap = nap();
+    let signal = server.scratch("signal");
+    // Neither its program nor anybody whom that still knows is left when its time is up: an orphan holds its output.
+    let command = json!(["setsid", "--fork", "--wait", "sh", "-c", format!("(setsid sleep {nap} &) ; exec sleep {nap}")]);
+    let health = json!({"command": command, "interval_ms": EVERY_MS, "timeout_ms": timeout_ms, "retries": 1});
+    let mounts = json!([{"type": "bind", "source": signal, "target": "/s"}]);
+    server.create(&json!({"image": "host", "name": "web", "command": ["sleep", "1d"], "mounts": mounts, "health": health}));
+    wait_for(&server, "unhealthy");
+    server.act("web", "pause");
+    server.act("web", "resume");
+    wait_until("nothing of it is left", || (!sleeps(&nap)).then_some(()));
+    assert_eq!(server.container("web")["state"], "running");
+}
+
+#[test]
+fn what_a_check_left_in_the_background_goes_on_in_the_containers_own_cgroup() {
+    let Some(server) = crate::server() else { return };
+    let nap = nap();
+    let leave = format!("test -e /s/done || {{ setsid sleep {nap} > /dev/null 2>&1 < /dev/null & touch /s/done; }}");
+    checked(&server, &leave, &json!({"interval_ms": 5000}));
+    wait_for(&server, "healthy");
+    let listed = || server.api().get("/api/v1/containers/web/processes").expect(200).text().contains(&nap);
+    wait_until("its folder is gone", || server.traces().cgroups.iter().all(|path| !path.contains("/exec-")).then_some(()));
+    assert!(listed());
+    server.act("web", "kill");
+    wait_until("it went with the container", || (!sleeps(&nap)).then_some(()));
+}
+
+#[test]
+fn what_is_not_said_of_a_check_is_the_images() {
+    let Some(server) = crate::server() else { return };
+    let archive = crate::images::rootfs(&server, "base").to_string_lossy().into_owned();
+    crate::belljar(&server, &["images", "import", "base", &archive]);
+    let check = "HEALTHCHECK --interval=7s --timeout=3s --retries=9 --start-period=1s CMD [\"/bin/sh\", \"-c\", \":\"]";
+    server.create(&json!({"image": "base", "name": "first", "command": ["/bin/sleep", "1d"], "start": false}));
+    crate::belljar(&server, &["commit", "--change", check, "first", "checked:1"]);
+    let check_of = |name: &str, flags: &[&str]| {
+        crate::belljar(&server, &[&["create", "--name", name], flags, &["checked:1", "/bin/sleep", "1d"]].concat());
+        server.container(name)["health_check"].clone()
+    };
+    let own = json!(["/bin/sh", "-c", ":"]);
+    let told = check_of("times", &["--health-interval", "100ms", "--health-retries", "2"]);
+    assert_eq!(told, json!({"command": own, "interval_ms": 100, "timeout_ms": 3000, "start_period_ms": 1000, "retries": 2}));
+    let told = check_of("command", &["--health-cmd", "test -e /x"]);
+    let asked = json!(["/bin/sh", "-c", "test -e /x"]);
+    assert_eq!(told, json!({"command": asked, "interval_ms": 7000, "timeout_ms": 3000, "start_period_ms": 1000, "retries": 9}));
+    assert_eq!(check_of("none", &["--no-healthcheck"])["command"], json!([]));
+    assert_eq!(check_of("same", &[])["interval_ms"], 7000);
+    // By REST, field by field.
+    server.create(&json!({"image": "checked:1", "name": "rest", "command": ["/bin/sleep", "1d"], "health": {"interval_ms": 50}}));
+    assert_eq!(server.container("rest")["health_check"]["command"], own);
+    wait_until("it is healthy", || (server.container("rest")["health"]["status"] == "healthy").then_some(()));
+    let refused = crate::belljar_output(&server, &["create", "--health-interval", "1s", "base", "/bin/sleep", "1d"]);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && said.contains("the image has no check of its own"), "{said}");
 }

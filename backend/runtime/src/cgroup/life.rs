@@ -182,7 +182,7 @@ fn state(file: &Path) -> Option<String> {
 }
 
 /// Pids in one folder; those of another pid namespace read as 0 and are left out.
-fn pids_of(folder: &Path) -> Vec<i32> {
+pub(super) fn pids_of(folder: &Path) -> Vec<i32> {
     let text = file::read(folder.join("cgroup.procs")).unwrap_or_default();
     text.lines().filter_map(|line| line.parse().ok()).filter(|pid| *pid > 0).collect()
 }

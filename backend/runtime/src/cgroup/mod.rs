@@ -16,6 +16,7 @@ pub mod figures;
 pub mod hierarchy;
 mod life;
 pub mod limits;
+mod nest;
 pub mod place;
 pub mod present;
 mod raw;
@@ -38,6 +39,7 @@ use serde::{Deserialize, Serialize};
 
 pub use claim::Claim;
 pub use hierarchy::{Hierarchies, Hierarchy};
+pub use nest::Nest;
 pub use place::CgroupPlace;
 pub use resources::Resources;
 pub use update::update;

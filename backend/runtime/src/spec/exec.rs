@@ -31,15 +31,25 @@ pub struct Exec {
 pub enum ExecCgroup {
     /// Where it is by its name.
     Place(CgroupPlace),
+    /// The same, with a folder of its own in it ([`Nest`](crate::cgroup::Nest)), so that nothing of it outlives it unasked.
+    Nest(CgroupPlace),
     /// Its folders, as they were found when it was made: where a relative path leads depends on who asks.
     Found(Cgroup),
 }
 
 impl ExecCgroup {
+    /// The same with a folder of its own.
+    pub fn nested(self) -> Self {
+        match self {
+            ExecCgroup::Place(place) => ExecCgroup::Nest(place),
+            other => other,
+        }
+    }
+
     /// Its folders on this host.
     pub fn cgroup(&self, hierarchies: &Hierarchies) -> Cgroup {
         match self {
-            ExecCgroup::Place(place) => place.cgroup(hierarchies),
+            ExecCgroup::Place(place) | ExecCgroup::Nest(place) => place.cgroup(hierarchies),
             ExecCgroup::Found(cgroup) => cgroup.clone(),
         }
     }

@@ -10,7 +10,7 @@ use belljar_api::{CreateRequest, Mount, notation};
 use belljar_frontend::create::{Form as View, Values};
 use belljar_frontend::limits::Supports;
 use belljar_model::container::Restart;
-use belljar_model::health::HealthCheck;
+use belljar_model::health::HealthAsked;
 use belljar_model::limits::HostCapacity;
 use belljar_model::security::{NewPrivileges, Seccomp, SystemPaths};
 use belljar_model::{Invalid, Namespaces, PullPolicy, Whose, size};
@@ -82,32 +82,20 @@ fn request(values: &Values) -> Result<CreateRequest, Fault> {
     Ok(request)
 }
 
-fn health(values: &Values) -> Result<Option<HealthCheck>, Invalid> {
+fn health(values: &Values) -> Result<Option<HealthAsked>, Invalid> {
     if !values.no_healthcheck.is_empty() {
-        return Ok(Some(HealthCheck::of(Vec::new())));
+        return Ok(Some(HealthAsked { command: Some(Vec::new()), ..HealthAsked::default() }));
     }
     let span = |field: &str, text: &str| given(text).map(|text| notation::span_ms(field, &text)).transpose();
-    let times = [
-        span("health.interval_ms", &values.health_interval)?,
-        span("health.timeout_ms", &values.health_timeout)?,
-        span("health.start_period_ms", &values.health_start_period)?,
-        span("health.start_interval_ms", &values.health_start_interval)?,
-    ];
-    let retries = number("health.retries", &values.health_retries, "a whole number")?;
-    let Some(line) = given(&values.health_cmd) else {
-        let is_idle = times.iter().all(Option::is_none) && retries.is_none();
-        return if is_idle { Ok(None) } else { Err(Invalid::new("health.command", "is required where its times are given")) };
+    let asked = HealthAsked {
+        command: given(&values.health_cmd).map(|line| ["/bin/sh".to_owned(), "-c".to_owned(), line].to_vec()),
+        interval_ms: span("health.interval_ms", &values.health_interval)?,
+        timeout_ms: span("health.timeout_ms", &values.health_timeout)?,
+        start_period_ms: span("health.start_period_ms", &values.health_start_period)?,
+        start_interval_ms: span("health.start_interval_ms", &values.health_start_interval)?,
+        retries: number("health.retries", &values.health_retries, "a whole number")?,
     };
-    let usual = HealthCheck::of(["/bin/sh".to_owned(), "-c".to_owned(), line].to_vec());
-    let [interval, timeout, start_period, start_interval_ms] = times;
-    Ok(Some(HealthCheck {
-        interval_ms: interval.unwrap_or(usual.interval_ms),
-        timeout_ms: timeout.unwrap_or(usual.timeout_ms),
-        start_period_ms: start_period.unwrap_or(usual.start_period_ms),
-        start_interval_ms,
-        retries: retries.unwrap_or(usual.retries),
-        ..usual
-    }))
+    Ok((asked != HealthAsked::default()).then_some(asked))
 }
 
 fn isolation(values: &Values, request: &mut CreateRequest) -> Result<(), Invalid> {
@@ -226,9 +214,10 @@ mod tests {
         assert_eq!((request.limits, request.mounts.len(), request.restart), (limits, 2, Restart::Always));
         assert!(request.start);
         let check = request.health.expect("a check");
-        assert_eq!((check.command[2].as_str(), check.interval_ms, check.retries), ("curl -f http://localhost/ || exit 1", 90_000, 3));
+        let command = check.command.expect("a command");
+        assert_eq!((command[2].as_str(), check.interval_ms, check.retries), ("curl -f http://localhost/ || exit 1", Some(90_000), None));
         let without = Values { no_healthcheck: "yes".into(), command: "true".into(), ..Values::fresh() };
-        assert_eq!(super::request(&without).expect("valid").health, Some(HealthCheck::of(Vec::new())));
+        assert_eq!(super::request(&without).expect("valid").health.and_then(|asked| asked.command), Some(Vec::new()));
     }
 
     #[test]
@@ -269,8 +258,7 @@ mod tests {
     #[test]
     fn what_cannot_be_read_is_told_at_its_field() {
         type Breaks = fn(&mut Values);
-        let broken: [(&str, Breaks); 16] = [
-            ("health.command", |values| values.health_retries = "3".into()),
+        let broken: [(&str, Breaks); 15] = [
             ("health.timeout_ms", |values| (values.health_cmd, values.health_timeout) = ("true".into(), "soon".into())),
             ("health.retries", |values| (values.health_cmd, values.health_retries) = ("true".into(), "-1".into())),
             ("namespaces.net", |values| values.net = "bridge".into()),

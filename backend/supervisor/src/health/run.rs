@@ -10,7 +10,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use crate::clock::now_ms;
-use crate::exec::{self, Piece, Running};
+use crate::exec::{self, Leftovers, Piece, Running};
 use crate::shared::Shared;
 use crate::{Error, ErrorKind};
 
@@ -28,7 +28,7 @@ pub(super) async fn check(shared: &Arc<Shared>, container: Container, check: &He
         time_limit_ms: check.timeout_ms,
     };
     let mut output = Tail::default();
-    let verdict = match exec::begin(shared, container, exec, place).await {
+    let verdict = match exec::begin(shared, container, exec, (place, Leftovers::Go)).await {
         Ok(running) => watch(running, &mut output, check).await,
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Conflict) => return None,
         Err(error) => CheckVerdict::Failed(why(&error)),
