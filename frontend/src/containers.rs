@@ -258,6 +258,13 @@ impl Gauge {
         value.map_or_else(Self::unknown, |value| Self::of(value as f64, limit.map(|limit| limit as f64), source, write))
     }
 
+    /// How many of `usage`, and how many they may be.
+    pub(crate) fn of_count((value, limit): (Option<u64>, Option<u64>), usage: &Usage, field: &str) -> Self {
+        let source = usage.sources.get(field).map_or("", String::as_str);
+        let write = |count| figure::count(count as u64);
+        value.map_or_else(Self::unknown, |value| Self::of(value as f64, limit.map(|limit| limit as f64), source, write))
+    }
+
     /// Colour of the bar: near the limit it warns.
     pub(crate) fn tone(&self) -> Tone {
         match self.percent {

@@ -63,6 +63,10 @@ pub struct Values {
     pub io_weight: String,
     /// One device per line.
     pub io: String,
+    /// What its own layer may take of the disk.
+    pub disk: String,
+    /// Most files and folders of it.
+    pub disk_inodes: String,
     /// One mount per line: `/host:/container[:ro]`, `layer:/path`, `tmpfs:/path[:size]`.
     pub mounts: String,
     /// A shell command that succeeds while it is healthy.
@@ -337,6 +341,8 @@ impl Values {
             io_weight: self.io_weight.clone(),
             io: self.io.clone(),
             hugetlb: self.hugetlb.clone(),
+            disk: self.disk.clone(),
+            disk_inodes: self.disk_inodes.clone(),
             restart: String::new(),
         }
     }

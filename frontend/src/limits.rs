@@ -48,6 +48,10 @@ pub struct Texts {
     pub io: String,
     /// One size of pages per line: `2MB=64m`.
     pub hugetlb: String,
+    /// What its own layer may take of the disk, such as `10g`.
+    pub disk: String,
+    /// Most files and folders of it.
+    pub disk_inodes: String,
     /// What happens when its program ends; only the form of a container that is there has it beside the limits.
     pub restart: String,
 }
@@ -139,16 +143,31 @@ pub(crate) const GROUPS: [Group; 4] = [
     },
     Group {
         title: "Disks",
-        first: &[lines(
-            "io",
-            "limits.io",
-            [
-                "Reads and writes, by device",
-                "/dev/sda read=10m write=5m writes=100",
-                "One device per line, or a folder that lies on it. In a second: bytes as read= and write=, how many as reads= and writes=. weight= is of this device.",
-            ],
-        )],
-        more: &[line("io_weight", "limits.io_weight", ["Weight", "100", "100", "Against others, 1 to 10000; 100 is usual."])],
+        first: &[
+            line(
+                "disk",
+                "limits.disk_bytes",
+                [
+                    "Its own layer",
+                    "10g",
+                    "no limit",
+                    "What it writes to its root. Beyond it, the disk is full for it; volumes are not counted.",
+                ],
+            ),
+            lines(
+                "io",
+                "limits.io",
+                [
+                    "Reads and writes, by device",
+                    "/dev/sda read=10m write=5m writes=100",
+                    "One device per line, or a folder that lies on it. In a second: bytes as read= and write=, how many as reads= and writes=. weight= is of this device.",
+                ],
+            ),
+        ],
+        more: &[
+            line("disk_inodes", "limits.disk_inodes", ["Files of its own layer", "100000", "no limit", "Folders and links count too."]),
+            line("io_weight", "limits.io_weight", ["Weight", "100", "100", "Against others, 1 to 10000; 100 is usual."]),
+        ],
     },
 ];
 
@@ -185,6 +204,8 @@ impl Texts {
             io_weight: text(limits.io_weight),
             io: limits.io.iter().map(device).collect::<Vec<_>>().join("\n"),
             hugetlb: pages(&limits.hugetlb),
+            disk: bytes(limits.disk_bytes),
+            disk_inodes: text(limits.disk_inodes),
             restart: String::new(),
         }
     }
@@ -208,6 +229,8 @@ impl Texts {
             "io_weight" => &self.io_weight,
             "io" => &self.io,
             "hugetlb" => &self.hugetlb,
+            "disk" => &self.disk,
+            "disk_inodes" => &self.disk_inodes,
             "restart" => &self.restart,
             _ => "",
         }
@@ -308,6 +331,8 @@ mod tests {
             ("limits.io[2].weight", Some("io")),
             ("limits.io_weight", Some("io_weight")),
             ("limits.hugetlb.2MB", Some("hugetlb")),
+            ("limits.disk_bytes", Some("disk")),
+            ("limits.disk_inodes", Some("disk_inodes")),
             ("limits.cpuset", Some("cpuset")),
             ("limits.cpuset_mems", Some("cpuset_mems")),
             ("name", None),

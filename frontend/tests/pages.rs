@@ -345,6 +345,44 @@ fn an_end_is_told_in_words_in_the_list_and_on_the_page() {
 }
 
 #[test]
+fn what_a_layer_takes_stands_beside_what_it_may_also_at_rest() {
+    let mut resting = sample::out_of_memory();
+    (resting.config.limits.disk_bytes, resting.config.limits.disk_inodes) = (Some(100 << 20), Some(2000));
+    let uppers = Uppers::from([(resting.id.clone(), 12 << 20)]);
+    let containers = [resting];
+    let (usages, findings, healths) = (sample::usages(&containers), sample::found(&containers), sample::healths(&containers));
+    let known = Known { usages: &usages, findings: &findings, healths: &healths, uppers: &uppers };
+    let [container] = &containers;
+    let listed = rendered(List { frame: frame(None), containers: &containers, known });
+    assert!(listed.contains(r#"12 MiB <span class="of">of 100 MiB</span>"#), "{listed}");
+    let usage = Usage { disk_bytes: Some(12 << 20), disk_inodes: Some(341), ..Usage::default() };
+    let texts = Texts::of(&container.config.limits);
+    let (supports, host) = (sample::supports(), sample::capacity());
+    let (supports, none) = (Supports(&supports), None);
+    let page = LimitsPage {
+        frame: frame(None),
+        container,
+        texts: &texts,
+        usage: Some(&usage),
+        enforced: none,
+        supports,
+        host,
+        findings: &[],
+        invalid: None,
+    };
+    let page = rendered(page);
+    for words in [r#"name="disk" value="100m""#, r#"id="now-disk""#, "12 MiB", "341", r#"name="disk_inodes" value="2000""#] {
+        assert!(page.contains(words), "{words} is missing: {page}");
+    }
+    assert!(!page.contains(r#"id="now-memory""#), "of the rest nothing is measured");
+    let pages = container_pages();
+    let overlay = &pages.iter().find(|(name, _)| *name == "overlay").expect("the page").1;
+    for words in ["of 100 MiB on disk", "12 MiB of 100 MiB, 341 files and folders", "project 1879048199"] {
+        assert!(overlay.contains(words), "{words} is missing");
+    }
+}
+
+#[test]
 fn what_a_container_goes_without_is_told_in_the_list_and_on_every_page_of_it() {
     let loosened = sample::loosened();
     let head = container::header(&loosened, NOW_MS).expect("a head renders");

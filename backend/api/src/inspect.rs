@@ -2,7 +2,7 @@
 
 use belljar_model::cgroup::{RawFile, Unit, Value, Version};
 use belljar_model::namespace::{Kind, Sharing};
-use belljar_model::overlay::{FileKind, Role, Status};
+use belljar_model::overlay::{FileKind, LayerQuota, Role, Status};
 use belljar_model::plan::{Outcome, Place};
 use belljar_model::{cgroup, denied, namespace, overlay, plan};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -159,6 +159,8 @@ pub struct Overlay {
     pub merged: Option<String>,
     /// Bytes on disk of the upper layer; `null` where they could not be counted.
     pub upper_bytes: Option<u64>,
+    /// What the upper layer takes as the quota of its project counts it, and what it may; `null` where its file system counts nothing.
+    pub quota: Option<LayerQuota>,
 }
 
 /// One layer of the stack.
@@ -199,6 +201,7 @@ impl From<overlay::Stack> for Overlay {
             layers: stack.layers.into_iter().map(layer).collect(),
             work: stack.work,
             merged: stack.merged,
+            quota: stack.quota,
         }
     }
 }

@@ -89,7 +89,8 @@ mod tests {
         described("History", &History::new(history, None));
         described("HistoryPoint", &history::Point::from(model_history::Point::default()));
         let every = r#"{"memory_high_bytes":1,"memory_reservation_bytes":1,"memory_swappiness":1,"oom_group":true,"cpu_weight":1,
-            "cpu_burst_usec":1,"cpu_idle":true,"cpuset":"0","cpuset_mems":"0","io_weight":1,"io":[{"device":"/dev/sda"}],"hugetlb":{"2MB":1}}"#;
+            "cpu_burst_usec":1,"cpu_idle":true,"cpuset":"0","cpuset_mems":"0","io_weight":1,"io":[{"device":"/dev/sda"}],"hugetlb":{"2MB":1},
+            "disk_bytes":1,"disk_inodes":1}"#;
         described("Limits", &serde_json::from_str::<Limits>(every).expect("readable"));
         described("Exit", &container.exit);
         described("OutOfMemory", &container.exit.as_ref().expect("an exit").out_of_memory);
@@ -248,7 +249,9 @@ mod tests {
             size_bytes: None,
             command: None,
         };
-        let stack = inspect::Overlay::from(overlay::Stack { layers: vec![layer], work: String::new(), merged: None });
+        let quota = overlay::LayerQuota { project: 1, bytes: 0, inodes: 0, bytes_max: None, inodes_max: None };
+        let stack = inspect::Overlay::from(overlay::Stack { layers: vec![layer], work: String::new(), merged: None, quota: Some(quota) });
+        described("LayerQuota", &quota);
         described("Layer", &stack.layers[0]);
         described("Overlay", &stack);
         let entry = overlay::Entry {

@@ -73,6 +73,14 @@ pub struct Usage {
     pub network_tx_bytes: Option<u64>,
     /// The same by interface, loopback included.
     pub network: Option<Vec<InterfaceUsage>>,
+    /// What its own layer takes of the disk, as its quota counts it: overlayfs's own folders too, in bytes; also while it rests.
+    pub disk_bytes: Option<u64>,
+    /// What that may reach, as the kernel has it; `null` where there is none.
+    pub disk_bytes_max: Option<u64>,
+    /// Files, folders and all else of its own layer, counted in the same way.
+    pub disk_inodes: Option<u64>,
+    /// What they may reach, as the kernel has it; `null` where there is none.
+    pub disk_inodes_max: Option<u64>,
     /// How long it waited for what it is short of; `null` where the kernel does not measure it.
     pub pressure: Option<Pressure>,
     /// For each field above by its name: the kernel's file that it was read from.
@@ -112,6 +120,10 @@ impl From<model::Usage> for Usage {
             network_rx_bytes: usage.network_rx_bytes,
             network_tx_bytes: usage.network_tx_bytes,
             network: usage.network,
+            disk_bytes: usage.disk_bytes,
+            disk_bytes_max: usage.disk_bytes_max,
+            disk_inodes: usage.disk_inodes,
+            disk_inodes_max: usage.disk_inodes_max,
             pressure: usage.pressure,
             sources: Arc::unwrap_or_clone(usage.sources),
         }

@@ -32,6 +32,7 @@ pub mod net;
 pub mod owner;
 pub mod process;
 pub mod procfs;
+pub mod quota;
 pub mod removal;
 pub mod reread;
 pub mod seccomp;

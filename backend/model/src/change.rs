@@ -91,6 +91,10 @@ limits_patch! {
     pids: u32,
     /// Weight against others where a disk is busy.
     io_weight: u32,
+    /// What its own layer may take of the disk, in bytes.
+    disk_bytes: u64,
+    /// Files and folders of its own layer.
+    disk_inodes: u64,
 }
 
 impl LimitsPatch {
@@ -220,7 +224,7 @@ const PAGES: Words = |limits| {
     if list.is_empty() { NONE.to_owned() } else { list.join(", ") }
 };
 
-fn limits_in_words(limits: &Limits) -> [(&'static str, String); 14] {
+fn limits_in_words(limits: &Limits) -> [(&'static str, String); 16] {
     fn number<T: std::fmt::Display>(value: Option<&T>, none: &str) -> String {
         value.map_or(none.to_owned(), T::to_string)
     }
@@ -241,6 +245,8 @@ fn limits_in_words(limits: &Limits) -> [(&'static str, String); 14] {
         ("which memory nodes", number(limits.cpuset_mems.as_ref(), "all")),
         ("processes", number(limits.pids.as_ref(), NONE)),
         ("weight of disks", number(limits.io_weight.as_ref(), "the usual")),
+        ("its own layer", bytes(limits.disk_bytes)),
+        ("files of its own layer", number(limits.disk_inodes.as_ref(), NONE)),
     ]
 }
 
@@ -307,7 +313,7 @@ mod tests {
     #[test]
     fn what_changed_is_told_from_old_to_new() {
         let old = config(r#"{"memory_bytes":67108864,"cpus":0.5}"#);
-        let json = r#"{"limits":{"memory_bytes":134217728,"cpus":null,"cpu_idle":true,"io":[{"device":"/srv","read_bytes_per_second":1048576}]},
+        let json = r#"{"limits":{"memory_bytes":134217728,"cpus":null,"cpu_idle":true,"disk_bytes":20971520,"disk_inodes":500,"io":[{"device":"/srv","read_bytes_per_second":1048576}]},
             "restart":"always","ulimits":{"nofile":{"soft":5,"hard":null}},"oom_score_adj":-5}"#;
         let told = differences(&old, &change(json).apply(&old));
         assert_eq!(
@@ -316,6 +322,8 @@ mod tests {
                 "memory from 64 MiB to 128 MiB",
                 "processors from 0.5 to no limit",
                 "idle from no to yes",
+                "its own layer from no limit to 20 MiB",
+                "files of its own layer from no limit to 500",
                 "io from no limit to /srv: reads 1 MiB/s",
                 "ulimit nofile from 1:2 to 5:unlimited",
                 "oom_score_adj from the server's to -5",

@@ -39,6 +39,8 @@ pub enum FindingKind {
     MemoryNearLimit,
     /// New processes are refused.
     PidsLimit,
+    /// Its own layer takes what it may, or almost.
+    LayerFull,
     /// What a limit could be, from its history.
     Suggestion,
 }

@@ -96,7 +96,7 @@ pub struct LimitSupport {
     pub support: Support,
     /// Which hierarchy enforces it; `None` where none does.
     pub version: Option<Version>,
-    /// The kernel's file that it is written to: `memory.max`; empty where there is none.
+    /// The kernel's file that it is written to: `memory.max`, or its call: `quotactl(PRJQUOTA)`; empty where there is none.
     pub file: String,
 }
 

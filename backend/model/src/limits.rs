@@ -18,6 +18,12 @@ pub const IO_DEVICES_MAX: usize = 64;
 pub const IO_BYTES_MAX: u64 = i64::MAX as u64;
 /// Most operations in a second: v1 cuts a larger number off at 32 bits, and would stop a disk at 2^32; 2^32 - 1 is its word for none.
 pub const IO_OPERATIONS_MAX: u64 = u32::MAX as u64 - 1;
+/// Least room for a container's own layer: overlayfs's own folders, and the ways to the first files, lie in it too.
+pub const DISK_BYTES_MIN: u64 = 1 << 20;
+/// Fewest files and folders of a container's own layer: overlayfs's own are among them.
+pub const DISK_INODES_MIN: u64 = 16;
+/// Most bytes and most files that may be said: what does not fit the kernel's signed numbers is no limit.
+pub const DISK_MAX: u64 = i64::MAX as u64;
 /// Longest list of processors or memory nodes, in bytes.
 pub const CPUSET_BYTES_MAX: usize = 1024;
 
@@ -69,6 +75,12 @@ pub struct Limits {
     /// Memory in huge pages, in bytes, by the size of a page as the kernel names it: `2MB`, `1GB`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub hugetlb: BTreeMap<String, u64>,
+    /// What its own layer may take of the disk, in bytes: what it writes to its root, not to volumes and other mounts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disk_bytes: Option<u64>,
+    /// Files, folders and all else of its own layer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disk_inodes: Option<u64>,
 }
 
 /// Limits of one block device.
@@ -113,7 +125,23 @@ impl Limits {
         if let Some(pids) = self.pids {
             within("limits.pids", u64::from(pids), 1, u64::from(host.pids), "processes")?;
         }
+        self.check_disk()?;
         self.check_io()
+    }
+
+    /// More than the disk has may be said: it can be given more while the container lives.
+    fn check_disk(&self) -> Result<(), Invalid> {
+        let fields = [
+            ("limits.disk_bytes", self.disk_bytes, DISK_BYTES_MIN, "bytes"),
+            ("limits.disk_inodes", self.disk_inodes, DISK_INODES_MIN, "files and folders"),
+        ];
+        for (field, asked, least, unit) in fields {
+            if let Some(asked) = asked.filter(|asked| !(least..=DISK_MAX).contains(asked)) {
+                let problem = format!("must be between {least} and {DISK_MAX} {unit}, not {asked}; leave it out for no limit");
+                return Err(Invalid::new(field, problem));
+            }
+        }
+        Ok(())
     }
 
     fn check_memory(&self, host: &HostCapacity) -> Result<(), Invalid> {
@@ -285,6 +313,8 @@ mod tests {
             io: vec![io],
             io_weight: Some(1),
             hugetlb: BTreeMap::from([("2MB".to_owned(), 4 << 20)]),
+            disk_bytes: Some(1 << 50),
+            disk_inodes: Some(16),
             ..Limits::default()
         };
         assert_eq!(all.check(&HOST), Ok(()));
@@ -314,6 +344,10 @@ mod tests {
             (Limits { cpuset_mems: Some("0,+1".into()), ..none() }, "limits.cpuset_mems"),
             (Limits { pids: Some(0), ..none() }, "limits.pids"),
             (Limits { io_weight: Some(10_001), ..none() }, "limits.io_weight"),
+            (Limits { disk_bytes: Some(0), ..none() }, "limits.disk_bytes"),
+            (Limits { disk_bytes: Some((1 << 20) - 1), ..none() }, "limits.disk_bytes"),
+            (Limits { disk_bytes: Some(u64::MAX), ..none() }, "limits.disk_bytes"),
+            (Limits { disk_inodes: Some(15), ..none() }, "limits.disk_inodes"),
             (io(IoLimit { device: "sda".into(), ..IoLimit::default() }), "limits.io[0].device"),
             (io(IoLimit { device: "/dev/sda".into(), weight: Some(0), ..IoLimit::default() }), "limits.io[0].weight"),
             (

@@ -50,6 +50,21 @@ pub struct Layer {
     pub command: Option<String>,
 }
 
+/// What a container's own layer takes of its disk, as the quota of its project counts it, and what it may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LayerQuota {
+    /// The number that its files carry on the disk.
+    pub project: u32,
+    /// Bytes: its own, and overlayfs's work folders.
+    pub bytes: u64,
+    /// Files, folders and all else.
+    pub inodes: u64,
+    /// What bytes may reach; `None` is no limit.
+    pub bytes_max: Option<u64>,
+    /// What inodes may reach; `None` is no limit.
+    pub inodes_max: Option<u64>,
+}
+
 /// The stack, top first: the upper layer is number 0.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stack {
@@ -57,6 +72,9 @@ pub struct Stack {
     pub layers: Vec<Layer>,
     /// overlayfs's work folder.
     pub work: String,
+    /// What the container's own layer takes and may take, where its file system counts that.
+    #[serde(default)]
+    pub quota: Option<LayerQuota>,
     /// Where the merged tree can be seen while the container is alive: `/proc/<pid>/root`.
     pub merged: Option<String>,
 }

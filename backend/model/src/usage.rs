@@ -69,6 +69,14 @@ pub struct Usage {
     pub network_tx_bytes: Option<u64>,
     /// The same by interface, loopback included.
     pub network: Option<Vec<InterfaceUsage>>,
+    /// What its own layer takes of the disk, as its quota counts it: overlayfs's own folders too, in bytes; also while it rests.
+    pub disk_bytes: Option<u64>,
+    /// What that may reach, as the kernel has it; `None` where there is none.
+    pub disk_bytes_max: Option<u64>,
+    /// Files, folders and all else of its own layer, counted in the same way.
+    pub disk_inodes: Option<u64>,
+    /// What they may reach, as the kernel has it; `None` where there is none.
+    pub disk_inodes_max: Option<u64>,
     /// How long it waited for what it is short of; `None` where the kernel does not measure it.
     pub pressure: Option<Pressure>,
     /// For each field above by its name: the kernel's file that it was read from.

@@ -17,6 +17,11 @@ pub fn of(container: &Container) -> Vec<String> {
     warnings.extend(sharing(config));
     warnings.extend(security(config));
     warnings.extend(config.devices.iter().map(|device| format!("may use the host's device {}", device.source)));
+    let is_limited = config.limits.disk_bytes.is_some() || config.limits.disk_inodes.is_some();
+    // The kernel lets the first user namespace alone move files between projects.
+    if is_limited && (container.without_ids.is_some() || config.namespaces.of(Kind::User) == Whose::Host) {
+        warnings.push("could take its files out of its quota of the disk, since its root is the host's root".to_owned());
+    }
     if config.oom_score_adj.is_some_and(|adjustment| adjustment < 0) {
         warnings.push("is killed later than others where the host is out of memory".to_owned());
     }
@@ -129,6 +134,9 @@ mod tests {
             assert_eq!(of(&container(json)), [warning], "{json}");
         }
         assert_eq!(of(&container(r#""namespaces":{"ipc":"container:db"}"#)).len(), 2, "its ids are shared with it");
+        let limited = of(&container(r#""limits":{"disk_bytes":1048576},"namespaces":{"user":"host"}"#));
+        assert_eq!(limited[1], "could take its files out of its quota of the disk, since its root is the host's root");
+        assert_eq!(of(&container(r#""limits":{"disk_bytes":1048576}"#)), Vec::<String>::new());
     }
 
     #[test]

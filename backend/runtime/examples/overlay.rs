@@ -29,7 +29,7 @@ fn layer(role: Role, path: &Path) -> Layer {
 }
 
 fn stack(layers: Vec<Layer>) -> Stack {
-    Stack { layers, work: String::new(), merged: None }
+    Stack { layers, work: String::new(), merged: None, quota: None }
 }
 
 fn timed(rounds: usize, mut read: impl FnMut() -> Outcome<usize>, expected: usize) -> Outcome<Vec<u128>> {

@@ -4,6 +4,7 @@
 //! <data-dir>/containers/<id>/   spec.json   what the monitor is to make
 //!                               upper/      the container's own layer (what it changed)
 //!                               work/       overlayfs's own
+//!                               project/    carries the project of the two while a reset makes them anew
 //!                               init/       a layer below it: mount points, /etc/hosts, …
 //!                               log/        container.log, container.log.1
 //!                               exit.json   how it ended, written before anybody is told
@@ -111,6 +112,8 @@ impl Bundle {
 
     /// Removes everything, however deep the container dug; what is missing already is no error.
     pub fn remove(&self) -> Result<()> {
+        // Before the folders that say which project it is.
+        crate::quota::release(self);
         for folder in [&self.data, &self.run] {
             belljar_linux::removal::remove(folder)?;
         }

@@ -16,6 +16,7 @@ pub mod merged;
 pub mod namespaces;
 pub mod overlay;
 pub mod plan;
+pub mod quota;
 pub mod seccomp;
 pub mod spec;
 pub mod stack;

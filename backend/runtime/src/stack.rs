@@ -19,7 +19,7 @@ pub fn of(spec: &Spec, init: Option<ProcessRef>) -> Stack {
         command: None,
     };
     let Tree::Overlay(root) = &spec.root.tree else {
-        return Stack { layers: Vec::new(), work: String::new(), merged: None };
+        return Stack { layers: Vec::new(), work: String::new(), merged: None, quota: None };
     };
     let mut layers = vec![layer(Role::Upper, &root.upper, "the container's own changes")];
     for (index, path) in root.spanning.iter().enumerate() {
@@ -37,7 +37,7 @@ pub fn of(spec: &Spec, init: Option<ProcessRef>) -> Stack {
         size_bytes: None,
         command: None,
     }));
-    Stack { layers, work: root.work.display().to_string(), merged: init.map(|init| format!("/proc/{}/root", init.pid)) }
+    Stack { layers, work: root.work.display().to_string(), merged: init.map(|init| format!("/proc/{}/root", init.pid)), quota: None }
 }
 
 /// One overlay mount: the root's, or that of a folder that an image grafts into the tree.

@@ -106,6 +106,7 @@ impl From<belljar_supervisor::Error> for Fault {
             Error::ExecFailed { name, failure } => Problem::exec_failed(name.as_str(), failure).into(),
             Error::NameTaken { id, .. } => Problem::new(kind, chain(&error)).at_field("name").about(id.as_str()).into(),
             Error::LimitRefused { field: Some(field), .. } => Problem::new(kind, chain(&error)).at_field(field.clone()).into(),
+            Error::LayerTooFull { field, .. } => Problem::new(kind, chain(&error)).at_field(*field).into(),
             Error::ImageExists { .. } | Error::VolumeExists { .. } => Problem::new(kind, chain(&error)).at_field("name").into(),
             _ => Problem::new(kind, chain(&error)).into(),
         }

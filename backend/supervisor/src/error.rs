@@ -120,6 +120,16 @@ pub enum Error {
         #[source]
         source: belljar_linux::Error,
     },
+    /// Its own layer takes more already than it would be allowed.
+    #[error("{field} of {name} cannot be less than what its own layer takes now, {takes}: remove something from it, or reset it")]
+    LayerTooFull {
+        /// The container.
+        name: ContainerName,
+        /// Which limit: `limits.disk_bytes`.
+        field: &'static str,
+        /// What it takes, with its unit.
+        takes: String,
+    },
     /// A field of the request is wrong.
     #[error(transparent)]
     Invalid(#[from] Invalid),
@@ -199,6 +209,7 @@ impl Error {
             | Error::Refused { .. }
             | Error::FilesRefused { .. }
             | Error::LimitRefused { .. }
+            | Error::LayerTooFull { .. }
             | Error::InstanceTaken { .. }
             | Error::ImageExists { .. }
             | Error::ImageHasNames { .. }

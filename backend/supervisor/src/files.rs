@@ -14,6 +14,7 @@ use belljar_model::{Container, ContainerId, EventKind, Invalid, NewEvent};
 use belljar_monitor::files::{Act, Order, Root, WORD_BYTES_MAX, Why, Word};
 use belljar_runtime::Spec;
 use belljar_runtime::overlay::{self, Undone};
+use belljar_runtime::quota;
 use belljar_runtime::spec::{OverlayTree, Tree};
 use belljar_store::Durability;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
@@ -39,7 +40,7 @@ impl Supervisor {
 
     /// Bytes of the container's own layer when it was last measured; `None` where it was not yet.
     pub fn upper_bytes(&self, id: &ContainerId) -> Option<u64> {
-        self.shared.uppers.bytes(id)
+        crate::quota::of(&self.shared, id).map(|quota| quota.bytes).or_else(|| self.shared.uppers.bytes(id))
     }
 
     /// How a file of the container differs from what the layers below have.
@@ -362,16 +363,19 @@ pub(crate) async fn reset(shared: &Arc<Shared>, id: &ContainerId) -> Result<(), 
         let because = "is alive: stop it first, since its processes stand on what a reset removes";
         return Err(Error::Refused { name: container.config.name.clone(), because });
     }
-    let bundle = shared.bundle(id);
-    let emptied = crate::blocking(move || {
-        for folder in [bundle.upper(), bundle.work()] {
-            belljar_linux::removal::remove(&folder)?;
-        }
-        bundle.create()
-    });
-    emptied.await.map_err(|error| Error::failed("empty the layer of", container.config.name.to_string(), error))?;
+    let (emptied, reset) = (Arc::clone(shared), container.clone());
+    crate::blocking(move || empty(&emptied, &reset)).await?;
     tell(shared, &container, "reset to its image: its own layer is empty".to_owned()).await;
     Ok(())
+}
+
+/// Its layer anew, in the project that it was in, and as limited as it was.
+fn empty(shared: &Shared, container: &Container) -> Result<(), Error> {
+    let (bundle, name) = (shared.bundle(&container.id), &container.config.name);
+    let remove = || [bundle.upper(), bundle.work()].iter().try_for_each(|folder| belljar_linux::removal::remove(folder));
+    let made = quota::keep(&bundle).and_then(|()| remove()).and_then(|()| bundle.create());
+    made.map_err(|error| Error::failed("empty the layer of", name.to_string(), error))?;
+    crate::quota::begin(shared, (&container.id, name), &container.config.limits)
 }
 
 /// How a file differs from the layers below.
@@ -387,12 +391,15 @@ pub(crate) async fn overlay(shared: &Arc<Shared>, id: &ContainerId) -> Result<St
     crate::blocking(move || {
         let mut stack = inspect::stack_of(&shared, &container)?;
         describe(&shared, &container, &mut stack);
-        let sizes = overlay::sizes(&stack).ok();
+        stack.quota = crate::quota::of(&shared, &container.id);
+        // What is counted all the time need not be walked.
+        let counted = || overlay::sizes(&stack).ok().map(|sizes| sizes.upper_bytes);
+        let bytes = stack.quota.map(|quota| quota.bytes).or_else(counted);
         if let Some(upper) = stack.layers.first_mut() {
-            upper.size_bytes = sizes.map(|sizes| sizes.upper_bytes);
+            upper.size_bytes = bytes;
         }
-        if let Some(sizes) = sizes {
-            shared.uppers.note(&container.id, sizes.upper_bytes);
+        if let Some(bytes) = bytes {
+            shared.uppers.note(&container.id, bytes);
         }
         Ok(stack)
     })

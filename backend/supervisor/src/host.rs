@@ -70,6 +70,7 @@ pub(crate) fn limits(shared: &Shared, hierarchies: &Hierarchies) -> Vec<LimitSup
     }
     let mut list = support::support(hierarchies, instance);
     list.extend(everybody::support());
+    list.extend(belljar_runtime::quota::support(&shared.home.folders.data_dir.join("containers")));
     list
 }
 

@@ -22,6 +22,7 @@ mod inspect;
 mod launch;
 mod limit;
 mod logs;
+mod quota;
 mod ranges;
 mod reconcile;
 mod registry;
@@ -188,6 +189,7 @@ impl Supervisor {
                 None
             }
         };
+        let quotas = quota::Quotas::new(&home.folders.data_dir.join("containers"));
         let ranges = Ranges::open(&ranges, &home.name, &home.folders.data_dir)?;
         let (registry, samples, looks) = (Registry::default(), sample::Samples::new(), Looks::default());
         let (diagnosis, tidings) = diagnosis::Diagnosis::new();
@@ -214,6 +216,7 @@ impl Supervisor {
             execs: Arc::new(Semaphore::new(exec::EXECS_MAX)),
             desks: desks::Desks::default(),
             uppers: upper::Uppers::default(),
+            quotas,
         });
         reconcile::all(&shared).await?;
         volume::settle(&shared).await?;
@@ -305,11 +308,6 @@ impl Supervisor {
         self.command(id, |reply| Command::Change(Box::new(change), reply)).await.map(Answer::into_container)
     }
 
-    /// What the container is limited to as the kernel has it; `None` where it is not alive.
-    pub async fn enforced(&self, id: &ContainerId) -> Result<Option<Limits>, Error> {
-        self.inspect(id, |shared, container| container.state.is_alive().then(|| shared.cgroup(&container.id).limits())).await
-    }
-
     async fn command(&self, id: &ContainerId, command: impl FnOnce(Reply) -> Command) -> Result<Answer, Error> {
         let commands = self.shared.registry.commands(id)?;
         let (reply, answer) = oneshot::channel();
@@ -334,7 +332,7 @@ impl Supervisor {
         ended.map(|container| container.clone()).map_err(|_| registry::not_found(id.short()))
     }
 
-    /// What the container uses, read now. All figures are unknown where it is not alive.
+    /// What the container uses, read now. All figures but those of its own layer are unknown where it is not alive.
     pub async fn usage(&self, id: &ContainerId) -> Result<Usage, Error> {
         self.inspect(id, sample::read).await
     }
@@ -354,7 +352,7 @@ impl Supervisor {
 
     /// The worst of that, by what was measured last; `None` where all is well.
     pub fn finding(&self, container: &Container) -> Option<Finding> {
-        self.shared.diagnosis.worst(container, &self.shared.health.of(&container.id))
+        self.shared.diagnosis.worst(container, &self.shared.health.of(&container.id), quota::limited(&self.shared, container))
     }
 
     /// The container's namespaces beside the host's; empty where it is not alive.

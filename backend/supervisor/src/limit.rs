@@ -2,7 +2,7 @@
 
 use belljar_model::container::ProcessRef;
 use belljar_model::limits::{HostCapacity, IoLimit};
-use belljar_model::{Config, Container, ContainerName, Host, Invalid, Limits};
+use belljar_model::{Config, Container, ContainerId, ContainerName, Host, Invalid, Limits};
 use belljar_runtime::Bundle;
 use belljar_runtime::bundle::{Durable, write_whole};
 use belljar_runtime::cgroup::disks::{self, Disk};
@@ -12,8 +12,8 @@ use belljar_runtime::cgroup::{Cgroup, Resources, limits, present, support, updat
 use belljar_runtime::spec::Rlimit;
 use belljar_runtime::spec::container::{device_rules, rlimits};
 
-use crate::Error;
 use crate::shared::Shared;
+use crate::{Error, Supervisor};
 
 /// What this host has at most.
 pub(crate) fn capacity(host: &Host) -> HostCapacity {
@@ -29,6 +29,21 @@ pub(crate) fn check(shared: &Shared, asked: &Limits, before: &Limits) -> Result<
     present::check(asked, before)?;
     // A disk that went away since does not stand in the way of another limit.
     if asked.io == before.io { Ok(()) } else { disks_of(asked).map(drop) }
+}
+
+impl Supervisor {
+    /// What the container is limited to as the kernel has it; `None` where it is not alive.
+    pub async fn enforced(&self, id: &ContainerId) -> Result<Option<Limits>, Error> {
+        self.inspect(id, enforced).await
+    }
+}
+
+fn enforced(shared: &Shared, container: &Container) -> Option<Limits> {
+    container.state.is_alive().then(|| {
+        let layer = crate::quota::of(shared, &container.id);
+        let (disk_bytes, disk_inodes) = (layer.and_then(|layer| layer.bytes_max), layer.and_then(|layer| layer.inodes_max));
+        Limits { disk_bytes, disk_inodes, ..shared.cgroup(&container.id).limits() }
+    })
 }
 
 /// The disks of `limits.io`, in the same order, by their numbers now.

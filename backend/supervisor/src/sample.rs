@@ -24,6 +24,7 @@ use tokio::time::Instant;
 
 use crate::Notice;
 use crate::clock::now_ms;
+use crate::quota::Quotas;
 use crate::shared::Shared;
 
 /// Time between two measurements while somebody watches.
@@ -85,6 +86,8 @@ struct Files {
 struct Kept {
     cgroup: UsageFiles,
     interfaces: Interfaces,
+    /// What its own layer is counted by.
+    project: Option<u32>,
     usage: Usage,
     /// What the last round found, to tell a share of a processor by.
     before: Mark,
@@ -125,7 +128,11 @@ impl Samples {
         for field in ["network_rx_bytes", "network_tx_bytes", "network"] {
             cgroup.name_source(field, interfaces.source());
         }
-        let kept = Kept { cgroup, interfaces, usage: Usage::default(), before: Mark::default() };
+        let project = shared.quotas.project(id, &shared.bundle(id));
+        for field in crate::quota::FIELDS.into_iter().filter(|_| project.is_some()) {
+            cgroup.name_source(field, belljar_runtime::quota::SOURCE.to_owned());
+        }
+        let kept = Kept { cgroup, interfaces, project, usage: Usage::default(), before: Mark::default() };
         Arc::new(Files { id: id.clone(), init, kept: Mutex::new(kept) })
     }
 }
@@ -160,7 +167,7 @@ impl Table {
 }
 
 impl Kept {
-    fn read(&mut self, buffer: &mut Buffer) {
+    fn read(&mut self, quotas: &Quotas, buffer: &mut Buffer) {
         let usage = &mut self.usage;
         self.cgroup.read(now_ms(), usage, buffer);
         let mut list = usage.network.take().unwrap_or_default();
@@ -168,6 +175,9 @@ impl Kept {
         let totals = usage.network.as_deref().map(belljar_network::totals);
         (usage.network_rx_bytes, usage.network_tx_bytes) = (totals.map(|(rx, _)| rx), totals.map(|(_, tx)| tx));
         usage.cpu_percent = cpu_percent(&self.before, usage);
+        if let Some(project) = self.project {
+            quotas.fill(project, usage);
+        }
     }
 }
 
@@ -188,7 +198,7 @@ fn cpu_percent(before: &Mark, now: &Usage) -> Option<f64> {
 
 /// Reads what a container uses now; all is unknown where it is not alive.
 pub(crate) fn read(shared: &Shared, container: &Container) -> Usage {
-    let Some(init) = living(container) else { return Usage { at_ms: now_ms(), ..Usage::default() } };
+    let Some(init) = living(container) else { return at_rest(shared, container) };
     let samples = &shared.samples;
     let known = lock(&samples.table).files(&container.id, init);
     let files = known.unwrap_or_else(|| {
@@ -197,8 +207,19 @@ pub(crate) fn read(shared: &Shared, container: &Container) -> Usage {
         files
     });
     let mut kept = lock(&files.kept);
-    kept.read(&mut Buffer::default());
+    kept.read(&shared.quotas, &mut Buffer::default());
     kept.usage.clone()
+}
+
+/// Of a container that is not alive there is its layer alone.
+fn at_rest(shared: &Shared, container: &Container) -> Usage {
+    let mut usage = Usage { at_ms: now_ms(), ..Usage::default() };
+    if let Some(project) = shared.quotas.project(&container.id, &shared.bundle(&container.id)) {
+        shared.quotas.fill(project, &mut usage);
+        let sources = crate::quota::FIELDS.map(|field| (field.to_owned(), belljar_runtime::quota::SOURCE.to_owned()));
+        usage.sources = Arc::new(sources.into());
+    }
+    usage
 }
 
 /// Measures every container that is alive, again and again, until the instance is gone.
@@ -233,7 +254,7 @@ fn round(shared: &Shared) {
     files.extend(lock(&samples.table).files.iter().map(Arc::clone));
     for files in files.drain(..) {
         let mut kept = lock(&files.kept);
-        kept.read(buffer);
+        kept.read(&shared.quotas, buffer);
         let Usage { at_ms, cpu_usec_total, cpu_percent, .. } = kept.usage;
         kept.before = Mark { at_ms, cpu_usec_total, cpu_percent };
         let mut table = lock(&samples.table);

@@ -17,6 +17,7 @@ use crate::history::History;
 use crate::hold::Hold;
 use crate::image::Shelf;
 use crate::launch::Launch;
+use crate::quota::Quotas;
 use crate::ranges::Ranges;
 use crate::registry::Registry;
 use crate::sample::Samples;
@@ -61,6 +62,8 @@ pub(crate) struct Shared {
     pub(crate) desks: Desks,
     /// How much each container's own layer takes.
     pub(crate) uppers: Uppers,
+    /// What it may take.
+    pub(crate) quotas: Quotas,
     pub(crate) notices: broadcast::Sender<Notice>,
 }
 
@@ -104,8 +107,10 @@ impl Shared {
         self.registry.remove(id);
         self.samples.forget(id);
         self.diagnosis.forget(id);
+        self.diagnosis.forget_layer(id);
         self.desks.forget(id);
         self.uppers.forget(id);
+        self.quotas.forget(id);
         self.health.forget(id);
         self.notify(Notice::Removed(id.clone()));
     }

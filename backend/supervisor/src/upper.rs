@@ -76,6 +76,9 @@ pub(crate) async fn run(shared: Weak<Shared>) {
             }
             let measured = Arc::clone(&shared);
             let sized = crate::blocking(move || {
+                if let Some(quota) = crate::quota::of(&measured, &container.id) {
+                    return Some((quota.bytes, container.id));
+                }
                 let stack = inspect::stack_of(&measured, &container).ok()?;
                 Some((overlay::sizes(&stack).ok()?.upper_bytes, container.id))
             });

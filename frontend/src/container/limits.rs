@@ -24,7 +24,7 @@ pub struct LimitsPage<'a> {
     pub container: &'a Container,
     /// What the fields hold.
     pub texts: &'a Texts,
-    /// A fresh reading; `None` where it is not alive.
+    /// A fresh reading; where it is not alive there is only its layer in it.
     pub usage: Option<&'a Usage>,
     /// What the kernel keeps to; `None` where it is not alive.
     pub enforced: Option<&'a Limits>,
@@ -98,9 +98,12 @@ struct Now {
     note: String,
 }
 
-/// The figure that belongs to a field; `None` where nothing measures it, or it is not alive.
+/// The figure that belongs to a field; `None` where nothing measures it. Who is not alive has only what its layer takes.
 fn now(name: &'static str, container: &Container, usage: Option<&Usage>) -> Option<Now> {
-    let usage = usage.filter(|_| container.state.is_alive())?;
+    let usage = usage?;
+    if !container.state.is_alive() && !matches!(name, "disk" | "disk_inodes") {
+        return None;
+    }
     let gauges = Gauges::of(container, Some(usage));
     let limits = &container.config.limits;
     let bytes = |value: Option<u64>, limit: Option<u64>, field: &str| Gauge::of_bytes((value, limit), usage, field);
@@ -111,6 +114,14 @@ fn now(name: &'static str, container: &Container, usage: Option<&Usage>) -> Opti
         }
         "swap" => ("Swap", bytes(usage.memory_swap_bytes, limits.memory_swap_bytes, "memory_swap_bytes"), String::new()),
         "memory_high" => ("Memory with page cache", bytes(usage.memory_bytes, limits.memory_high_bytes, "memory_bytes"), String::new()),
+        "disk" => {
+            usage.disk_bytes?;
+            ("Own layer", bytes(usage.disk_bytes, limits.disk_bytes, "disk_bytes"), "with overlayfs's work folders".to_owned())
+        }
+        "disk_inodes" => {
+            usage.disk_inodes?;
+            ("Files of its own layer", Gauge::of_count((usage.disk_inodes, limits.disk_inodes), usage, "disk_inodes"), String::new())
+        }
         "cpus" => ("CPU", gauges.cpu, throttled(usage)),
         "pids" => ("Processes", gauges.pids, refused(usage)),
         "io" => {

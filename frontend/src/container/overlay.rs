@@ -83,6 +83,11 @@ impl<'a> Overlay<'a> {
         self.known_changes().iter().filter(|change| change.status == *status).count()
     }
 
+    /// What its own layer may take.
+    fn bytes_max(&self) -> Option<u64> {
+        self.stack.quota.and_then(|quota| quota.bytes_max)
+    }
+
     fn upper_bytes(&self) -> u64 {
         let measured = self.stack.layers.first().and_then(|layer| layer.size_bytes);
         measured.unwrap_or_else(|| self.known_changes().iter().map(|change| change.size_bytes).sum())

@@ -18,7 +18,7 @@ use belljar_model::limits::HostCapacity;
 use belljar_model::log::{LogLine, Stream};
 use belljar_model::mount::VolumeMount;
 use belljar_model::namespace::{Kind, Namespace, Sharing};
-use belljar_model::overlay::{Change, Difference, Entry, FileKind, Layer, Role, Row, RowKind, Stack, Status};
+use belljar_model::overlay::{Change, Difference, Entry, FileKind, Layer, LayerQuota, Role, Row, RowKind, Stack, Status};
 use belljar_model::plan::{Outcome, Place, PlanRecord, StepRecord};
 use belljar_model::pull::{PullLayer, PullLayerState, PullState};
 use belljar_model::security::{LandlockAccess, LandlockRule};
@@ -442,6 +442,7 @@ pub(crate) fn stack() -> Stack {
         ],
         work: "/var/lib/belljar/containers/4f2a/work".into(),
         merged: Some("/proc/4243/root".into()),
+        quota: Some(LayerQuota { project: 1_879_048_199, bytes: 12 << 20, inodes: 341, bytes_max: Some(100 << 20), inodes_max: None }),
     }
 }
 

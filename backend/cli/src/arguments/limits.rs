@@ -88,6 +88,15 @@ pub(crate) struct LimitArguments {
     /// Most writes in a second (may be repeated)
     #[arg(long, value_name = "DEVICE:NUMBER")]
     device_write_iops: Vec<String>,
+    /// Most that its own layer takes of the disk, what it writes to its root, as 10g; -1 for any amount. Volumes are not in it
+    #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
+    disk: Option<String>,
+    /// Most files and folders of its own layer; -1 for any number
+    #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
+    disk_inodes: Option<i64>,
+    /// The same two as Docker and Podman name them: size=10g, inodes=10000 (may be repeated)
+    #[arg(long, value_name = "NAME=VALUE", conflicts_with_all = ["disk", "disk_inodes"])]
+    storage_opt: Vec<String>,
     /// Most memory in huge pages of a size: 2MB=64m (may be repeated)
     #[arg(long, value_name = "PAGE=SIZE")]
     hugetlb: Vec<String>,
@@ -108,6 +117,7 @@ impl LimitArguments {
     pub(crate) fn patch(&self, current: &Limits) -> Result<LimitsPatch, Invalid> {
         let memory_bytes = size_or_none("--memory", self.memory.as_deref())?;
         let memory = memory_bytes.unwrap_or(current.memory_bytes);
+        let (disk_bytes, disk_inodes) = self.disk()?;
         Ok(LimitsPatch {
             memory_bytes,
             memory_swap_bytes: swap_bytes(memory, self.memory_swap.as_deref())?,
@@ -124,8 +134,30 @@ impl LimitArguments {
             pids: number("--pids-limit", self.pids_limit, |value| matches!(value, -1 | 0))?,
             io_weight: self.io_weight()?,
             io: self.io(&current.io)?,
+            disk_bytes,
+            disk_inodes,
             hugetlb: self.hugetlb()?,
         })
+    }
+
+    /// Bytes and inodes of its own layer.
+    fn disk(&self) -> Result<(Change<u64>, Change<u64>), Invalid> {
+        let is_none = |value| matches!(value, -1 | 0);
+        let inodes =
+            |flag, value: Option<i64>| number("--disk-inodes", value, is_none).map_err(|invalid| Invalid { field: flag, ..invalid });
+        let mut asked = (size_or_none("--disk", self.disk.as_deref())?, inodes("--disk-inodes".to_owned(), self.disk_inodes)?);
+        for option in &self.storage_opt {
+            let flag = "--storage-opt";
+            match option.split_once('=') {
+                Some(("size", value)) => asked.0 = size_or_none(flag, Some(value))?,
+                Some(("inodes", value)) => {
+                    let value = value.parse().map_err(|_| Invalid::new(flag, format!("must be a number of inodes, not {value}")))?;
+                    asked.1 = inodes(flag.to_owned(), Some(value))?;
+                }
+                _ => return Err(Invalid::new(flag, format!("knows size=10g and inodes=10000, not {option}"))),
+            }
+        }
+        Ok(asked)
     }
 
     fn cpus(&self) -> Result<Option<Option<f64>>, Invalid> {
@@ -197,6 +229,9 @@ impl LimitArguments {
         Ok((!pages.is_empty()).then_some(Some(pages)))
     }
 }
+
+/// What is asked of a limit: nothing, none, or so much.
+type Change<T> = Option<Option<T>>;
 
 /// Bytes by the size of a page; `None` is no limit.
 type PagesPatch = BTreeMap<String, Option<u64>>;
@@ -315,11 +350,13 @@ mod tests {
             "--pids-limit=9",
             "--blkio-weight=1000",
             "--hugetlb=2MB=4m",
+            "--disk=10g",
+            "--disk-inodes=500",
         ];
         let wanted = json!({
             "memory_bytes": 64 << 20, "memory_high_bytes": 32 << 20, "memory_reservation_bytes": 16 << 20, "memory_swappiness": 0,
             "oom_group": true, "cpus": 0.5, "cpu_burst_usec": 10_000, "cpu_weight": 59, "cpu_idle": false, "cpuset": "0-1",
-            "cpuset_mems": "0", "pids": 9, "io_weight": 10_000, "hugetlb": {"2MB": 4 << 20},
+            "cpuset_mems": "0", "pids": 9, "io_weight": 10_000, "hugetlb": {"2MB": 4 << 20}, "disk_bytes": 10_u64 << 30, "disk_inodes": 500,
         });
         assert_eq!(of(&all), wanted);
         let none = [
@@ -335,11 +372,13 @@ mod tests {
             "--pids-limit=-1",
             "--io-weight=0",
             "--hugetlb=1GB=-1",
+            "--disk=-1",
+            "--disk-inodes=0",
         ];
         let wanted = json!({
             "memory_bytes": null, "memory_swap_bytes": null, "memory_high_bytes": null, "memory_reservation_bytes": null,
             "memory_swappiness": null, "cpus": null, "cpu_burst_usec": null, "cpu_weight": null, "cpuset": null, "pids": null,
-            "io_weight": null, "hugetlb": {"1GB": null},
+            "io_weight": null, "hugetlb": {"1GB": null}, "disk_bytes": null, "disk_inodes": null,
         });
         assert_eq!(of(&none), wanted);
     }
@@ -368,6 +407,15 @@ mod tests {
     }
 
     #[test]
+    fn the_room_of_a_layer_is_named_as_docker_and_podman_do_too() {
+        let of = |arguments: &[&str]| patch(arguments, &json!({}));
+        assert_eq!(of(&["--storage-opt", "size=10G"]), Ok(json!({"disk_bytes": 10_u64 << 30})));
+        let both = ["--storage-opt=size=-1", "--storage-opt=inodes=99"];
+        assert_eq!(of(&both), Ok(json!({"disk_bytes": null, "disk_inodes": 99})));
+        assert!(of(&["--storage-opt=size=5m", "--disk=5m"]).is_err(), "one of the two");
+    }
+
+    #[test]
     fn what_cannot_be_meant_names_its_flag() {
         for (arguments, flag) in [
             (&["--cpu-shares=1"][..], "--cpu-shares"),
@@ -380,6 +428,10 @@ mod tests {
             (&["--pids-limit=-2"], "--pids-limit"),
             (&["--memory-swappiness=300"], "--memory-swappiness"),
             (&["--cpus=inf"], "--cpus"),
+            (&["--disk=much"], "--disk"),
+            (&["--disk-inodes=-2"], "--disk-inodes"),
+            (&["--storage-opt=overlay2.size=5g"], "--storage-opt"),
+            (&["--storage-opt=inodes=many"], "--storage-opt"),
             (&["--cpus=1", "--cpu-quota=5"], "--cpu-quota"),
         ] {
             assert!(patch(arguments, &json!({})).is_err_and(|refused| refused.contains(flag)), "{arguments:?}");

@@ -66,10 +66,19 @@ fn table(containers: &[Container], column: Option<Size>, now_ms: i64) -> Table {
             age::ago(container.created_at_ms, now_ms).into(),
             Cell::toned(state, tone),
         ];
-        row.extend(column.map(|Size| container.upper_bytes.map_or_else(|| "not measured yet".to_owned(), size::display).into()));
+        row.extend(column.map(|Size| layer(container).into()));
         table.row(row);
     }
     table
+}
+
+/// What its own layer takes, and what it may.
+fn layer(container: &Container) -> String {
+    let taken = container.upper_bytes.map_or_else(|| "not measured yet".to_owned(), size::display);
+    match container.limits.disk_bytes {
+        Some(most) => format!("{taken} of {}", size::display(most)),
+        None => taken,
+    }
 }
 
 /// The state as a clause: what it is, since when, and how it ended.

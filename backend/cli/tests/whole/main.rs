@@ -29,6 +29,7 @@ mod names;
 mod options;
 mod overlay;
 mod past;
+mod quota;
 mod refusals;
 mod room;
 mod survival;

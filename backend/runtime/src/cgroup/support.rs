@@ -242,6 +242,8 @@ fn asked(limits: &Limits) -> Vec<(String, String, String)> {
     plain("cpuset_mems", limits.cpuset_mems.clone());
     plain("pids", number(limits.pids.map(u64::from)));
     plain("io_weight", number(limits.io_weight.map(u64::from)));
+    plain("disk_bytes", number(limits.disk_bytes));
+    plain("disk_inodes", number(limits.disk_inodes));
     // These say what holds without them as well.
     plain("oom_group", limits.oom_group.filter(|group| *group).map(|group| group.to_string()));
     plain("cpu_idle", limits.cpu_idle.filter(|idle| *idle).map(|idle| idle.to_string()));

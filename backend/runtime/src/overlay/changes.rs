@@ -165,7 +165,7 @@ fn bytes_on_disk(stat: &Stat) -> u64 {
 
 /// What the container's own layer takes on disk, as deep as paths lead. At most [`WALKED_MAX`] entries, then an error.
 pub fn sizes(stack: &Stack) -> Result<Sizes, Error> {
-    let upper = Stack { layers: stack.layers.iter().take(1).cloned().collect(), work: String::new(), merged: None };
+    let upper = Stack { layers: stack.layers.iter().take(1).cloned().collect(), work: String::new(), merged: None, quota: None };
     let layers = Layers::open(&upper)?;
     let mut sizes = Sizes::default();
     let mut seen = HashSet::new();

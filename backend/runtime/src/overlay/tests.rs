@@ -82,7 +82,7 @@ impl Bed {
             size_bytes: None,
             command: None,
         };
-        Stack { layers: layers.map(layer).to_vec(), work: self.path("work").display().to_string(), merged: None }
+        Stack { layers: layers.map(layer).to_vec(), work: self.path("work").display().to_string(), merged: None, quota: None }
     }
 
     /// Mounts the stack as the runtime does, runs `script` in its root, and returns what the kernel shows of it then.

@@ -47,6 +47,8 @@ pub(super) fn parts(spec: &Spec, hierarchies: &Hierarchies) -> Result<Parts<Tree
     };
     let mut parts = Parts::default();
     if let Tree::Overlay(root) = &spec.root.tree {
+        let (upper, work) = (root.upper.clone(), root.work.clone());
+        parts.first.extend(root.limit.map(|limit| TreeStep::LimitLayer { upper, work, limit }));
         let layer = root.spanning.first().cloned().unwrap_or_default();
         parts.first.push(TreeStep::FillInitLayer { layer, hostname: spec.hostname.clone() });
     }

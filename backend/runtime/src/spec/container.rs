@@ -26,6 +26,7 @@ use crate::bundle::Bundle;
 use crate::cgroup::devices::Rule;
 use crate::cgroup::disks::Disk;
 use crate::cgroup::{Resources, limits};
+use crate::quota::LayerLimit;
 use crate::seccomp::profile::{Context, FIELD};
 use crate::seccomp::{self, Choice, Profile, Record};
 
@@ -51,12 +52,18 @@ pub struct Around<'a> {
     pub devices: Vec<Device>,
     /// The disks whose use is limited, in the order in which they were named.
     pub disks: Vec<Disk>,
+    /// The project that its own layer is in, where it is in one.
+    pub project: Option<u32>,
 }
 
 impl Spec {
     /// The spec of a container that joins nobody, and has no device and no disk of its own: to look at, or to plan.
     pub fn for_container(container: &Container, image: &[ImageLayer], instance: &Instance, attempt: u64) -> Result<Self, Invalid> {
-        Self::of(container, &Around { image, instance, joined: BTreeMap::new(), devices: Vec::new(), disks: Vec::new() }, attempt)
+        Self::of(
+            container,
+            &Around { image, instance, joined: BTreeMap::new(), devices: Vec::new(), disks: Vec::new(), project: None },
+            attempt,
+        )
     }
 
     /// The spec of a container. Refuses a profile of system calls that cannot be read.
@@ -74,7 +81,7 @@ impl Spec {
             process: process(container)?,
             time_offsets: time_offsets(config),
             ids: ids(container, around),
-            root: root(container, around.image, &bundle),
+            root: root(container, around, &bundle),
             mounts: mounts(config, &namespaces, &Asked { folders: &instance.folders, base: base_of_ids(container, around) }),
             devices: around.devices.clone(),
             masked_paths: if confined { tree::masked_by_default() } else { Vec::new() },
@@ -256,18 +263,26 @@ pub fn device_rules(config: &Config, devices: &[Device]) -> Vec<Rule> {
     std::iter::once(Rule::deny_all()).chain(asked).collect()
 }
 
-fn root(container: &Container, image: &[ImageLayer], bundle: &Bundle) -> Root {
+/// What was asked of the project; nothing to be said where nothing was.
+fn layer_limit(container: &Container, project: Option<u32>) -> Option<LayerLimit> {
+    let (bytes, inodes) = (container.config.limits.disk_bytes, container.config.limits.disk_inodes);
+    let project = project.filter(|_| bytes.is_some() || inodes.is_some())?;
+    Some(LayerLimit { project, bytes, inodes })
+}
+
+fn root(container: &Container, around: &Around<'_>, bundle: &Bundle) -> Root {
     let extra = container.config.mounts.iter().filter_map(|mount| match mount {
         Mount::Layer { source } => Some(PathBuf::from(source)),
         Mount::Bind { .. } | Mount::Image { .. } | Mount::Volume(_) | Mount::Tmpfs { .. } => None,
     });
-    let (stacked, own): (Vec<&ImageLayer>, Vec<&ImageLayer>) = image.iter().partition(|layer| layer.at == ImageLayer::EVERYWHERE);
+    let (stacked, own): (Vec<&ImageLayer>, Vec<&ImageLayer>) = around.image.iter().partition(|layer| layer.at == ImageLayer::EVERYWHERE);
     let stacked = stacked.into_iter().map(|layer| PathBuf::from(&layer.path));
     let tree = Tree::Overlay(OverlayTree {
         spanning: std::iter::once(bundle.init_layer()).chain(extra).chain(stacked).collect(),
         image: own.into_iter().cloned().collect(),
         upper: bundle.upper(),
         work: bundle.work(),
+        limit: layer_limit(container, around.project),
     });
     let access = if container.config.read_only { Access::ReadOnly } else { Access::ReadWrite };
     Root { tree, access, propagation: None }
@@ -397,7 +412,7 @@ mod tests {
         };
         let instance = Instance { name: "test".into(), folders: Folders { data_dir: "/data".into(), run_dir: "/run/test".into() } };
         let joined = BTreeMap::from([("db".to_owned(), Joined { pid: 42, uid_base: Some(7 << 16) })]);
-        Spec::of(&container, &Around { image: &[], instance: &instance, joined, devices: Vec::new(), disks: Vec::new() }, 1)
+        Spec::of(&container, &Around { image: &[], instance: &instance, joined, devices: Vec::new(), disks: Vec::new(), project: None }, 1)
             .expect("a spec")
     }
 

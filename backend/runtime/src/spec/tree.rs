@@ -7,6 +7,7 @@ use belljar_model::image::ImageLayer;
 use serde::{Deserialize, Serialize};
 
 use super::IdMaps;
+use crate::quota::LayerLimit;
 
 /// The root of a container.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +51,9 @@ pub struct OverlayTree {
     pub upper: PathBuf,
     /// overlayfs's own.
     pub work: PathBuf,
+    /// What these two may take of their disk; `None` is no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<LayerLimit>,
 }
 
 /// Something that is mounted into the tree.

@@ -5,7 +5,9 @@ use std::fmt::Write;
 use std::path::PathBuf;
 
 use belljar_model::plan::Place;
+use belljar_model::size;
 
+use crate::quota::LayerLimit;
 pub use crate::spec::Access;
 use crate::spec::{CopyUp, Depth, Device, MountAttributes, MountIds, Propagation};
 use crate::stack::OverlayMount;
@@ -13,6 +15,16 @@ use crate::stack::OverlayMount;
 /// One step of the file system.
 #[derive(Debug, Clone, PartialEq)]
 pub enum TreeStep {
+    /// Says what the container's own layer may take of its disk. What was said when it was made or changed is said once more, so there
+    /// is nothing to take back: the limit is the container's, not the start's, and holds while it rests.
+    LimitLayer {
+        /// The container's own layer.
+        upper: PathBuf,
+        /// overlayfs's own.
+        work: PathBuf,
+        /// How much.
+        limit: LayerLimit,
+    },
     /// Fills the layer of what Belljar itself puts into the tree.
     FillInitLayer {
         /// The layer's folder.
@@ -227,7 +239,8 @@ impl TreeStep {
     /// Who takes it.
     pub fn place(&self) -> Place {
         match self {
-            TreeStep::FillInitLayer { .. }
+            TreeStep::LimitLayer { .. }
+            | TreeStep::FillInitLayer { .. }
             | TreeStep::Overlay { .. }
             | TreeStep::TakeRoot { .. }
             | TreeStep::TakeBind(_)
@@ -240,6 +253,7 @@ impl TreeStep {
     /// What is done.
     pub fn verb(&self) -> &'static str {
         match self {
+            TreeStep::LimitLayer { .. } => "limit",
             TreeStep::FillInitLayer { .. } => "fill",
             TreeStep::Overlay { .. } | TreeStep::Mount(_) => "mount",
             TreeStep::TakeRoot { .. } | TreeStep::TakeBind(_) | TreeStep::TakeCgroups { .. } => "take",
@@ -266,6 +280,12 @@ impl TreeStep {
     /// What it is done to.
     pub fn object(&self) -> String {
         match self {
+            TreeStep::LimitLayer { limit, .. } => {
+                let bytes = limit.bytes.map(size::display);
+                let inodes = limit.inodes.map(|inodes| format!("{inodes} files"));
+                let words: Vec<String> = bytes.into_iter().chain(inodes).collect();
+                format!("own layer to {} (project {})", words.join(" and "), limit.project)
+            }
             TreeStep::FillInitLayer { .. } => "init layer (mount points, /etc/hostname, /etc/hosts, /etc/resolv.conf)".into(),
             TreeStep::Overlay { mount, owners } => {
                 let layers = mount.lower.len();

@@ -96,10 +96,7 @@ async fn page(
     (container, status): (&Container, StatusCode),
     (texts, invalid): (&Texts, Option<&Invalid>),
 ) -> Answer<Response> {
-    let usage = match container.state.is_alive() {
-        true => Some(app.supervisor.usage(&container.id).await?),
-        false => None,
-    };
+    let usage = app.supervisor.usage(&container.id).await?;
     let enforced = app.supervisor.enforced(&container.id).await?;
     let findings = findings(app, container).await?;
     let host = app.supervisor.host();
@@ -108,7 +105,7 @@ async fn page(
         frame: around.frame(),
         container,
         texts,
-        usage: usage.as_ref(),
+        usage: Some(&usage),
         enforced: enforced.as_ref(),
         supports: Supports(&host.limits),
         host: capacity,
@@ -139,6 +136,8 @@ pub(super) fn read(texts: &Texts) -> Result<Limits, Invalid> {
         pids: whole("limits.pids", &texts.pids)?,
         io_weight: whole("limits.io_weight", &texts.io_weight)?,
         io: lines(&texts.io).enumerate().map(|(index, line)| device(&format!("limits.io[{index}]"), line)).collect::<Result<_, _>>()?,
+        disk_bytes: bytes("limits.disk_bytes", &texts.disk)?,
+        disk_inodes: number("limits.disk_inodes", &texts.disk_inodes, "a whole number such as 100000")?,
         hugetlb: lines(&texts.hugetlb).map(pages).collect::<Result<BTreeMap<_, _>, _>>()?,
     })
 }
@@ -225,6 +224,8 @@ mod tests {
             io_weight: Some(200),
             io: vec![io.clone(), IoLimit { device: "/srv".into(), weight: Some(1), ..IoLimit::default() }],
             hugetlb: BTreeMap::from([("1GB".to_owned(), 0), ("2MB".to_owned(), 64 << 20)]),
+            disk_bytes: Some(10 << 30),
+            disk_inodes: Some(1000),
         }
     }
 
@@ -268,7 +269,7 @@ mod tests {
     #[test]
     fn what_cannot_be_read_is_told_at_its_field() {
         type Breaks = fn(&mut Texts);
-        let broken: [(&str, Breaks); 9] = [
+        let broken: [(&str, Breaks); 11] = [
             ("limits.memory_high_bytes", |texts| texts.memory_high = "much".into()),
             ("limits.memory_swappiness", |texts| texts.memory_swappiness = "-1".into()),
             ("limits.cpu_burst_usec", |texts| texts.cpu_burst = "-5".into()),
@@ -278,6 +279,8 @@ mod tests {
             ("limits.io[0]", |texts| texts.io = "/dev/sda fast".into()),
             ("limits.io[0]", |texts| texts.io = "/dev/sda".into()),
             ("limits.hugetlb", |texts| texts.hugetlb = "2MB".into()),
+            ("limits.disk_bytes", |texts| texts.disk = "plenty".into()),
+            ("limits.disk_inodes", |texts| texts.disk_inodes = "1.5".into()),
         ];
         for (field, breaks) in broken {
             let mut texts = Texts::default();

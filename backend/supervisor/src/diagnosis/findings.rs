@@ -7,9 +7,11 @@ use std::collections::BTreeMap;
 
 use belljar_model::diagnosis::{Finding, FindingKind, Gravity};
 use belljar_model::health::{Health, HealthStatus};
+use belljar_model::overlay::LayerQuota;
 use belljar_model::{Container, State, size};
 
 use super::end;
+use super::layer;
 use super::minute::Minute;
 use super::words::{ago, in_the_last, of_the_last, percent, times};
 use crate::task::command_words;
@@ -30,6 +32,8 @@ pub(super) struct Facts<'a> {
     pub(super) kill: Option<&'a Kill>,
     /// What its checks found.
     pub(super) health: &'a Health,
+    /// What its own layer takes and may; `None` where nobody counts or nobody asked.
+    pub(super) layer: Option<LayerQuota>,
     /// For each figure of its usage: the kernel's file.
     pub(super) sources: &'a BTreeMap<String, String>,
     pub(super) now_ms: i64,
@@ -47,10 +51,11 @@ pub(crate) struct Kill {
 /// What there is to say about a container, the worst first. Nothing, where all is well.
 pub(super) fn findings(facts: &Facts<'_>) -> Vec<Finding> {
     let mut found: Vec<Finding> = match facts.container.state {
-        State::Creating | State::Created => Vec::new(),
-        State::Stopped => end::finding(facts).into_iter().collect(),
+        State::Creating => Vec::new(),
+        State::Created => layer::finding(facts).into_iter().collect(),
+        State::Stopped => end::finding(facts).into_iter().chain(layer::finding(facts)).collect(),
         State::Running | State::Paused => {
-            let ended = end::earlier_life(facts).into_iter().chain(killed(facts)).chain(unhealthy(facts));
+            let ended = end::earlier_life(facts).into_iter().chain(killed(facts)).chain(unhealthy(facts)).chain(layer::finding(facts));
             ended.chain(facts.minute.map(|minute| of_minute(facts, minute)).unwrap_or_default()).collect()
         }
     };

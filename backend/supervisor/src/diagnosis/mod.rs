@@ -12,16 +12,18 @@
 mod alarm;
 mod end;
 mod findings;
+mod layer;
 mod minute;
 #[cfg(test)]
 mod tests;
 mod words;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
 
 use belljar_model::diagnosis::{Finding, FindingKind};
 use belljar_model::health::Health;
+use belljar_model::overlay::LayerQuota;
 use belljar_model::usage::Usage;
 use belljar_model::{Container, ContainerId, EventKind, NewEvent};
 use belljar_store::Durability;
@@ -35,6 +37,7 @@ use crate::shared::Shared;
 use alarm::Alarms;
 use findings::Facts;
 pub(crate) use findings::Kill;
+use layer::Fill;
 use minute::{Sample, Samples};
 
 /// Most events that wait to be recorded. More at once than containers that hit a limit in one round means that the database
@@ -58,6 +61,8 @@ pub(crate) fn note(shared: &Shared, round: &Round<'_>) {
 pub(crate) struct Diagnosis {
     lives: Mutex<HashMap<ContainerId, Life>>,
     tidings: mpsc::Sender<Tidings>,
+    /// Layers that were told to be full, and had no room since: a restart of the container is no news.
+    full: Mutex<HashSet<ContainerId>>,
 }
 
 /// One life of a container: from a start to its end.
@@ -72,7 +77,7 @@ impl Diagnosis {
     /// One that knows nothing yet; and what it will tell, for [`tell`].
     pub(crate) fn new() -> (Self, mpsc::Receiver<Tidings>) {
         let (tidings, told) = mpsc::channel(TIDINGS_MAX);
-        (Self { lives: Mutex::default(), tidings }, told)
+        (Self { lives: Mutex::default(), tidings, full: Mutex::default() }, told)
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<ContainerId, Life>> {
@@ -89,6 +94,24 @@ impl Diagnosis {
     /// Its life is over, or it is gone.
     pub(crate) fn forget(&self, id: &ContainerId) {
         self.lock().remove(id);
+    }
+
+    /// What its layer takes was read: what there is to tell of that, once, and again only after there was room in between.
+    pub(crate) fn layer(&self, id: &ContainerId, layer: &LayerQuota) -> Option<String> {
+        let mut full = self.full.lock().unwrap_or_else(PoisonError::into_inner);
+        match layer::fill(layer) {
+            Fill::Room => {
+                full.remove(id);
+                None
+            }
+            Fill::Between => None,
+            Fill::Near | Fill::Full => full.insert(id.clone()).then(|| layer::sentence(layer)).flatten(),
+        }
+    }
+
+    /// The container is gone.
+    pub(crate) fn forget_layer(&self, id: &ContainerId) {
+        self.full.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
     }
 
     /// The kernel killed a process of it, and it went on.
@@ -109,6 +132,10 @@ impl Diagnosis {
             if let Some(life) = lives.get_mut(&reading.id) {
                 life.note(&reading.id, &reading.usage, &mut tidings);
             }
+            if let Some(message) = layer::of_usage(&reading.usage).and_then(|layer| self.layer(&reading.id, &layer)) {
+                let (id, at_ms) = (reading.id.clone(), reading.usage.at_ms);
+                tidings.push(Tidings::Event { id, at_ms, kind: EventKind::LimitHit, message });
+            }
         }
         drop(lives);
         for told in tidings {
@@ -125,18 +152,18 @@ impl Diagnosis {
         if container.state.is_alive() {
             samples.push(Sample::from(usage));
         }
-        let (minute, sources) = (samples.minute(), &usage.sources);
-        findings::findings(&Facts { container, minute: minute.as_ref(), kill: kill.as_ref(), health, sources, now_ms: now_ms() })
+        let (minute, sources, layer) = (samples.minute(), &usage.sources, layer::of_usage(usage));
+        findings::findings(&Facts { container, minute: minute.as_ref(), kill: kill.as_ref(), health, layer, sources, now_ms: now_ms() })
     }
 
-    /// The worst of it, by what is known without reading anything.
-    pub(crate) fn worst(&self, container: &Container, health: &Health) -> Option<Finding> {
+    /// The worst of it, by what is known without reading anything, and by what its limited layer takes.
+    pub(crate) fn worst(&self, container: &Container, health: &Health, layer: Option<LayerQuota>) -> Option<Finding> {
         let (minute, kill) = match self.lock().get(&container.id) {
             Some(life) => (life.samples.minute(), life.kill.clone()),
             None => (None, None),
         };
         let (minute, kill, sources) = (minute.as_ref(), kill.as_ref(), &BTreeMap::new());
-        let found = findings::findings(&Facts { container, minute, kill, health, sources, now_ms: now_ms() });
+        let found = findings::findings(&Facts { container, minute, kill, health, layer, sources, now_ms: now_ms() });
         found.into_iter().find(|finding| finding.kind != FindingKind::Suggestion)
     }
 

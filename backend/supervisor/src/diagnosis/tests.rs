@@ -84,7 +84,7 @@ fn sources() -> BTreeMap<String, String> {
 /// What is said, as kind, gravity and text.
 fn said(container: &Container, minute: Option<&Minute>, kill: Option<&Kill>) -> Vec<(Kind, Gravity, String)> {
     let sources = sources();
-    let found = findings(&Facts { container, minute, kill, health: &Health::default(), sources: &sources, now_ms: NOW_MS });
+    let found = findings(&Facts { container, minute, kill, health: &Health::default(), layer: None, sources: &sources, now_ms: NOW_MS });
     found.into_iter().map(|finding| (finding.kind, finding.gravity, finding.text)).collect()
 }
 
@@ -259,6 +259,7 @@ fn every_finding_says_what_could_be_done_and_where_it_was_seen() {
             minute: Some(&minute),
             kill: None,
             health: &Health::default(),
+            layer: None,
             sources: &sources,
             now_ms: NOW_MS,
         });
@@ -288,6 +289,7 @@ fn what_never_started_or_ended_oddly_gets_advice() {
             minute: None,
             kill: None,
             health: &Health::default(),
+            layer: None,
             sources: &sources,
             now_ms: NOW_MS,
         });
@@ -313,7 +315,15 @@ fn who_runs_and_fails_its_check_is_unhealthy_by_what_the_check_said() {
     ];
     for (status, failing_streak, last, text) in cases {
         let health = Health { status, failing_streak, log: vec![last] };
-        let facts = Facts { container: &container, minute: None, kill: None, health: &health, sources: &BTreeMap::new(), now_ms: NOW_MS };
+        let facts = Facts {
+            container: &container,
+            minute: None,
+            kill: None,
+            health: &health,
+            layer: None,
+            sources: &BTreeMap::new(),
+            now_ms: NOW_MS,
+        };
         let found = findings(&facts);
         let told = found.first().map(|finding| (finding.kind, finding.gravity, finding.text.as_str()));
         assert_eq!(told, text.map(|text| (Kind::Unhealthy, Gravity::Error, text)));

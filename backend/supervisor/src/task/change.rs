@@ -9,7 +9,7 @@
 
 use belljar_model::change::differences;
 use belljar_model::container::Restart;
-use belljar_model::{Change, Config, EventKind};
+use belljar_model::{Change, Config, Container, EventKind};
 use belljar_store::Durability;
 
 use super::Task;
@@ -23,9 +23,14 @@ impl Task {
             return Ok(Answer::AlreadySo(self.container.clone()));
         }
         self.check_change(&new).await?;
+        let limits = self.container.config.limits.clone();
+        crate::quota::change(&self.shared, (&self.container.id, &self.container.config.name), (&limits, &new.limits))?;
         let live = self.container.state.is_alive().then(|| Live::new(&self.shared, &self.container, &self.bundle));
-        if let Some(live) = &live {
-            self.tell_kernel(live, &new).await?;
+        if let Some(live) = &live
+            && let Err(error) = self.tell_kernel(live, &new).await
+        {
+            self.limit_layer_to(&limits);
+            return Err(error);
         }
         let old = std::mem::replace(&mut self.container.config, new);
         let message = differences(&old, &self.container.config).join("; ");
@@ -37,6 +42,7 @@ impl Task {
         if let Err(error) = self.record(events, Durability::Durable).await {
             let new = std::mem::replace(&mut self.container.config, old);
             self.restart_at = due;
+            self.limit_layer_to(&limits);
             if let Some(live) = live {
                 let old = self.container.config.clone();
                 let back = self.tell_kernel(&live.with(new), &old).await;
@@ -54,6 +60,14 @@ impl Task {
         new.limits.check(&limit::capacity(&self.shared.host))?;
         let (shared, asked, before) = (self.shared.clone(), new.limits.clone(), self.container.config.limits.clone());
         Ok(crate::blocking(move || limit::check(&shared, &asked, &before)).await?)
+    }
+
+    /// Its layer gets back what it had. Where that is refused, what was refused is told by whoever asks next.
+    fn limit_layer_to(&self, limits: &belljar_model::Limits) {
+        let Container { id, config, .. } = &self.container;
+        if let Err(error) = crate::quota::set(&self.shared, (id, &config.name), limits) {
+            self.log(&error, "a limit of its layer could not be taken back");
+        }
     }
 
     async fn tell_kernel(&self, live: &Live, new: &Config) -> Result<(), Error> {

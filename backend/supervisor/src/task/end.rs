@@ -321,6 +321,10 @@ impl Task {
             }
         }
         self.container.exit = Some(exit);
+        // What it left is often why it ended, and nobody measures it any more.
+        let layer = crate::quota::limited(&self.shared, &self.container);
+        let full = layer.and_then(|layer| self.shared.diagnosis.layer(&self.container.id, &layer));
+        events.extend(full.map(|message| self.event(EventKind::LimitHit, message)));
         events
     }
 

@@ -99,6 +99,7 @@ impl Task {
         crash::here("create.inserted");
         self.bundle.create().map_err(|error| Error::failed("make the folders of", self.container.config.name.to_string(), error))?;
         crash::here("create.folders");
+        crate::quota::begin(&self.shared, (&self.container.id, &self.container.config.name), &self.container.config.limits)?;
         self.made = volume::ensure(&self.shared, &self.container).await?;
         volume::fill_all(&self.shared, &self.container).await?;
         self.show();
@@ -213,9 +214,11 @@ impl Task {
             return Err(Failure { step: "map".into(), object: "user ids of its own".into(), cause });
         }
         let joined = crate::around::joined(&self.shared, &self.container)?;
+        let (id, name) = (&self.container.id, &self.container.config.name);
+        let project = crate::quota::for_start(&self.shared, (id, name), &self.container.config.limits)?;
         let devices = crate::around::devices(&self.container.config)?;
         let disks = crate::around::disks(&self.container.config)?;
-        let around = Around { image: &layers, instance: &self.shared.home, joined, devices, disks };
+        let around = Around { image: &layers, instance: &self.shared.home, joined, devices, disks, project };
         let spec = Spec::of(&self.container, &around, self.attempt).map_err(|invalid| Failure {
             step: "read".into(),
             object: invalid.field,

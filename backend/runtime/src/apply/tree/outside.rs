@@ -30,6 +30,7 @@ impl Outside {
     /// Takes one step. Handing over is the loop's.
     pub(crate) fn take(&mut self, step: &TreeStep) -> Result<()> {
         match step {
+            TreeStep::LimitLayer { upper, work, limit } => crate::quota::apply((upper, work), limit),
             TreeStep::FillInitLayer { layer, hostname } => init_layer::fill(layer, hostname.as_deref()),
             TreeStep::Overlay { mount, owners } => self.overlay(mount, *owners),
             TreeStep::TakeRoot { folder, propagation } => self.take_root(folder, *propagation),

@@ -152,12 +152,15 @@ fn every_field_of_limits_is_told_of() {
             weight: Some(1),
         }],
         hugetlb: BTreeMap::from([("2MB".to_owned(), 1)]),
+        disk_bytes: Some(1),
+        disk_inodes: Some(1),
     };
     let told = asked(&all);
-    assert_eq!(told.len(), 14 + 5 + 1);
+    assert_eq!(told.len(), 14 + 5 + 1 + 2);
     let bed = Bed::new();
     bed.file("sys/kernel/mm/hugepages/hugepages-2048kB/nr", "");
-    let list = bed.support(Version::V2, &["hugetlb"]);
+    let mut list = bed.support(Version::V2, &["hugetlb"]);
+    list.extend(crate::quota::support(Path::new("/proc")));
     for (_, name, _) in told {
         assert!(list.iter().any(|one| one.name == name), "{name}");
     }

@@ -13,10 +13,53 @@ use crate::command::{command, find, output, run};
 use crate::repository::{self, files};
 
 /// Programs of this host that tests and containers execute; busybox is every other.
-const PROGRAMS: [&str; 44] = [
-    "sh", "bash", "perl", "python3", "curl", "sqlite3", "unshare", "setpriv", "mount", "umount", "cat", "chmod", "chown", "cp", "date",
-    "dd", "df", "env", "false", "find", "grep", "head", "id", "ls", "ln", "mkdir", "mknod", "mv", "nice", "readlink", "rm", "sed", "seq",
-    "sleep", "sort", "stat", "tail", "test", "touch", "tr", "true", "wc", "yes", "ip",
+const PROGRAMS: [&str; 46] = [
+    "sh",
+    "bash",
+    "perl",
+    "python3",
+    "curl",
+    "sqlite3",
+    "unshare",
+    "setpriv",
+    "mount",
+    "umount",
+    "cat",
+    "chmod",
+    "chown",
+    "cp",
+    "date",
+    "dd",
+    "df",
+    "env",
+    "false",
+    "find",
+    "grep",
+    "head",
+    "id",
+    "ls",
+    "ln",
+    "mkdir",
+    "mknod",
+    "mv",
+    "nice",
+    "readlink",
+    "rm",
+    "sed",
+    "seq",
+    "sleep",
+    "sort",
+    "stat",
+    "tail",
+    "test",
+    "touch",
+    "tr",
+    "true",
+    "wc",
+    "yes",
+    "ip",
+    "mkfs.ext4",
+    "mkfs.xfs",
 ];
 
 /// Beginnings of folders of this host that programs above need.
@@ -265,7 +308,7 @@ fn libraries(files: &[PathBuf]) -> Result<Vec<PathBuf>, Error> {
 
 fn may_name_libraries(file: &Path) -> bool {
     let is_module = |end: &std::ffi::OsStr| end == "so";
-    file.extension().is_none_or(is_module) || file.parent().is_some_and(|parent| parent.ends_with("bin"))
+    file.extension().is_none_or(is_module) || file.parent().is_some_and(|parent| parent.ends_with("bin") || parent.ends_with("sbin"))
 }
 
 /// The paths in what `ldd` prints: `name => path (address)`, or `path (address)`.
