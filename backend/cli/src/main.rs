@@ -114,7 +114,7 @@ fn ask(command: Command, client: Client) -> u8 {
 fn converse(session: &mut Session, command: Command) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|source| Failure::Process { what: "begin", source })?;
-    let status = runtime.block_on(commands::dispatch(session, command))?;
+    let status = runtime.block_on(Box::pin(commands::dispatch(session, command)))?;
     session.paper.flush()?;
     Ok(status)
 }

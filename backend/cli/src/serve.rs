@@ -58,7 +58,7 @@ pub(crate) fn serve(arguments: &ServeArguments, place: &Place) -> Result<(), Ref
     let workers = std::thread::available_parallelism().map_or(1, usize::from).min(WORKERS_MAX);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build();
     let runtime = runtime.map_err(Refusal::part("start threads"))?;
-    let outcome = runtime.block_on(open_and_run(arguments, place, Helpers { spawner, mapper }));
+    let outcome = runtime.block_on(Box::pin(open_and_run(arguments, place, Helpers { spawner, mapper })));
     runtime.shutdown_timeout(LEFTOVER_LIMIT);
     outcome
 }
