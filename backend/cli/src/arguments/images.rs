@@ -50,7 +50,7 @@ pub(crate) enum ImagesCommand {
         /// Name or id
         #[arg(value_name = "IMAGE")]
         image: String,
-        /// The file; standard output where not given
+        /// The file; standard output where not given, and for `-`
         #[arg(short, long, value_name = "FILE")]
         output: Option<PathBuf>,
     },

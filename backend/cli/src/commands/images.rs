@@ -76,6 +76,7 @@ async fn import(session: &mut Session, mut words: Vec<PathBuf>) -> Outcome {
 
 /// Writes the archive as it comes. A file that could not be written whole is removed.
 async fn export(session: &mut Session, image: &str, output: Option<PathBuf>) -> Outcome {
+    let output = output.filter(|file| file != Path::new("-"));
     if output.is_none() && session.paper.is_terminal() {
         return Err(Invalid::new("--output", "is required where standard output is a terminal").into());
     }

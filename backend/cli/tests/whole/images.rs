@@ -97,6 +97,8 @@ fn a_container_becomes_an_image_goes_out_as_an_archive_and_comes_back() {
 
     let out = archive.with_file_name("made.tar");
     belljar(&server, &["images", "export", "-o", &out.to_string_lossy(), "made:1"]);
+    let streamed = belljar_output(&server, &["images", "export", "-o", "-", "made:1"]);
+    assert!(streamed.status.success() && streamed.stdout == fs::read(&out).unwrap(), "{} bytes", streamed.stdout.len());
     belljar(&server, &["images", "delete", "made:1"]);
     server.api().get("/api/v1/images/made:1").expect(404);
     let back = belljar(&server, &["images", "import", &out.to_string_lossy()]);
