@@ -16,6 +16,7 @@ mod damage;
 mod database;
 mod exec;
 mod files;
+mod files_attacked;
 mod filter;
 mod health;
 mod image_pages;
