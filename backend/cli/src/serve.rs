@@ -85,8 +85,8 @@ fn take_descriptors() {
 
 fn take_folders(arguments: &ServeArguments, place: &Place) -> Result<[Hold; 2], Refusal> {
     let run = Folder { path: &place.run_dir, flag: "--run-dir", access: Access::Public }.take()?;
-    let data = Folder { path: &arguments.data_dir, flag: "--data-dir", access: Access::Private }.take()?;
     folders::check_upper_layers(&arguments.data_dir)?;
+    let data = Folder { path: &arguments.data_dir, flag: "--data-dir", access: Access::Private }.take()?;
     Ok([run, data])
 }
 

@@ -86,9 +86,11 @@ impl Folder<'_> {
     }
 }
 
-/// Whether overlayfs can keep upper layers in this folder, by the file system that it lies on.
+/// Whether overlayfs can keep upper layers in this folder, by the file system that it lies on, or will lie on once it is made. Asked before
+/// anything is made or changed there: a FAT refuses modes, which would be told instead.
 pub(crate) fn check_upper_layers(folder: &Path) -> Result<(), Refusal> {
-    let filesystem = belljar_linux::mount::filesystem_of(folder).map_err(|source| Refusal::Unknown { source })?;
+    let existing = folder.ancestors().find(|path| path.exists()).unwrap_or(Path::new("."));
+    let filesystem = belljar_linux::mount::filesystem_of(existing).map_err(|source| Refusal::Unknown { source })?;
     if NO_UPPER_LAYERS.contains(&filesystem.as_str()) {
         return Err(Refusal::NoUpperLayers { folder: folder.to_owned(), filesystem });
     }

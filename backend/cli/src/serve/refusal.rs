@@ -54,7 +54,7 @@ pub(crate) enum Refusal {
         source: std::io::Error,
     },
     /// The data folder cannot hold the upper layer of an overlay.
-    #[error("{} lies on {filesystem}, on which overlayfs cannot keep what containers change: choose a folder on a disk with --data-dir", folder.display())]
+    #[error("{} lies on {filesystem}, on which overlayfs cannot keep what containers change: choose a folder on ext4, xfs or btrfs with --data-dir", folder.display())]
     NoUpperLayers {
         /// The folder.
         folder: PathBuf,

@@ -5,7 +5,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
 use belljar_testbed::place::{Network, Place, succeeded};
-use belljar_testbed::{Server, skip};
+use belljar_testbed::{Server, skip, wait_until};
 use serde_json::Value;
 
 use crate::bed::{bed, call, image, server};
@@ -182,6 +182,55 @@ fn podman_loads_our_archive_and_finds_in_it_what_we_do() {
         ),
     );
     assert_eq!(told, "under a glass jar\nSIGQUIT /var/www/html");
+}
+
+/// Docker's daemon, in the place, with nothing of the host's network; its log where it does not answer.
+fn start_dockerd(place: &Place) -> Result<std::process::Child, String> {
+    let log = fs::File::create(place.path("log")).expect("a log can be written");
+    let mut daemon = place.command("dockerd");
+    daemon.args(["--config-file", &place.file("daemon.json", "{}"), "--data-root", &place.text("docker")]);
+    daemon.args(["--exec-root", "/run/docker", "--pidfile", "/run/docker.pid", "--host", "unix:///run/docker.sock"]);
+    daemon.args(["--bridge=none", "--iptables=false", "--ip6tables=false", "--ip-forward=false", "--ip-masq=false"]);
+    daemon.args(["--exec-opt", "native.cgroupdriver=cgroupfs", "--cgroup-parent", place.name()]);
+    let mut daemon = daemon.stdout(log.try_clone().expect("a descriptor can be duplicated")).stderr(log).spawn().expect("dockerd runs");
+    let answers = wait_until("dockerd answers, or ends", || {
+        if daemon.try_wait().expect("a child can be waited for").is_some() {
+            return Some(false);
+        }
+        docker(place, &["version"]).status.success().then_some(true)
+    });
+    if answers { Ok(daemon) } else { Err(fs::read_to_string(place.path("log")).unwrap_or_default()) }
+}
+
+fn docker(place: &Place, arguments: &[&str]) -> std::process::Output {
+    place.command("docker").args(["--host", "unix:///run/docker.sock"]).args(arguments).output().expect("docker runs")
+}
+
+#[test]
+fn docker_loads_our_archive_and_finds_in_it_what_we_do() {
+    let Some(place) = place(&["dockerd", "containerd"]) else { return };
+    let Some((bed, archive)) = exported() else { return };
+    let mut daemon = match start_dockerd(&place) {
+        Ok(daemon) => daemon,
+        Err(log) => return skip(&format!("a dockerd that runs here: {}", log.lines().last().unwrap_or_default())),
+    };
+    let call = |arguments: &[&str]| succeeded(&format!("docker {}", arguments.join(" ")), &docker(&place, arguments));
+    let loaded = call(&["load", "--input", &archive]);
+    let name = bed.name("nginx:1");
+    assert!(loaded.contains(&name), "{loaded}");
+    let told: Value = serde_json::from_str(&call(&["image", "inspect", &name])).expect("docker writes JSON");
+    let ours = image(&bed.server, &name);
+    assert_eq!(told[0]["Id"], ours["digest"], "it is the same image");
+    let layers: Vec<Value> = ours["layers"].as_array().expect("layers").iter().map(|layer| layer["diff_id"].clone()).collect();
+    assert_eq!(told[0]["RootFS"]["Layers"], Value::from(layers));
+    assert_eq!(told[0]["Config"]["StopSignal"], "SIGQUIT");
+    // What its layers make is what ours do: a page in the place of the package's, and a file of Debian that is gone.
+    call(&["create", "--name", "web", "--network", "none", &name]);
+    call(&["cp", "web:/var/www/html/index.html", &place.text("index.html")]);
+    assert_eq!(fs::read_to_string(place.path("index.html")).expect("it was copied"), "under a glass jar\n");
+    assert!(!docker(&place, &["cp", "web:/etc/issue", &place.text("issue")]).status.success());
+    place.shell("kill $(cat /run/docker.pid)");
+    wait_until("dockerd has ended", || daemon.try_wait().expect("a child can be waited for"));
 }
 
 #[test]

@@ -29,6 +29,18 @@ fn nginx_answers_from_inside() {
 }
 
 #[test]
+fn nginx_is_healthy_by_the_check_of_its_image() {
+    let Some(bed) = bed() else { return };
+    bed.call(&["run", "--detach", "--name", "web", "--health-interval", "200ms", &bed.name("nginx:1")]);
+    let status = |wanted: &str| bed.server.container("web")["health"]["status"] == wanted;
+    wait_until("it is healthy", || status("healthy").then_some(()));
+    // Nobody listens any more: so it is the port that is asked, and the image's own number of failures that counts.
+    bed.call(&["exec", "web", "sh", "-c", "sed -i s/:80/:81/ /run/nginx.conf; nginx -c /run/nginx.conf -s reload"]);
+    wait_until("it is unhealthy", || status("unhealthy").then_some(()));
+    assert_eq!(bed.server.container("web")["health_check"]["retries"], 4);
+}
+
+#[test]
 fn nginx_answers_on_the_hosts_network() {
     let Some(bed) = bed() else { return };
     let port = std::net::TcpListener::bind("127.0.0.1:0").expect("a port can be had").local_addr().expect("an address").port();
@@ -55,15 +67,22 @@ fn redis_keeps_what_it_is_told_as_the_user_of_its_image() {
     assert_eq!(bed.call(&["exec", "cache", "stat", "-c", "%U:%G %a", "/data"]), "redis:redis 750");
 }
 
-/// Starts PostgreSQL on the named volume, and waits until it answers.
-fn start_postgres(bed: &Bed) {
-    let volume = "rows:/var/lib/postgresql/data";
-    bed.call(&["run", "--detach", "--name", "db", "--volume", volume, &bed.name("postgres:1")]);
+/// Starts PostgreSQL with these flags, and waits until it answers.
+fn start_postgres(bed: &Bed, flags: &[&str]) {
+    let image = bed.name("postgres:1");
+    bed.call(&[&["run", "--detach", "--name", "db"], flags, &[&image]].concat());
+    wait_for_postgres(bed);
+}
+
+fn wait_for_postgres(bed: &Bed) {
     wait_until("PostgreSQL answers", || {
         assert_eq!(bed.server.container("db")["state"], "running", "{}", bed.server.logs("db"));
         output(&bed.server, &["exec", "db", "pg_isready", "--host", "/tmp,/var/run/postgresql"]).status.success().then_some(())
     });
 }
+
+/// The volume that has the rows.
+const ROWS: [&str; 2] = ["--volume", "rows:/var/lib/postgresql/data"];
 
 fn sql(bed: &Bed, statement: &str) -> String {
     bed.call(&["exec", "db", "psql", "--no-align", "--tuples-only", "--command", statement])
@@ -72,18 +91,45 @@ fn sql(bed: &Bed, statement: &str) -> String {
 #[test]
 fn postgresql_finds_its_row_again_when_its_container_was_deleted_and_made_again_on_its_volume() {
     let Some(bed) = bed() else { return };
-    start_postgres(&bed);
+    start_postgres(&bed, &ROWS);
     sql(&bed, "create table jars (name text)");
     sql(&bed, "insert into jars values ('bell')");
     bed.call(&["stop", "db"]);
     let exit = bed.server.container("db")["exit"].clone();
     assert_eq!((&exit["kind"], &exit["code"]), (&json!("exited"), &json!(0)), "SIGINT is a fast shutdown: {exit}");
     bed.call(&["delete", "db"]);
-    start_postgres(&bed);
+    start_postgres(&bed, &ROWS);
     assert_eq!(sql(&bed, "select name from jars"), "bell");
     assert!(
         !bed.server.logs("db").contains("belonging to this database system")
             && !bed.server.logs("db").contains("was not properly shut down")
     );
     assert_eq!(bed.call(&["exec", "db", "stat", "-c", "%U %a", "/var/lib/postgresql/data"]), "postgres 700");
+}
+
+#[test]
+fn the_volume_that_postgresql_declares_is_its_containers_own_and_goes_with_it() {
+    let Some(bed) = bed() else { return };
+    let volumes = || bed.server.api().get("/api/v1/volumes").expect(200).json();
+    let folders = || std::fs::read_dir(bed.server.data_dir().join("volumes")).map_or(0, Iterator::count);
+    start_postgres(&bed, &[]);
+    let all = volumes();
+    assert_eq!((all.as_array().map(Vec::len), &all[0]["anonymous"]), (Some(1), &json!(true)), "{all}");
+    let user = &all[0]["used_by"][0];
+    assert_eq!((&user["container"], &user["target"]), (&json!("db"), &json!("/var/lib/postgresql/data")), "{all}");
+    // It began as the image's folder is, and what is in it is in no layer of the container.
+    assert_eq!(bed.call(&["exec", "db", "stat", "-c", "%U %a", "/var/lib/postgresql/data"]), "postgres 700");
+    assert!(!bed.call(&["diff", "db"]).contains("/var/lib/postgresql/data/"), "it is in the volume");
+    sql(&bed, "create table jars (name text)");
+    sql(&bed, "insert into jars values ('bell')");
+    bed.call(&["restart", "db"]);
+    wait_for_postgres(&bed);
+    assert_eq!(sql(&bed, "select name from jars"), "bell");
+    bed.call(&["delete", "--force", "db"]);
+    assert_eq!((volumes(), folders()), (json!([]), 0));
+    // The next one begins anew, and one with a name stays where that one goes.
+    start_postgres(&bed, &ROWS);
+    assert!(!output(&bed.server, &["exec", "db", "psql", "--command", "select name from jars"]).status.success());
+    bed.call(&["delete", "--force", "db"]);
+    assert_eq!(volumes()[0]["name"], "rows");
 }

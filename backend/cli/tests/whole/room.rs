@@ -171,3 +171,78 @@ fn a_commit_on_a_full_disk_leaves_the_container_running_and_nothing_of_itself() 
     assert_eq!((&verified["layers"], &verified["damages"]), (&json!(2), &json!([])));
     small.api().delete("/api/v1/containers/work?force=true").expect(204);
 }
+
+/// What a server says that refuses to serve a data folder with this mounted on it; `None` after saying that it cannot be mounted here.
+fn refusal(name: &str, mount: &str) -> Option<String> {
+    if !crate::is_root() {
+        return None;
+    }
+    let folder = tempfile::Builder::new().prefix(&format!("belljar-{name}-")).tempdir_in("/var/tmp").unwrap();
+    fs::create_dir(folder.path().join("data")).unwrap();
+    let script = format!(
+        "mount --make-rprivate / && {mount} || exit 99; exec \"$0\" serve --instance $NAME --listen 127.0.0.1:0 --data-dir $DATA --run-dir $FOLDER/run"
+    );
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", &script, EXECUTABLE]).env("FOLDER", folder.path()).env("DATA", folder.path().join("data"));
+    let output = command.env("NAME", format!("room-{name}-{}", std::process::id())).stdin(Stdio::null()).output().expect("unshare runs");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    if output.status.code() == Some(99) {
+        skip(&format!("a file system of its own ({name}): {}", said.trim()));
+        return None;
+    }
+    assert!(!output.status.success(), "it serves: {said}");
+    Some(said)
+}
+
+#[test]
+fn a_data_folder_on_fat_or_on_another_overlay_is_refused_with_what_to_do() {
+    let fat = "truncate -s 64M $FOLDER/disk && mkfs.vfat $FOLDER/disk > $FOLDER/made && mount -o loop $FOLDER/disk $DATA";
+    let overlay =
+        "mkdir $FOLDER/l $FOLDER/u $FOLDER/w && mount -t overlay -o lowerdir=$FOLDER/l,upperdir=$FOLDER/u,workdir=$FOLDER/w none $DATA";
+    for (name, mount) in [("vfat", fat), ("overlay", overlay)] {
+        let Some(said) = refusal(name, mount) else { continue };
+        assert!(said.contains(name) && said.contains("--data-dir") && said.contains("ext4"), "{name}: {said}");
+    }
+}
+
+#[test]
+fn a_data_folder_on_a_tmpfs_carries_containers() {
+    let Some(small) = Small::start("tmpfs", "mount -t tmpfs -o size=64M belljar $DATA") else { return };
+    assert_eq!(small.api().get("/api/v1/host").expect(200).json()["own_layers"]["supported"], true);
+    let body = json!({"image": "host", "name": "web", "command": ["sh", "-c", "echo own > /etc/hostname; rm -r /srv; exec sleep 1d"]});
+    let made = small.api().post_json("/api/v1/containers", &body).expect(201).json();
+    assert_eq!(made["state"], "running", "{made}");
+    small.api().delete("/api/v1/containers/web?force=true").expect(204);
+}
+
+#[test]
+fn a_volume_that_could_not_be_filled_on_a_full_disk_is_filled_whole_by_the_next_container() {
+    let make = "truncate -s 96M $FOLDER/disk && mkfs.ext4 -q -m 0 $FOLDER/disk && mount -o loop $FOLDER/disk $DATA";
+    let Some(small) = Small::start("fill", make) else { return };
+    rootfs(&small.folder);
+    let script = "mkdir -p root/srv/app/deep && cd root && echo first > srv/app/a && head -c 12000000 /dev/urandom > srv/app/deep/big && \
+        echo last > srv/app/z && chmod 750 srv/app && chown 7:8 srv/app && tar -cf ../root.tar .";
+    assert!(Command::new("sh").args(["-c", script]).current_dir(&small.folder).status().unwrap().success());
+    let archive = fs::read(small.folder.join("root.tar")).unwrap();
+    small.api().post("/api/v1/images/import?name=base", archive).expect(201);
+    let free = usize::try_from(small.api().get("/api/v1/host").expect(200).json()["space"]["free_bytes"].as_u64().unwrap()).unwrap();
+    fs::write(small.data("filler"), vec![1; free - (5 << 20)]).unwrap();
+    let mounts = json!([{"type": "volume", "source": "app", "target": "/srv/app"}]);
+    let create = || {
+        let body = json!({"image": "base", "name": "web", "command": ["/bin/sleep", "1d"], "mounts": mounts});
+        small.api().post_json("/api/v1/containers", &body)
+    };
+    let refused = create();
+    assert!(refused.status >= 500 && refused.text().contains("no space left"), "{} {}", refused.status, refused.text());
+    small.api().get("/api/v1/containers/web").expect(404);
+    let files = || fs::read_dir(small.data("volumes/app/data")).map_or(0, Iterator::count);
+    let halves =
+        || fs::read_dir(small.data("volumes/app")).into_iter().flatten().flatten().filter(|entry| entry.file_name() != "data").count();
+    assert_eq!((files(), halves()), (0, 0), "nothing of half a copy is left");
+    fs::remove_file(small.data("filler")).unwrap();
+    create().expect(201);
+    assert_eq!(files(), 3);
+    assert_eq!(fs::metadata(small.data("volumes/app/data/deep/big")).unwrap().len(), 12_000_000);
+    assert_eq!(fs::read_to_string(small.data("volumes/app/data/z")).unwrap(), "last\n");
+    small.api().delete("/api/v1/containers/web?force=true").expect(204);
+}
