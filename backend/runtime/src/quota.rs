@@ -52,18 +52,39 @@ pub struct LayerLimit {
 
 /// Why nothing below `folder` can be limited, as one sentence with what to do; `None` where it can.
 pub fn why_not(folder: &Path) -> Option<String> {
+    let obstacle = obstacle(folder)?;
     let place = Place::of(folder);
+    Some(match obstacle {
+        Obstacle::Folder(error) => error.to_string(),
+        Obstacle::FileSystem(state) => place.refusal(state),
+        Obstacle::Above(project) => {
+            format!("{place} puts what is made there into project {project}, and a file is in one project only")
+        }
+    })
+}
+
+/// What is in the way of a limit.
+enum Obstacle {
+    /// It cannot be looked at.
+    Folder(Error),
+    /// Its file system does not do it.
+    FileSystem(Result<State>),
+    /// It is in a project that what is made in it gets too: whoever wanted that has a quota that containers are to be in.
+    Above(u32),
+}
+
+/// Two calls where nothing is in the way; a sentence is made of the rest by whoever needs one.
+fn obstacle(folder: &Path) -> Option<Obstacle> {
     let opened = match open(folder) {
         Ok(opened) => opened,
-        Err(error) => return Some(error.to_string()),
+        Err(error) => return Some(Obstacle::Folder(error)),
     };
     match quota::state(&opened) {
         Ok(State { is_accounted: true, is_enforced: true }) => {
-            // It would take the containers out of the quota of whoever wanted that.
             let above = quota::project_of(&opened).ok().filter(|project| project.is_inherited && project.id != 0)?;
-            Some(format!("{place} puts what is made there into project {}, and a file is in one project only", above.id))
+            Some(Obstacle::Above(above.id))
         }
-        state => Some(place.refusal(state)),
+        state => Some(Obstacle::FileSystem(state)),
     }
 }
 
@@ -134,7 +155,7 @@ impl Place {
 /// Puts the empty folders of a container's own layer into a project of their own: the one that was kept ([`keep`]), or one that is
 /// free. `None` where their file system has no project quotas. Where the search begins is given by the container's (random) name.
 pub fn claim(bundle: &Bundle) -> Result<Option<u32>> {
-    if why_not(bundle.dir()).is_some() {
+    if obstacle(bundle.dir()).is_some() {
         return Ok(None);
     }
     let (upper, work) = (open(&bundle.upper())?, open(&bundle.work())?);

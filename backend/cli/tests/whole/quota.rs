@@ -346,6 +346,44 @@ fn files_are_limited_by_their_number_and_two_servers_on_one_disk_share_no_projec
     assert!(two.get("short/diagnosis").to_string().contains("its layer is full"));
 }
 
+/// Asks the kernel to put paths into another project; says for each whether it did.
+const ESCAPE: &str = "import fcntl, os, struct, sys
+for path in sys.argv[1:]:
+    opened, attributes = os.open(path, os.O_RDONLY), bytearray(28)
+    fcntl.ioctl(opened, 0x801c581f, attributes)
+    struct.pack_into('I', attributes, 12, 7)
+    try:
+        fcntl.ioctl(opened, 0x401c5820, attributes)
+        print('moved')
+    except OSError:
+        print('refused')
+";
+
+#[test]
+fn nothing_inside_gets_out_of_the_quota_but_a_root_that_is_the_hosts_which_is_warned_of() {
+    let Some(disk) = Disk::mount(EXT4) else { return };
+    let server = Server::start(&disk, "one");
+    let limits = json!({"disk_bytes": 20 * MIB});
+    server.sleeper("web", &limits);
+    let escape = |name: &str| server.sh(name, &format!(": > /file; python3 -c \"{ESCAPE}\" / /file"));
+    if !server.sh("web", "python3 -c ''").0 {
+        skip("python3");
+        return;
+    }
+    assert_eq!(escape("web"), (true, "refused\nrefused\n".to_owned()));
+    assert_eq!(server.get("web")["warnings"], json!([]));
+    // Whoever may use what is reserved for root is limited all the same.
+    let mut body = json!({"image": "host", "name": "root", "command": ["sleep", "1d"], "limits": limits, "stop_grace_ms": 0});
+    body["namespaces"] = json!({"user": "host"});
+    body["security"] = json!({"capabilities": {"add": ["SYS_RESOURCE"]}});
+    server.api().post_json("/api/v1/containers", &body).expect(201);
+    assert!(is_full(&server.write("root", "big", 30)));
+    assert!(server.get("root")["warnings"].to_string().contains("could take its files out of its quota"), "{}", server.get("root"));
+    assert_eq!(escape("root"), (true, "moved\nmoved\n".to_owned()), "which is why it is warned of");
+    server.act("root", "restart");
+    assert!(server.sh("root", "rm /big").0 && is_full(&server.write("root", "bigger", 30)), "its root folder is back");
+}
+
 #[test]
 fn a_disk_that_counts_and_does_not_enforce_is_refused_by_name() {
     let Some(disk) = Disk::mount((EXT4.0, EXT4.1, "noatime")) else { return };

@@ -273,6 +273,18 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn a_limit_of_its_layer_is_said_before_anything_is_made_of_the_layer() {
+        let config = r#"{"name":"web","image":"host","command":["sh"],"limits":{"disk_bytes":20971520,"disk_inodes":500}}"#;
+        let mut limited = spec(config, None);
+        assert!(!lines(&make(&limited, &facts(Version::V2)).unwrap()).contains("own layer"), "it is in no project");
+        if let crate::spec::Tree::Overlay(root) = &mut limited.root.tree {
+            root.limit = Some(crate::quota::LayerLimit { project: 7, bytes: Some(20 << 20), inodes: Some(500) });
+        }
+        let plan = lines(&make(&limited, &facts(Version::V2)).unwrap());
+        assert!(plan.starts_with("outside  limit own layer to 20 MiB and 500 files (project 7)\n"), "{plan}");
+    }
+
+    #[test]
     fn parents_are_mounted_before_children_whatever_their_order() {
         let config = r#"{"name":"web","image":"host","command":["sh"],"mounts":[
             {"type":"bind","source":"/a","target":"/data/a"},{"type":"tmpfs","target":"/data"},{"type":"bind","source":"/b","target":"/b"}]}"#;
