@@ -199,7 +199,7 @@ fn is_full((succeeded, said): &(bool, String)) -> bool {
     !succeeded && (said.contains("quota exceeded") || said.contains("No space left"))
 }
 
-fn a_limit_holds_changes_and_goes(disk: &Disk) {
+fn a_limit_holds_and_changes(disk: &Disk) {
     let mut server = Server::start(disk, "one");
     let host = server.api().get("/api/v1/host").expect(200).json();
     for name in ["limits.disk_bytes", "limits.disk_inodes"] {
@@ -246,16 +246,6 @@ fn a_limit_holds_changes_and_goes(disk: &Disk) {
     assert!(is_full(&server.write("web", "more", 20)), "it still holds");
     wait_until("that is news, as there was room in between", || (server.told("web", "its layer is ").len() == 2).then_some(()));
     assert!(server.sh("web", "rm /more /big && mkdir -p /a/b && mv /a/b /c && ln -s x /l && mv /l /c/l && mv /etc/hosts /h").0, "renamed");
-
-    a_limit_holds_at_rest(&server);
-    server.change("web", &json!({"disk_bytes": null})).expect(200);
-    assert_eq!(server.quota_of("web")["bytes_max"], Value::Null);
-    server.act("web", "start");
-    assert!(server.write("web", "big", 20).0, "nothing limits it any more");
-    server.change("web", &json!({"disk_bytes": 60 * MIB})).expect(200);
-    server.api().delete("/api/v1/containers/web?force=true").expect(204);
-    let left = wait_until("its project is nobody's", || Some(disk.quota(project)).filter(|quota| quota.inodes == 0));
-    assert_eq!(left, quota::Quota::default(), "nor limited");
 }
 
 impl Server<'_> {
@@ -292,8 +282,9 @@ fn tar(content: &[u8]) -> Vec<u8> {
 }
 
 /// What is copied in from outside is counted as what it writes itself, also while it rests; a reset leaves project and limit.
-fn a_limit_holds_at_rest(server: &Server<'_>) {
-    server.change("web", &json!({"disk_bytes": 8 * MIB})).expect(200);
+fn a_limit_holds_at_rest_and_goes(disk: &Disk) {
+    let server = Server::start(disk, "one");
+    server.sleeper("web", &json!({"disk_bytes": 8 * MIB}));
     assert!(!server.upload("web", 10), "a copy into a container that runs is counted");
     assert!(server.upload("web", 3));
     server.act("web", "stop");
@@ -308,18 +299,40 @@ fn a_limit_holds_at_rest(server: &Server<'_>) {
     let after = server.quota_of("web");
     assert_eq!((&after["project"], &after["bytes_max"]), (&before["project"], &json!(16 * MIB)));
     assert!(after["bytes"].as_u64() < Some(MIB), "{after}");
+
+    let project = before["project"].as_u64().unwrap();
+    server.change("web", &json!({"disk_bytes": null})).expect(200);
+    assert_eq!(server.quota_of("web")["bytes_max"], Value::Null);
+    server.act("web", "start");
+    assert!(server.write("web", "big", 20).0, "nothing limits it any more");
+    server.change("web", &json!({"disk_bytes": 60 * MIB})).expect(200);
+    server.api().delete("/api/v1/containers/web?force=true").expect(204);
+    let left = wait_until("its project is nobody's", || Some(disk.quota(project)).filter(|quota| quota.inodes == 0));
+    assert_eq!(left, quota::Quota::default(), "nor limited");
 }
 
 #[test]
 fn a_layer_on_ext4_gets_no_more_than_its_limit_until_that_is_raised() {
     let Some(disk) = Disk::mount(EXT4) else { return };
-    a_limit_holds_changes_and_goes(&disk);
+    a_limit_holds_and_changes(&disk);
+}
+
+#[test]
+fn a_layer_on_ext4_is_limited_at_rest_and_through_a_reset_and_its_project_goes_with_it() {
+    let Some(disk) = Disk::mount(EXT4) else { return };
+    a_limit_holds_at_rest_and_goes(&disk);
 }
 
 #[test]
 fn a_layer_on_xfs_gets_no_more_than_its_limit_until_that_is_raised() {
     let Some(disk) = Disk::mount(XFS) else { return };
-    a_limit_holds_changes_and_goes(&disk);
+    a_limit_holds_and_changes(&disk);
+}
+
+#[test]
+fn a_layer_on_xfs_is_limited_at_rest_and_through_a_reset_and_its_project_goes_with_it() {
+    let Some(disk) = Disk::mount(XFS) else { return };
+    a_limit_holds_at_rest_and_goes(&disk);
 }
 
 #[test]
