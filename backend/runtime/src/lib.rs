@@ -11,6 +11,7 @@ pub mod apply;
 pub mod bundle;
 pub mod carrier;
 pub mod cgroup;
+pub mod copy;
 pub mod idmap;
 pub mod merged;
 pub mod namespaces;

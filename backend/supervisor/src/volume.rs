@@ -12,7 +12,7 @@ use std::time::Duration;
 use belljar_model::host::Space;
 use belljar_model::mount::{VolumeMount, names};
 use belljar_model::volume::{Kept, Measure, User, Volume, VolumeFile};
-use belljar_model::{Config, Container, EventKind, Invalid, Mount, NewEvent, VolumeName};
+use belljar_model::{Config, Container, EventKind, Invalid, Mount, NewEvent, VolumeName, Wanted};
 use belljar_runtime::volume as disk;
 use belljar_store::{Durability, Store};
 use tokio::sync::{Mutex, OwnedRwLockReadGuard, RwLock as Gate, Semaphore};
@@ -22,6 +22,10 @@ use crate::shared::Shared;
 use crate::{Error, Notice, Supervisor};
 
 mod fill;
+mod prune;
+
+pub use prune::VolumeScope;
+use prune::{prunable, prune};
 
 pub(crate) use fill::fill_all;
 
@@ -199,7 +203,20 @@ async fn put_down(shared: &Shared, volume: Volume, event: NewEvent, durability: 
 
 /// Who has a volume, by name.
 fn users(shared: &Shared, name: &VolumeName) -> Vec<User> {
+    users_where(shared, name, |_| true)
+}
+
+/// Those of them that stay: a container that could not be deleted whole needs nothing any more that was made for it alone.
+fn users_that_stay(shared: &Shared, name: &VolumeName) -> Vec<User> {
+    let is_own = shared.volumes.rows().get(name).is_some_and(|row| row.volume.anonymous);
+    users_where(shared, name, |container| !is_own || container.wanted != Wanted::Deleted)
+}
+
+fn users_where(shared: &Shared, name: &VolumeName, counts: impl Fn(&Container) -> bool) -> Vec<User> {
     let of = |container: &Container| {
+        if !counts(container) {
+            return None;
+        }
         let mounts = container.config.mounts.iter().filter_map(Mount::volume).filter(|mount| mount.source.as_ref() == Some(name));
         let user = |mount: &VolumeMount| User {
             container: container.config.name.to_string(),
@@ -304,7 +321,7 @@ pub(crate) async fn delete(shared: &Shared, name: &VolumeName) -> Result<(), Err
 /// Row first, then the folder, which becomes nobody's by one rename: a crash in between leaves all of it or nothing.
 async fn remove(shared: &Shared, name: &VolumeName, message: &str) -> Result<(), Error> {
     let _changing = shared.volumes.changing.lock().await;
-    let mut containers: Vec<String> = users(shared, name).into_iter().map(|user| user.container).collect();
+    let mut containers: Vec<String> = users_that_stay(shared, name).into_iter().map(|user| user.container).collect();
     containers.dedup();
     if !containers.is_empty() {
         return Err(Error::VolumeInUse { volume: name.clone(), containers });
@@ -411,45 +428,6 @@ async fn measure(shared: &Shared, name: &VolumeName) {
         }),
         Err(error) => tracing::warn!(volume.name = %name, error = crate::error::chain(&error), "a volume could not be measured"),
     }
-}
-
-/// Which volumes a prune is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum VolumeScope {
-    /// Those that were made for a container alone, and that none has any more.
-    Anonymous,
-    /// All that no container has.
-    All,
-}
-
-/// What a prune would delete, measured.
-pub(crate) async fn prunable(shared: &Arc<Shared>, which: VolumeScope) -> Result<Vec<Kept>, Error> {
-    let names: Vec<VolumeName> = {
-        let rows = shared.volumes.rows();
-        rows.values().filter(|row| which == VolumeScope::All || row.volume.anonymous).map(|row| row.volume.name.clone()).collect()
-    };
-    let mut unused = Vec::new();
-    for name in names.into_iter().filter(|name| users(shared, name).is_empty()) {
-        match one(shared, &name).await {
-            Ok(kept) => unused.push(kept),
-            Err(Error::NotFound { .. }) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(unused)
-}
-
-/// Deletes what no container has, and says what that was. One that somebody took meanwhile stays.
-pub(crate) async fn prune(shared: &Arc<Shared>, which: VolumeScope) -> Result<Vec<Kept>, Error> {
-    let mut gone = Vec::new();
-    for kept in prunable(shared, which).await? {
-        match delete(shared, &kept.volume.name).await {
-            Ok(()) => gone.push(kept),
-            Err(Error::VolumeInUse { .. } | Error::NotFound { .. }) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(gone)
 }
 
 /// What is in a volume, in the words of a request.

@@ -6,8 +6,8 @@ use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _,
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use belljar_testbed::Server;
 use belljar_testbed::server::rows;
+use belljar_testbed::{Server, wait_until};
 use serde_json::{Value, json};
 
 use crate::{belljar, belljar_output};
@@ -393,4 +393,52 @@ fn the_layers_of_another_image_lie_over_the_images_own_and_are_kept_while_a_cont
         let problem = server.api().post_json("/api/v1/containers", &body("x", json!([mount]), "true")).expect(422).json();
         assert_eq!(problem["field"], field, "{problem}");
     }
+}
+
+/// Makes a file one that nobody can remove, or takes that back; whether the file system knows such a thing.
+fn immutable(path: &std::path::Path, sign: &str) -> bool {
+    std::process::Command::new("chattr").arg(format!("{sign}i")).arg(path).status().is_ok_and(|status| status.success())
+}
+
+#[test]
+fn a_prune_removes_what_was_made_for_a_container_whose_removal_broke() {
+    let Some(server) = crate::server() else { return };
+    let own = json!([{"type": "volume", "target": "/own"}]);
+    let create = |name: &str| {
+        let command = ["sh", "-c", "echo row > /own/row; echo kept > /kept; exec sleep 1d"];
+        let made = server.create(&json!({"image": "host", "name": name, "command": command, "mounts": own}));
+        let volume = made["mounts"][0]["source"].as_str().unwrap().to_owned();
+        let id = made["id"].as_str().unwrap().to_owned();
+        let upper = server.data_dir().join("containers").join(id).join("upper");
+        wait_until("it has written", || upper.join("kept").exists().then_some(()));
+        server.act(name, "kill");
+        (server.data_dir().join("volumes").join(volume), upper)
+    };
+    let before = server.traces();
+    // Its own folder cannot be removed: the volume is still there, with its row.
+    let (volume, upper) = create("folder");
+    if !immutable(&upper.join("kept"), "+") {
+        server.api().delete("/api/v1/containers/folder").expect(204);
+        return belljar_testbed::skip("a file system with attributes of chattr");
+    }
+    server.api().delete("/api/v1/containers/folder?force=true").expect(500);
+    assert!(volume.join("data/row").exists());
+    let pruned = server.api().post_json("/api/v1/volumes/prune", &json!({})).expect(200).json();
+    assert_eq!(pruned["volumes"].as_array().map(Vec::len), Some(1), "{pruned}");
+    assert!(!volume.exists());
+    assert!(immutable(&upper.join("kept"), "-"));
+    server.api().delete("/api/v1/containers/folder").expect(204);
+    server.assert_nothing_left(&before);
+
+    // The volume cannot be: its row is gone, and its folder is nobody's.
+    let (volume, _) = create("volume");
+    assert!(immutable(&volume.join("data/row"), "+"));
+    server.api().delete("/api/v1/containers/volume?force=true").expect(500);
+    let gone = volume.with_file_name(format!(".gone-{}", volume.file_name().unwrap().to_string_lossy()));
+    let left = if gone.exists() { gone } else { volume };
+    assert!(immutable(&left.join("data/row"), "-"));
+    server.api().post_json("/api/v1/volumes/prune", &json!({})).expect(200);
+    assert!(!left.exists());
+    server.api().delete("/api/v1/containers/volume").expect(204);
+    server.assert_nothing_left(&before);
 }

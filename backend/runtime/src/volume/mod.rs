@@ -14,10 +14,10 @@
 //! [`mod@measure`]). This module must never know what an image or a row is. Start reading at [`create`], then [`fill`].
 
 pub mod browse;
-mod copy;
 pub mod fill;
 mod measure;
 
+use std::collections::BTreeSet;
 use std::fs::{DirBuilder, File};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
@@ -26,7 +26,6 @@ use belljar_linux::error::Context;
 use belljar_linux::{Error, Result, removal};
 use belljar_model::VolumeName;
 
-pub use copy::{COPIED_ENTRIES_MAX, Copied, copy_tree};
 pub use measure::{MEASURED_ENTRIES_MAX, measure};
 
 /// The folder of volumes in Belljar's data folder.
@@ -91,6 +90,25 @@ pub fn remove(volumes: &Path, name: &VolumeName) -> Result<()> {
     // Before anything in it goes: after a power cut half of it must not stand in its place.
     sync(volumes)?;
     removal::remove(&gone)
+}
+
+/// Removes what is left of volumes whose removal broke, and of those that were made for a container alone and are not `known`. Nobody may
+/// make or remove one meanwhile.
+pub fn clear(volumes: &Path, known: &BTreeSet<VolumeName>) -> Result<()> {
+    let subject = || volumes.display().to_string();
+    for entry in std::fs::read_dir(volumes).context("list", subject)? {
+        let name = entry.context("list", subject)?.file_name();
+        let Some(text) = name.to_str() else { continue };
+        if text.starts_with(GONE) {
+            removal::remove(&volumes.join(text))?;
+        } else if let Ok(name) = text.parse::<VolumeName>()
+            && name.looks_made()
+            && !known.contains(&name)
+        {
+            remove(volumes, &name)?;
+        }
+    }
+    Ok(())
 }
 
 /// Whether nothing is in a volume. `lost+found` is the file system's own, where a volume has one of its own.
@@ -160,5 +178,20 @@ mod tests {
         left.sort();
         assert_eq!(left, ["kept", "no-volume"], "what is no volume is somebody's, and stays");
         assert!(!volumes.join("kept/filling").exists());
+    }
+
+    #[test]
+    fn what_a_broken_removal_left_is_cleared_and_no_volume_of_anybodys() {
+        let folder = tempfile::tempdir().unwrap();
+        let volumes = folder.path().join(FOLDER);
+        open(&volumes).unwrap();
+        let (known, left) = (name(&"a".repeat(64)), name(&"b".repeat(64)));
+        for volume in [&known, &left, &name("named")] {
+            create(&volumes, volume).unwrap();
+        }
+        std::fs::create_dir_all(volumes.join(".gone-x/data")).unwrap();
+        clear(&volumes, &BTreeSet::from([known.clone()])).unwrap();
+        assert_eq!(open(&volumes), Ok(vec![known, name("named")]));
+        assert_eq!(std::fs::read_dir(&volumes).unwrap().count(), 2);
     }
 }

@@ -1,13 +1,17 @@
 //! A tree copied with everything that it is: owners, modes, times, attributes, links that are links and names that are one file.
 //!
-//! Who made the tree may be hostile; nobody changes it meanwhile. It is never descended by calls within calls, no link is followed,
-//! no pipe is opened, and no hole is filled. Devices and sockets are left out: a volume is mounted so that no device works.
+//! Who made the tree may be hostile, and whoever lives where it is copied to may exchange there what was just made, for something of
+//! theirs. So it is never descended by calls within calls, no link is followed, nothing is opened but what was seen to be a file or a
+//! folder, as that very one, and no hole is filled. Devices and sockets are left out: neither a volume nor an undo makes one.
+//!
+//! A volume is filled so, and what the layers have is put back so. This module must never know which of the two it is.
 
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 
+use belljar_linux::tree::{self, Links};
 use belljar_linux::{Error, Result};
 use rustix::fs::{AtFlags, Dir, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
@@ -32,24 +36,26 @@ pub struct Copied {
     pub left_out: u64,
 }
 
+/// Which extended attributes come along, by name.
+pub type Keeps = fn(&[u8]) -> bool;
+
 /// Copies what is in `from` into the empty folder `into`, and makes that as `from` is. `shown` is what messages call `from`.
 pub fn copy_tree(from: OwnedFd, into: OwnedFd, shown: &str) -> Result<Copied> {
-    let top = into.try_clone().map_err(|error| Error::from_io("copy", shown, &error))?;
-    let mut copy = Copy { top, path: vec![shown.as_bytes().to_vec()], linked: HashMap::new(), copied: Copied::default() };
-    let mut levels = vec![copy.level(from, into)?];
-    while let Some(level) = levels.last_mut() {
-        let Some(name) = level.names.pop() else {
-            finish(level).map_err(|errno| copy.failed("copy", errno))?;
-            levels.pop();
-            copy.path.pop();
-            continue;
-        };
-        copy.path.push(name.clone());
-        match copy.entry(level, &name)? {
-            Some((from, into)) if levels.len() < COPIED_DEPTH_MAX => levels.push(copy.level(from, into)?),
-            Some(_) => return Err(copy.failed("copy what lies deeper than 256 folders:", Errno::NAMETOOLONG)),
-            None => drop(copy.path.pop()),
-        }
+    let mut copy = Copy::begin(&into, shown, is_of_the_file)?;
+    let level = copy.level(from, into)?;
+    copy.descend(level)?;
+    Ok(copy.copied)
+}
+
+/// Copies what the folder `from` has under `name` into the folder `into` as `as_name`, which it has not yet; of its attributes those that
+/// `keeps` names. What is left out is counted, and nothing else then.
+pub fn copy_entry(from: &OwnedFd, name: &[u8], (into, as_name): (&OwnedFd, &[u8]), keeps: Keeps) -> Result<Copied> {
+    let mut copy = Copy::begin(into, &String::from_utf8_lossy(name), keeps)?;
+    // The first name of a file with several is found again from `into`, below the name that the top has there.
+    copy.path.push(as_name.to_vec());
+    if let Some((from, into)) = copy.entry((from, name), (into, as_name))? {
+        let level = copy.level(from, into)?;
+        copy.descend(level)?;
     }
     Ok(copy.copied)
 }
@@ -69,10 +75,36 @@ struct Copy {
     path: Vec<Vec<u8>>,
     /// The first name of each file that has several.
     linked: HashMap<(u64, u64), Vec<u8>>,
+    keeps: Keeps,
     copied: Copied,
 }
 
 impl Copy {
+    fn begin(top: &OwnedFd, shown: &str, keeps: Keeps) -> Result<Self> {
+        let top = top.try_clone().map_err(|error| Error::from_io("copy", shown, &error))?;
+        Ok(Self { top, path: vec![shown.as_bytes().to_vec()], linked: HashMap::new(), keeps, copied: Copied::default() })
+    }
+
+    /// Copies what is in a folder, and what is below that, and makes each as it was once nothing more comes into it.
+    fn descend(&mut self, first: Level) -> Result<()> {
+        let mut levels = vec![first];
+        while let Some(level) = levels.last_mut() {
+            let Some(name) = level.names.pop() else {
+                be_as(&level.from, &level.into, &level.stat, self.keeps).map_err(|errno| self.failed("copy", errno))?;
+                levels.pop();
+                self.path.pop();
+                continue;
+            };
+            self.path.push(name.clone());
+            match self.entry((&level.from, &name), (&level.into, &name))? {
+                Some((from, into)) if levels.len() < COPIED_DEPTH_MAX => levels.push(self.level(from, into)?),
+                Some(_) => return Err(self.failed("copy what lies deeper than 256 folders:", Errno::NAMETOOLONG)),
+                None => drop(self.path.pop()),
+            }
+        }
+        Ok(())
+    }
+
     fn failed(&self, operation: &'static str, errno: Errno) -> Error {
         Error::new(operation, String::from_utf8_lossy(&self.path.join(&b'/')), errno)
     }
@@ -98,17 +130,18 @@ impl Copy {
     }
 
     /// Copies one entry; a folder is returned open, on both sides.
-    fn entry(&mut self, level: &Level, name: &[u8]) -> Result<Option<(OwnedFd, OwnedFd)>> {
+    fn entry(&mut self, from: Named<'_>, into: Named<'_>) -> Result<Option<(OwnedFd, OwnedFd)>> {
         self.copied.entries += 1;
         if self.copied.entries > COPIED_ENTRIES_MAX {
             return Err(self.failed("copy more than 2,000,000 entries:", Errno::TOOBIG));
         }
-        let copied = match rustix::fs::statat(&level.from, name, AtFlags::SYMLINK_NOFOLLOW) {
+        let opened = tree::open_entry(from.0, from.1).map_err(|errno| self.failed("open", errno))?;
+        let copied = match rustix::fs::fstat(&opened) {
             Ok(stat) => match FileType::from_raw_mode(stat.st_mode) {
-                FileType::Directory => folder(level, name).map(Some),
-                FileType::RegularFile => self.file(level, name, &stat).map(|()| None),
-                FileType::Symlink => link(level, name, &stat).map(|()| None),
-                FileType::Fifo => fifo(level, name, &stat).map(|()| None),
+                FileType::Directory => folder(&opened, into).map(Some),
+                FileType::RegularFile => self.file(&opened, into, &stat).map(|()| None),
+                FileType::Symlink => link(&opened, into, &stat).map(|()| None),
+                FileType::Fifo => fifo(into, &stat).map(|()| None),
                 _ => {
                     (self.copied.entries, self.copied.left_out) = (self.copied.entries - 1, self.copied.left_out + 1);
                     Ok(None)
@@ -119,26 +152,31 @@ impl Copy {
         copied.map_err(|errno| self.failed("copy", errno))
     }
 
-    fn file(&mut self, level: &Level, name: &[u8], stat: &Stat) -> rustix::io::Result<()> {
+    fn file(&mut self, opened: &OwnedFd, (into, name): Named<'_>, stat: &Stat) -> rustix::io::Result<()> {
         if stat.st_nlink > 1 {
             let path = self.path[1..].join(&b'/');
             if let Some(first) = self.linked.get(&(stat.st_dev, stat.st_ino)) {
-                return rustix::fs::linkat(&self.top, first.as_slice(), &level.into, name, AtFlags::empty());
+                let (parent, first) = first.split_at(first.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1));
+                // No folder on the way may have become a link.
+                let parent = tree::open_bytes(&self.top, parent, OFlags::PATH | OFlags::DIRECTORY, Links::Refused)?;
+                return rustix::fs::linkat(&parent, first, into, name, AtFlags::empty());
             }
             if self.linked.len() >= LINKED_FILES_MAX {
                 return Err(Errno::MLINK);
             }
             self.linked.insert((stat.st_dev, stat.st_ino), path);
         }
-        let from =
-            rustix::fs::openat(&level.from, name, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())?;
+        let from = tree::reopen(opened)?;
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let into = rustix::fs::openat(&level.into, name, flags, Mode::RUSR | Mode::WUSR)?;
-        let (from, into) = (File::from(from), File::from(into));
-        self.copied.bytes += content(&from, &into, stat).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
-        be_as(&from, &into, stat)
+        let made = rustix::fs::openat(into, name, flags, Mode::RUSR | Mode::WUSR)?;
+        let (from, made) = (File::from(from), File::from(made));
+        self.copied.bytes += content(&from, &made, stat).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+        be_as(&from, &made, stat, self.keeps)
     }
 }
+
+/// A name in an open folder.
+type Named<'a> = (&'a OwnedFd, &'a [u8]);
 
 /// Copies a file's bytes, and leaves its holes holes.
 fn content(from: &File, mut into: &File, stat: &Stat) -> std::io::Result<u64> {
@@ -166,38 +204,41 @@ fn content(from: &File, mut into: &File, stat: &Stat) -> std::io::Result<u64> {
     Ok(written)
 }
 
-fn folder(level: &Level, name: &[u8]) -> rustix::io::Result<(OwnedFd, OwnedFd)> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    rustix::fs::mkdirat(&level.into, name, Mode::RWXU)?;
-    let from = rustix::fs::openat(&level.from, name, flags, Mode::empty())?;
-    Ok((from, rustix::fs::openat(&level.into, name, flags, Mode::empty())?))
+fn folder(opened: &OwnedFd, (into, name): Named<'_>) -> rustix::io::Result<(OwnedFd, OwnedFd)> {
+    rustix::fs::mkdirat(into, name, Mode::RWXU)?;
+    let from = tree::reopen(opened)?;
+    Ok((from, tree::open_entry(into, name).and_then(tree::reopen)?))
 }
 
-fn link(level: &Level, name: &[u8], stat: &Stat) -> rustix::io::Result<()> {
-    let target = rustix::fs::readlinkat(&level.from, name, Vec::new())?;
-    rustix::fs::symlinkat(&target, &level.into, name)?;
-    rustix::fs::chownat(&level.into, name, owner(stat).0, owner(stat).1, AtFlags::SYMLINK_NOFOLLOW)?;
-    rustix::fs::utimensat(&level.into, name, &times(stat), AtFlags::SYMLINK_NOFOLLOW)
+fn link(opened: &OwnedFd, (into, name): Named<'_>, stat: &Stat) -> rustix::io::Result<()> {
+    let target = rustix::fs::readlinkat(opened, "", Vec::new())?;
+    rustix::fs::symlinkat(&target, into, name)?;
+    like(into, name, stat)
 }
 
-fn fifo(level: &Level, name: &[u8], stat: &Stat) -> rustix::io::Result<()> {
-    rustix::fs::mknodat(&level.into, name, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)?;
-    rustix::fs::chownat(&level.into, name, owner(stat).0, owner(stat).1, AtFlags::SYMLINK_NOFOLLOW)?;
-    // Made a moment ago, in a folder that nobody else writes to: it is no link.
-    rustix::fs::chmodat(&level.into, name, mode(stat), AtFlags::empty())?;
-    rustix::fs::utimensat(&level.into, name, &times(stat), AtFlags::SYMLINK_NOFOLLOW)
+fn fifo((into, name): Named<'_>, stat: &Stat) -> rustix::io::Result<()> {
+    rustix::fs::mknodat(into, name, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)?;
+    rustix::fs::chownat(into, name, owner(stat).0, owner(stat).1, AtFlags::SYMLINK_NOFOLLOW)?;
+    // Opened, and seen to be no link: by its name it may be one by now, and a change of mode would follow it.
+    let made = tree::open_entry(into, name)?;
+    if FileType::from_raw_mode(rustix::fs::fstat(&made)?.st_mode) == FileType::Fifo {
+        rustix::fs::chmod(format!("/proc/self/fd/{}", made.as_raw_fd()), mode(stat))?;
+    }
+    rustix::fs::utimensat(into, name, &times(stat), AtFlags::SYMLINK_NOFOLLOW)
 }
 
-fn finish(level: &Level) -> rustix::io::Result<()> {
-    be_as(&level.from, &level.into, &level.stat)
+/// Owner and times of something that cannot be opened. Where it was exchanged meanwhile, another thing of theirs has them.
+fn like(folder: &OwnedFd, name: &[u8], stat: &Stat) -> rustix::io::Result<()> {
+    rustix::fs::chownat(folder, name, owner(stat).0, owner(stat).1, AtFlags::SYMLINK_NOFOLLOW)?;
+    rustix::fs::utimensat(folder, name, &times(stat), AtFlags::SYMLINK_NOFOLLOW)
 }
 
-/// Owner, then mode (a change of owner takes set-uid bits away), then attributes, and the times last of all.
-fn be_as(from: &impl AsFd, into: &impl AsFd, stat: &Stat) -> rustix::io::Result<()> {
+/// Owner, then attributes, then mode (a change of owner takes set-uid bits and capabilities away), and the times last of all.
+fn be_as(from: &impl AsFd, into: &impl AsFd, stat: &Stat, keeps: Keeps) -> rustix::io::Result<()> {
     let (uid, gid) = owner(stat);
     rustix::fs::fchown(into, uid, gid)?;
+    attributes(from, into, keeps)?;
     rustix::fs::fchmod(into, mode(stat))?;
-    attributes(from, into)?;
     rustix::fs::futimens(into, &times(stat))
 }
 
@@ -215,20 +256,20 @@ fn times(stat: &Stat) -> Timestamps {
 }
 
 /// What overlayfs and a host's own label say of a file is said of that place, and stays there.
-fn is_of_the_place(name: &[u8]) -> bool {
-    [&b"trusted.overlay."[..], b"user.overlay.", b"security.selinux", b"security.ima", b"security.evm"]
+fn is_of_the_file(name: &[u8]) -> bool {
+    ![&b"trusted.overlay."[..], b"user.overlay.", b"security.selinux", b"security.ima", b"security.evm"]
         .iter()
         .any(|own| name.starts_with(own))
 }
 
-fn attributes(from: &impl AsFd, into: &impl AsFd) -> rustix::io::Result<()> {
+fn attributes(from: &impl AsFd, into: &impl AsFd, keeps: Keeps) -> rustix::io::Result<()> {
     let mut list = vec![0; ATTRIBUTE_BYTES_MAX];
     let length = match rustix::fs::flistxattr(from, list.as_mut_slice()) {
         Err(Errno::OPNOTSUPP) => return Ok(()),
         listed => listed?,
     };
     let mut value = Vec::new();
-    for name in list[..length].split(|byte| *byte == 0).filter(|name| !name.is_empty() && !is_of_the_place(name)) {
+    for name in list[..length].split(|byte| *byte == 0).filter(|name| !name.is_empty() && keeps(name)) {
         value.resize(ATTRIBUTE_BYTES_MAX, 0);
         let length = match rustix::fs::fgetxattr(from, name, value.as_mut_slice()) {
             // It is not for us, or not a thing that is kept.
