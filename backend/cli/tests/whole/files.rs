@@ -104,6 +104,22 @@ fn what_is_hidden_by_a_folder_made_anew_comes_back_by_itself_stopped_or_running(
     assert!(changes(&server).iter().all(|(path, _)| !path.starts_with("/srv/folder")), "{:?}", changes(&server));
 }
 
+/// What an undo brings back is what the layer has: names of one file are one again, and holes are holes.
+#[test]
+fn a_folder_that_is_put_back_has_its_links_and_its_holes() {
+    let Some(server) = crate::server() else { return };
+    let folder = layer(&server).join("srv/folder");
+    fs::hard_link(folder.join("deep/inner"), folder.join("again")).unwrap();
+    fs::File::create(folder.join("sparse")).unwrap().set_len(1 << 30).unwrap();
+    symlink("/etc/passwd", folder.join("link")).unwrap();
+    assert!(Command::new("mkfifo").arg("-m").arg("640").arg(folder.join("pipe")).status().unwrap().success());
+    start(&server, "rm -r /srv/folder; echo ready; exec sleep 1d", json!({}));
+    undo(&server, "/srv/folder").expect(200);
+    let seen = "cd /srv/folder; stat -c '%h %s' again deep/inner sparse; test again -ef deep/inner && echo one; \
+        test $(stat -c %b sparse) -lt 1000 && echo holes; readlink link; stat -c '%F %a' pipe; cat again";
+    assert_eq!(inside(&server, seen), "2 6\n2 6\n1 1073741824\none\nholes\n/etc/passwd\nfifo 640\ninner\n");
+}
+
 #[test]
 fn a_reset_empties_the_layer_of_one_that_rests_and_refuses_one_that_runs() {
     let Some(server) = crate::server() else { return };

@@ -1,71 +1,27 @@
-//! Something of one tree made anew in another: content, owner, mode, times and extended attributes. Both are known by
-//! descriptors of folders and one name in each; no link is followed.
+//! Something of one tree made anew in another, by the core's own copy ([`belljar_runtime::copy`]), and held against it. Both are known
+//! by descriptors of folders and one name in each; no link is followed.
 
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::OwnedFd;
 
-use belljar_archive::limits::DEPTH_MAX;
+use belljar_archive::keeps_xattr;
 use belljar_linux::tree;
 use belljar_model::files::Moved;
-use rustix::fs::{AtFlags, Dir, FileType, Gid, Mode, OFlags, Stat, Uid};
+use belljar_runtime::copy::{Copied, copy_entry};
+use rustix::fs::{Dir, FileType, Stat};
 use rustix::io::Errno;
 
 use super::attributes;
-use super::error::{Error, failed, shown};
+use super::error::{Error, failed};
 
 /// Bytes of a file that are compared at once.
 const PIECE_BYTES: usize = 64 << 10;
 
 /// Copies what `from` has under `name` to `to`, under the name `as_name`, which nothing has yet.
-pub(super) fn entry(from: &OwnedFd, name: &[u8], (to, as_name): (&OwnedFd, &[u8]), depth: usize) -> Result<Moved, Error> {
-    let opened = tree::open_entry(from, name).map_err(failed("open", name))?;
-    let stat = rustix::fs::fstat(&opened).map_err(failed("stat", name))?;
-    let mut moved = Moved { entries: 1, ..Moved::default() };
-    match FileType::from_raw_mode(stat.st_mode) {
-        FileType::Directory => {
-            rustix::fs::mkdirat(to, as_name, Mode::RWXU).map_err(failed("make the folder", name))?;
-            let source = tree::reopen(&opened).map_err(failed("open", name))?;
-            let made = tree::open_entry(to, as_name).and_then(tree::reopen).map_err(failed("open", name))?;
-            moved = sum(moved, folder(&source, &made, depth + 1)?);
-        }
-        FileType::RegularFile => {
-            let source = File::from(tree::reopen(&opened).map_err(failed("open", name))?);
-            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let made = rustix::fs::openat(to, as_name, flags, Mode::RUSR | Mode::WUSR);
-            let mut made = File::from(made.map_err(failed("make", name))?);
-            let copied = std::io::copy(&mut &source, &mut made);
-            moved.size_bytes = copied.map_err(|error| belljar_linux::Error::from_io("copy", shown(name), &error))?;
-            let xattrs = attributes::kept(&source).map_err(failed("read the attributes of", name))?;
-            attributes::give(&made, &stat, &xattrs).map_err(failed("set the attributes of", name))?;
-        }
-        FileType::Symlink => {
-            let target = rustix::fs::readlinkat(&opened, "", Vec::new()).map_err(failed("read the link", name))?;
-            rustix::fs::symlinkat(target.as_c_str(), to, as_name).map_err(failed("make", name))?;
-            like(to, as_name, &stat).map_err(failed("set the attributes of", name))?;
-        }
-        FileType::Fifo => {
-            let mode = Mode::from_raw_mode(stat.st_mode & 0o7777);
-            rustix::fs::mknodat(to, as_name, FileType::Fifo, mode, 0).map_err(failed("make", name))?;
-            like(to, as_name, &stat).map_err(failed("set the attributes of", name))?;
-        }
-        // A whiteout is one, too: nothing of the kind is copied.
-        _ => moved = Moved { passed_over: 1, ..Moved::default() },
-    }
-    Ok(moved)
-}
-
-/// Copies all that is in folder `from` into folder `to`, and makes `to` like it.
-pub(super) fn folder(from: &OwnedFd, to: &OwnedFd, depth: usize) -> Result<Moved, Error> {
-    if depth > DEPTH_MAX {
-        return Err(Error::refused("it", format!("holds folders more than {DEPTH_MAX} deep")));
-    }
-    let mut moved = Moved::default();
-    for name in names(from)? {
-        moved = sum(moved, entry(from, &name, (to, &name), depth)?);
-    }
-    alike(from, to)?;
-    Ok(moved)
+pub(super) fn entry(from: &OwnedFd, name: &[u8], to: (&OwnedFd, &[u8])) -> Result<Moved, Error> {
+    let Copied { entries, bytes, left_out } = copy_entry(from, name, to, keeps_xattr)?;
+    Ok(Moved { entries, size_bytes: bytes, passed_over: left_out })
 }
 
 /// Makes a folder like another, but for what is in it.
@@ -73,14 +29,6 @@ pub(super) fn alike(from: &OwnedFd, to: &OwnedFd) -> Result<(), Error> {
     let stat = rustix::fs::fstat(from).map_err(failed("stat", b"folder"))?;
     let xattrs = attributes::kept(from).map_err(failed("read the attributes of", b"folder"))?;
     attributes::give(to, &stat, &xattrs).map_err(failed("set the attributes of", b"folder"))
-}
-
-/// Owner and times of something that cannot be opened. We made it a moment ago; where its owner swapped it meanwhile, another
-/// thing of theirs has them.
-fn like(folder: &OwnedFd, name: &[u8], stat: &Stat) -> Result<(), Errno> {
-    let (uid, gid) = (Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid)));
-    rustix::fs::chownat(folder, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)?;
-    rustix::fs::utimensat(folder, name, &attributes::times_of(stat), AtFlags::SYMLINK_NOFOLLOW)
 }
 
 /// The names in a folder.

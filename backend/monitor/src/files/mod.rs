@@ -200,7 +200,7 @@ fn fill(tree: &OwnedFd, path: &str, into: &std::path::Path) -> std::result::Resu
     };
     let target = belljar_linux::tree::root(into)
         .and_then(|folder| belljar_linux::tree::reopen(folder).context("open", || into.display().to_string()))?;
-    let copied = belljar_runtime::volume::copy_tree(
+    let copied = belljar_runtime::copy::copy_tree(
         source,
         target.try_clone().map_err(|error| belljar_linux::Error::from_io("copy", path, &error))?,
         path,

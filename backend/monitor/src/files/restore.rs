@@ -137,7 +137,7 @@ impl Restoring<'_> {
             _ => {}
         }
         let scratch = Scratch::new(parent)?;
-        let moved = copy::entry(below, name, (parent, scratch.name.as_bytes()), depth)?;
+        let moved = copy::entry(below, name, (parent, scratch.name.as_bytes()))?;
         if moved.entries == 0 {
             return Err(Error::refused(super::error::shown(path), "is a device or a socket, which only a new start makes"));
         }
