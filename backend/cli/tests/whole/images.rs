@@ -22,7 +22,7 @@ pub(crate) fn rootfs(server: &Server, word: &str) -> PathBuf {
 }
 
 /// A registry with one image, `1`, whose configuration is `config`.
-fn registry(archive: &[u8], config: &Value) -> Fake {
+pub(crate) fn registry(archive: &[u8], config: &Value) -> Fake {
     let own = if std::env::consts::ARCH == "aarch64" { "arm64" } else { "amd64" };
     registry_for(archive, config, own)
 }

@@ -9,7 +9,7 @@
 //! ````
 //!
 //! `# => text` says that what the commands since the last such line wrote contains `text`; `…` in it stands for
-//! anything within the line. The commands run by `sh`, with `belljar` on `PATH`, in a mount namespace of their own in
+//! anything within the line. `registry.example` stands for a registry that the test has started, with one image in it. The commands run by `sh`, with `belljar` on `PATH`, in a mount namespace of their own in
 //! which the server under test stands where the README says that it is.
 
 use std::fs::{self, File};
@@ -17,6 +17,7 @@ use std::path::Path;
 use std::process::Command;
 
 use belljar_testbed::Server;
+use serde_json::json;
 
 /// Commands, and what they have to have written.
 #[derive(Debug, PartialEq, Eq)]
@@ -104,11 +105,18 @@ fn readme() -> String {
     fs::read_to_string(root.join("README.md")).unwrap()
 }
 
+/// What the README calls a registry that everybody has.
+const REGISTRY: &str = "registry.example";
+
 fn run(name: &str) {
     let readme = readme();
     let mine: String = blocks(&readme).into_iter().filter(|(block, _)| block == name).map(|(_, commands)| commands).collect();
     assert!(!mine.is_empty(), "the README has a block `tour: {name}`");
     let Some(server) = crate::server() else { return };
+    let registry = mine
+        .contains(REGISTRY)
+        .then(|| crate::images::registry(&fs::read(crate::images::rootfs(&server, "tour-base")).unwrap(), &json!({})));
+    let mine = registry.as_ref().map_or(mine.clone(), |registry| mine.replace(REGISTRY, &registry.host()));
     let _turn = mine.contains(FOLDER).then(Turn::wait);
     let (work, outputs) = (server.scratch("tour"), server.scratch("outputs"));
     let path = format!("{}:{}", Path::new(crate::EXECUTABLE).parent().unwrap().display(), std::env::var("PATH").unwrap());
@@ -140,6 +148,11 @@ fn the_tour_of_memory_is_as_the_readme_says() {
 #[test]
 fn the_tour_of_the_overlay_is_as_the_readme_says() {
     run("overlay");
+}
+
+#[test]
+fn the_tour_of_images_is_as_the_readme_says() {
+    run("images");
 }
 
 #[test]
