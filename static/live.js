@@ -109,7 +109,7 @@
         element.remove();
         // The page of an empty list is another one, with a way to begin.
         if (list.childElementCount === 0) location.reload();
-      } else if (element) location.assign("/containers");
+      } else if (element) location.assign(element.dataset.gone ?? "/containers");
     });
     source.onerror = () => {
       say("off", "reconnecting");

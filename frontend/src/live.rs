@@ -20,6 +20,11 @@
 //! | [`Stream::Limits`] | header, [`crate::container::limits_now`] | the same |
 //! | [`Stream::Logs`] | header, [`crate::container::log`] | [`crate::container::log_line`] |
 //! | [`Stream::ContainerEvents`] | header, [`crate::events::table`] | [`crate::events::row`] |
+//! | [`Stream::Mounts`] | header, [`crate::container::mounts`] | the same, when it starts or ends |
+//! | [`Stream::Overlay`] | header, [`crate::container::OverlayBody`] | the same, when files are other ones |
+//! | [`Stream::Image`] | [`crate::images::image`] | the same; `gone` + [`crate::images::HEAD_ID`] when deleted |
+//! | [`Stream::Volume`] | [`crate::volumes::body`] | the same, when it is another one |
+//! | [`Stream::Volumes`] | [`crate::volumes::rows`] | the same, when it is another one |
 //! | [`Stream::Images`] | [`crate::images::pulls`], [`crate::images::rows`] | the one that changed |
 //! | [`Stream::Events`] | [`crate::events::table`] | [`crate::events::row`] |
 
@@ -43,8 +48,18 @@ pub enum Stream<'a> {
     Logs(&'a ContainerId, Filter),
     /// One container: header and events.
     ContainerEvents(&'a ContainerId),
+    /// One container: header, and what is mounted in it.
+    Mounts(&'a ContainerId),
+    /// One container: header, layers, a folder of its tree, and what it changed.
+    Overlay(&'a ContainerId, &'a str),
+    /// One image, by name.
+    Image(&'a str),
+    /// One volume, by name, and a folder in it.
+    Volume(&'a str, &'a str),
     /// All events.
     Events,
+    /// The list of volumes.
+    Volumes,
     /// The list of images, and pulls.
     Images,
 }
@@ -60,8 +75,25 @@ impl fmt::Display for Stream<'_> {
                 write!(formatter, "/stream?page=logs&id={id}&tail={tail}&stream={stream}")
             }
             Stream::ContainerEvents(id) => write!(formatter, "/stream?page=container-events&id={id}"),
+            Stream::Mounts(id) => write!(formatter, "/stream?page=mounts&id={id}"),
+            Stream::Overlay(id, path) => write!(formatter, "/stream?page=overlay&id={id}&path={}", escaped(path)),
+            Stream::Image(name) => write!(formatter, "/stream?page=image&name={}", escaped(name)),
+            Stream::Volume(name, path) => write!(formatter, "/stream?page=volume&name={}&path={}", escaped(name), escaped(path)),
+            Stream::Volumes => formatter.write_str("/stream?page=volumes"),
             Stream::Images => formatter.write_str("/stream?page=images"),
             Stream::Events => formatter.write_str("/stream?page=events"),
         }
     }
+}
+
+/// A value of a query, in which only what means nothing to it stands as it is.
+fn escaped(value: &str) -> String {
+    let mut escaped = String::new();
+    for byte in value.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'/' => escaped.push(char::from(byte)),
+            other => escaped.push_str(&format!("%{other:02X}")),
+        }
+    }
+    escaped
 }

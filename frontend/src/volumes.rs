@@ -7,7 +7,8 @@ use belljar_model::overlay::FileKind;
 use belljar_model::volume::{Kept, VolumeFile};
 
 use crate::frame::{Page, Section};
-use crate::{Frame, figure, words};
+use crate::live::Stream;
+use crate::{Error, Frame, Part, figure, words};
 
 /// Most containers named beside a volume.
 const USERS_SHOWN_MAX: usize = 5;
@@ -38,9 +39,61 @@ impl Page for VolumesPage<'_> {
     fn section(&self) -> Section {
         Section::Volumes
     }
+
+    fn live(&self) -> Option<Stream<'_>> {
+        Some(Stream::Volumes)
+    }
 }
 
-impl VolumesPage<'_> {
+/// All rows of the list as one element, which is sent again when a volume comes, goes, is used or grows.
+pub fn rows(volumes: &[Kept]) -> Result<String, Error> {
+    Rows { volumes }.render()
+}
+
+#[derive(Template)]
+#[template(path = "volumes/rows.html")]
+struct Rows<'a> {
+    volumes: &'a [Kept],
+}
+
+/// The page `/prune/volumes`, which shows what a prune would delete. Posts to the same path: `only`, the names that it shows.
+#[derive(Template)]
+#[template(path = "volumes/prune.html")]
+pub struct PruneVolumes<'a> {
+    /// Around it.
+    pub frame: Frame<'a>,
+    /// What it would delete now.
+    pub volumes: &'a [Kept],
+    /// `yes` where volumes that have a name are meant too; empty else.
+    pub all: &'a str,
+}
+
+impl Page for PruneVolumes<'_> {
+    fn title(&self) -> String {
+        "Prune volumes".into()
+    }
+
+    fn section(&self) -> Section {
+        Section::Volumes
+    }
+}
+
+impl PruneVolumes<'_> {
+    fn bytes(&self) -> u64 {
+        self.volumes.iter().filter_map(|kept| kept.measure).map(|measure| measure.size_bytes).sum()
+    }
+
+    /// The names of what is shown: what is left by its last container meanwhile is not taken.
+    fn names(&self) -> String {
+        self.volumes.iter().map(|kept| kept.volume.name.as_str()).collect::<Vec<_>>().join(" ")
+    }
+}
+
+impl<'a> VolumesPage<'a> {
+    fn rows(&self) -> Part<Rows<'a>> {
+        Part(Rows { volumes: self.volumes })
+    }
+
     fn problem(&self) -> Option<&str> {
         self.invalid.map(|invalid| invalid.problem.as_str())
     }
@@ -68,6 +121,32 @@ impl Page for VolumePage<'_> {
     fn section(&self) -> Section {
         Section::Volumes
     }
+
+    fn live(&self) -> Option<Stream<'_>> {
+        Some(Stream::Volume(self.volume.volume.name.as_str(), self.path))
+    }
+}
+
+impl<'a> VolumePage<'a> {
+    fn body(&self) -> Part<Body<'a>> {
+        Part(Body { volume: self.volume, path: self.path, files: self.files })
+    }
+}
+
+/// The `id` of the whole page, to say that the volume is gone.
+pub const BODY_ID: &str = "volume-body";
+
+/// The whole page as one element, which is sent again as files come and go.
+pub fn body(volume: &Kept, path: &str, files: &[VolumeFile]) -> Result<String, Error> {
+    Body { volume, path, files }.render()
+}
+
+#[derive(Template)]
+#[template(path = "volumes/body.html")]
+struct Body<'a> {
+    volume: &'a Kept,
+    path: &'a str,
+    files: &'a [VolumeFile],
 }
 
 /// One part of the path above the files.
@@ -76,7 +155,7 @@ struct Crumb<'a> {
     path: &'a str,
 }
 
-impl<'a> VolumePage<'a> {
+impl<'a> Body<'a> {
     fn crumbs(&self) -> Vec<Crumb<'a>> {
         let ends = self.path.match_indices('/').map(|(end, _)| end).chain([self.path.len()]);
         let crumb = |end: usize| Crumb { name: self.path[..end].rsplit('/').next().unwrap_or_default(), path: &self.path[..end] };
@@ -95,6 +174,15 @@ impl<'a> VolumePage<'a> {
 
     fn shown(&self) -> &'a [VolumeFile] {
         &self.files[..self.files.len().min(FILES_SHOWN_MAX)]
+    }
+}
+
+/// Who has a volume, in words.
+fn users(kept: &Kept) -> String {
+    let names: Vec<&str> = kept.users.iter().take(USERS_SHOWN_MAX).map(|user| user.container.as_str()).collect();
+    match kept.users.len().saturating_sub(USERS_SHOWN_MAX) {
+        0 => names.join(", "),
+        more => format!("{} and {more} more", names.join(", ")),
     }
 }
 

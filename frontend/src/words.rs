@@ -126,6 +126,7 @@ pub fn event(kind: &EventKind) -> &'static str {
         EventKind::ImageImported => "image imported",
         EventKind::ImageDeleted => "image deleted",
         EventKind::ImagePulled => "image pulled",
+        EventKind::ImagePullFailed => "pull failed",
         EventKind::ImageTagged => "image tagged",
         EventKind::ImageUntagged => "image untagged",
         EventKind::ImageCommitted => "image committed",
@@ -144,7 +145,7 @@ pub fn event(kind: &EventKind) -> &'static str {
 pub fn event_tone(event: &Event) -> Tone {
     match event.kind {
         EventKind::Started | EventKind::Resumed | EventKind::Restarted | EventKind::Found | EventKind::Healthy => Tone::Good,
-        EventKind::StartFailed | EventKind::OutOfMemory | EventKind::Unhealthy => Tone::Bad,
+        EventKind::StartFailed | EventKind::OutOfMemory | EventKind::Unhealthy | EventKind::ImagePullFailed => Tone::Bad,
         EventKind::Killed | EventKind::Lost | EventKind::Paused | EventKind::Loosened | EventKind::LimitHit | EventKind::Pressure => {
             Tone::Warn
         }

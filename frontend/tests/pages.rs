@@ -10,8 +10,8 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use belljar_frontend::container::{
-    CgroupPage, Changes, Delete, DifferencePage, Events as ContainerEvents, Filter, Gone, LimitsPage, Logs, Namespaces, Overlay, Overview,
-    Past, Plan, Range,
+    CgroupPage, Changes, Delete, DifferencePage, Events as ContainerEvents, Filter, Gone, LimitsPage, Logs, MountsPage, Namespaces,
+    Overlay, Overview, Past, Plan, Range,
 };
 use belljar_frontend::containers::{Findings, Known, Latest, List, Uppers};
 use belljar_frontend::create::{Form, Values};
@@ -22,7 +22,7 @@ use belljar_frontend::limits::{Supports, Texts};
 use belljar_frontend::login::{Login, Setup};
 use belljar_frontend::problem::Problem;
 use belljar_frontend::settings::{FreshToken, Registry, Settings};
-use belljar_frontend::volumes::{VolumePage, VolumesPage};
+use belljar_frontend::volumes::{self, PruneVolumes, VolumePage, VolumesPage};
 use belljar_frontend::{Template, container, containers, events};
 use belljar_model::health::HealthStatus;
 use belljar_model::history::History;
@@ -72,6 +72,8 @@ fn container_pages() -> Pages {
         ("overview-loosened", overview(&loosened, Some(&usage), &processes)),
         ("namespaces", rendered(Namespaces { frame: frame(None), container: &database, namespaces: &namespaces })),
         ("namespaces-none", rendered(Namespaces { frame: frame(None), container: &greedy, namespaces: &[] })),
+        ("mounts", mounts_of(&database, Some("/proc/4243/mountinfo"))),
+        ("mounts-none", mounts_of(&greedy, None)),
         ("cgroup", rendered(CgroupPage { frame: frame(None), container: &database, cgroup: Some(&cgroup) })),
         ("cgroup-none", rendered(CgroupPage { frame: frame(None), container: &greedy, cgroup: None })),
         (
@@ -111,6 +113,10 @@ fn container_pages() -> Pages {
         ("delete", rendered(Delete { frame: frame(None), container: &database })),
         ("gone", rendered(Gone { frame: frame(None), id: &database.id, past: gone })),
     ]
+}
+
+fn mounts_of(container: &Container, source: Option<&str>) -> String {
+    rendered(MountsPage { frame: frame(None), container, mounts: &sample::mounts(source) })
 }
 
 fn limits_pages() -> Pages {
@@ -168,6 +174,8 @@ fn other_pages() -> Pages {
         ("volumes-none", rendered(VolumesPage { frame: frame(None), volumes: &[], space: None, name: "", invalid: None })),
         ("volume", rendered(VolumePage { frame: frame(None), volume: &kept[0], path: "base/1", files: &sample::volume_files() })),
         ("volume-empty", rendered(VolumePage { frame: frame(None), volume: &kept[1], path: "", files: &[] })),
+        ("prune-volumes", rendered(PruneVolumes { frame: frame(None), volumes: &kept, all: "yes" })),
+        ("prune-volumes-nothing", rendered(PruneVolumes { frame: frame(None), volumes: &[], all: "" })),
         ("events", rendered(Events { frame: frame(None), events: &events, before: None, older: None })),
         ("events-none", rendered(Events { frame: frame(None), events: &[], before: None, older: None })),
         ("host", rendered(HostPage { frame: frame(None), host: &host, pressure: Some(&sample::pressure()), alive: 4, version: "0.1.0" })),
@@ -255,6 +263,8 @@ fn parts() -> Pages {
         ("health", part(container::health(&hostile, &sample::health(), NOW_MS))),
         ("images", part(images::rows(&sample::summaries(), NOW_MS))),
         ("pulls", part(images::pulls(&sample::pulls()))),
+        ("volumes", part(volumes::rows(&sample::volumes()))),
+        ("mounts", part(container::mounts(&sample::mounts(Some("/proc/4243/mountinfo"))))),
         ("log", part(container::log(&lines))),
         ("log line", part(container::log_line(&lines[4]))),
         ("events", part(events::table(&events, NOW_MS))),
@@ -435,6 +445,16 @@ fn a_wrong_field_keeps_what_was_typed_and_says_what_is_wrong_beside_it() {
     assert!(html.contains("id=\"memory-wrong\"") && html.contains("aria-describedby=\"memory-wrong\""));
     assert!(html.contains("must be between 1 and 2"));
     assert!(!html.contains("id=\"name-wrong\""));
+}
+
+#[test]
+fn a_mount_is_told_by_kernel_and_person_and_its_name_stays_in_its_line() {
+    let html = container::mounts(&sample::mounts(Some("/proc/4243/mountinfo"))).expect("a part renders");
+    for words in ["/proc/4243/mountinfo", "the volume pgdata", "by nobody", "shared:9 master:2", "not there", "\u{240a}", "longer than"] {
+        assert!(html.contains(words), "{words} is missing");
+    }
+    let rests = container::mounts(&sample::mounts(None)).expect("a part renders");
+    assert!(rests.contains("will be mounted") && !rests.contains("not there"));
 }
 
 /// Prints what the issue sets targets for; time is never asserted on, bytes are.

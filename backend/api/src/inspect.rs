@@ -1,10 +1,11 @@
 //! What a container is made of, on the wire: namespaces, cgroup, overlay, plan.
 
 use belljar_model::cgroup::{RawFile, Unit, Value, Version};
+use belljar_model::mounted::Origin;
 use belljar_model::namespace::{Kind, Sharing};
 use belljar_model::overlay::{FileKind, LayerQuota, Role, Status};
 use belljar_model::plan::{Outcome, Place};
-use belljar_model::{cgroup, denied, namespace, overlay, plan};
+use belljar_model::{cgroup, denied, mounted, namespace, overlay, plan};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::problem::StepFailure;
@@ -43,6 +44,70 @@ impl From<namespace::Namespace> for Namespace {
             shared_with,
             source: namespace.source,
         }
+    }
+}
+
+/// What is mounted in a container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mounts {
+    /// The kernel's table that this was read from; `null` where the container is not alive, and this is what will be mounted.
+    pub source: Option<String>,
+    /// Whether the table was read to its end.
+    pub complete: bool,
+    /// In the kernel's order; then what was asked for and is not there.
+    pub mounts: Vec<Mounted>,
+}
+
+/// One mount.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mounted {
+    /// Where in the container.
+    pub target: String,
+    /// `overlay`, `bind`, `volume`, `tmpfs`, `cgroup`, `standard`, `device`, `masked`, `readonly` or `other`.
+    pub origin: Origin,
+    /// What was asked for, in words; `null` where nobody asked.
+    pub asked: Option<String>,
+    /// What the kernel has there; `null` where it has nothing.
+    pub kernel: Option<KernelMount>,
+}
+
+/// A line of the kernel's table of mounts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KernelMount {
+    /// Its number.
+    pub id: u64,
+    /// Type of the file system.
+    pub filesystem: String,
+    /// What is mounted: a device, or the word that its maker chose.
+    pub device: String,
+    /// The folder or file of that file system that is seen here.
+    pub root: String,
+    /// Options of this mount.
+    pub options: Vec<String>,
+    /// Options of the file system.
+    pub filesystem_options: Vec<String>,
+    /// `private`, or `shared:9 master:2`.
+    pub propagation: String,
+}
+
+impl From<mounted::Mounts> for Mounts {
+    fn from(mounts: mounted::Mounts) -> Self {
+        let mounted::Mounts { source, complete, mounts } = mounts;
+        Self { source, complete, mounts: mounts.into_iter().map(Mounted::from).collect() }
+    }
+}
+
+impl From<mounted::Mounted> for Mounted {
+    fn from(mounted: mounted::Mounted) -> Self {
+        let mounted::Mounted { target, origin, asked, kernel } = mounted;
+        Self { target, origin, asked: Some(asked).filter(|asked| !asked.is_empty()), kernel: kernel.map(KernelMount::from) }
+    }
+}
+
+impl From<mounted::Mount> for KernelMount {
+    fn from(mount: mounted::Mount) -> Self {
+        let mounted::Mount { id, filesystem, device, root, options, filesystem_options, propagation } = mount;
+        Self { id, filesystem, device, root, options, filesystem_options, propagation }
     }
 }
 

@@ -102,6 +102,8 @@ pub(crate) enum Command {
     Wait(Containers),
     /// Show a container's namespaces by inode, beside the host's
     Namespaces(OneContainer),
+    /// Show what is mounted in a container, as the kernel tells it, beside what was asked for
+    Mounts(OneContainer),
     /// Show every limit and usage of a container's cgroup, with the kernel's file that it is read from
     Cgroup(OneContainer),
     /// Show the layers of a container's root

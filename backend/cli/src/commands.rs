@@ -70,6 +70,7 @@ pub(crate) async fn dispatch(session: &mut Session, command: Command) -> Outcome
         },
         Command::Top(one) => session.show(&of(&one.container, "processes"), one.format, stats::processes).await,
         Command::Namespaces(one) => session.show(&of(&one.container, "namespaces"), one.format, inside::namespaces).await,
+        Command::Mounts(one) => session.show(&of(&one.container, "mounts"), one.format, inside::mounts).await,
         Command::Cgroup(one) => session.show(&of(&one.container, "cgroup"), one.format, inside::cgroup).await,
         Command::Overlay(one) => session.show(&of(&one.container, "overlay"), one.format, inside::overlay).await,
         Command::Diff(arguments) => files::diff(session, arguments).await,

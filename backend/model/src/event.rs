@@ -56,6 +56,8 @@ pub enum EventKind {
     ImageDeleted,
     /// An image came from a registry.
     ImagePulled,
+    /// An image did not come from a registry, although it was asked for.
+    ImagePullFailed,
     /// An image got a further name, or a name went to another image.
     ImageTagged,
     /// An image lost a name, and has others or is still needed.
@@ -80,7 +82,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// Every kind.
-    pub const ALL: [EventKind; 34] = [
+    pub const ALL: [EventKind; 35] = [
         EventKind::Created,
         EventKind::Started,
         EventKind::StartFailed,
@@ -105,6 +107,7 @@ impl EventKind {
         EventKind::ImageImported,
         EventKind::ImageDeleted,
         EventKind::ImagePulled,
+        EventKind::ImagePullFailed,
         EventKind::ImageTagged,
         EventKind::ImageUntagged,
         EventKind::ImageCommitted,
@@ -144,6 +147,7 @@ impl EventKind {
             EventKind::ImageImported => "image_imported",
             EventKind::ImageDeleted => "image_deleted",
             EventKind::ImagePulled => "image_pulled",
+            EventKind::ImagePullFailed => "image_pull_failed",
             EventKind::ImageTagged => "image_tagged",
             EventKind::ImageUntagged => "image_untagged",
             EventKind::ImageCommitted => "image_committed",

@@ -26,6 +26,7 @@ pub mod limits;
 pub mod log;
 pub mod machine;
 pub mod mount;
+pub mod mounted;
 pub mod namespace;
 pub mod objects;
 pub mod overlay;

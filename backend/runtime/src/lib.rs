@@ -14,6 +14,7 @@ pub mod cgroup;
 pub mod copy;
 pub mod idmap;
 pub mod merged;
+pub mod mounts;
 pub mod namespaces;
 pub mod overlay;
 pub mod plan;

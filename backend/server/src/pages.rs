@@ -12,6 +12,7 @@ mod images;
 mod limits;
 pub(crate) mod problem;
 mod settings;
+mod single;
 mod surroundings;
 mod volumes;
 
@@ -46,6 +47,7 @@ pub(crate) fn router() -> Router<Arc<App>> {
         .route("/containers/{container}/history", get(container::history))
         .route("/containers/{container}/limits", get(limits::show).post(limits::submit))
         .route("/containers/{container}/namespaces", get(container::namespaces))
+        .route("/containers/{container}/mounts", get(container::mounts))
         .route("/containers/{container}/cgroup", get(container::cgroup))
         .route("/containers/{container}/overlay", get(container::overlay))
         .route("/containers/{container}/overlay/difference", get(files::difference))
@@ -67,12 +69,14 @@ pub(crate) fn router() -> Router<Arc<App>> {
         .route("/images/import", post(images::import).layer(DefaultBodyLimit::disable()))
         .route("/images/pull", post(images::pull))
         .route("/images/pull/cancel", post(images::cancel_pull))
+        .route("/images/pull/dismiss", post(images::dismiss_pull))
         .route("/images/export", get(images::export))
         .route("/images/verify", post(images::verify))
         .route("/images/delete", post(images::delete))
         .route("/images/tag", post(images::tag))
         .route("/images/prune", get(images::prunable).post(images::prune))
         .route("/image", get(images::one))
+        .route("/prune/volumes", get(volumes::prunable).post(volumes::prune))
         .route("/volumes", get(volumes::list).post(volumes::create))
         .route("/volumes/{volume}", get(volumes::browse))
         .route("/volumes/{volume}/file", get(volumes::file))

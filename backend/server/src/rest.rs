@@ -72,6 +72,7 @@ fn routes() -> Vec<Route> {
         route("get", "/containers/{container}/processes", get(inspect::processes)),
         route("get", "/containers/{container}/events", get(events::of_container)),
         route("get", "/containers/{container}/namespaces", get(inspect::namespaces)),
+        route("get", "/containers/{container}/mounts", get(inspect::mounts)),
         route("get", "/containers/{container}/cgroup", get(inspect::cgroup)),
         route("get", "/containers/{container}/overlay", get(inspect::overlay)),
         route("get", "/containers/{container}/overlay/files", get(inspect::files)),

@@ -7,6 +7,9 @@
 mod container;
 mod images;
 mod list;
+mod one;
+mod overlay;
+mod volumes;
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -17,6 +20,7 @@ use axum::response::sse::{Event as Message, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use belljar_api::problem::Kind;
 use belljar_frontend::events;
+use belljar_model::mount::absolute_path;
 use belljar_model::{Container, ContainerId};
 use belljar_store::EventQuery;
 use belljar_supervisor::{Notice, Supervisor};
@@ -28,6 +32,7 @@ use tokio::sync::broadcast::error::RecvError;
 use crate::app::{App, KEEP_ALIVE};
 use crate::extract::Query;
 use crate::fault::{Answer, Fault};
+use crate::rest::volumes::existing;
 use crate::{now_ms, pages};
 
 /// Events in a table's first message, as on its page.
@@ -46,6 +51,12 @@ pub(crate) struct Which {
     tail: Option<u32>,
     #[serde(default)]
     stream: String,
+    /// The image or volume, where the page is one's.
+    #[serde(default)]
+    name: String,
+    /// The folder that is shown.
+    #[serde(default)]
+    path: String,
 }
 
 /// The pages that have live parts.
@@ -59,6 +70,11 @@ enum Page {
     ContainerEvents,
     Events,
     Images,
+    Mounts,
+    Overlay,
+    Image,
+    Volume,
+    Volumes,
 }
 
 /// Something for the page.
@@ -90,6 +106,10 @@ enum View {
     Container(container::Live),
     Events,
     Images(images::Live),
+    Volumes(volumes::Live),
+    Image(one::Image),
+    Volume(one::Volume),
+    Overlay(overlay::Live),
 }
 
 impl View {
@@ -99,6 +119,10 @@ impl View {
             View::List(list) => list.first(supervisor, parts),
             View::Container(live) => live.first(supervisor, parts).await,
             View::Images(live) => live.first(supervisor, parts),
+            View::Volumes(live) => live.first(supervisor, parts),
+            View::Image(live) => live.look(supervisor, parts),
+            View::Volume(live) => live.look(supervisor, parts).await,
+            View::Overlay(live) => live.first(supervisor, parts).await,
             View::Events => {
                 parts.push_back(Part::Html(events_table(supervisor, None).await?));
                 Ok(())
@@ -111,6 +135,12 @@ impl View {
         match (self, notice) {
             (View::List(list), notice) => list.follow(supervisor, notice, parts),
             (View::Images(live), notice) => live.follow(supervisor, notice, parts),
+            (View::Volumes(live), notice) => live.follow(supervisor, notice, parts),
+            (View::Image(live), Notice::Event(_) | Notice::Removed(_)) => live.look(supervisor, parts),
+            (View::Image(_), _) => Ok(()),
+            (View::Volume(live), Notice::Event(_) | Notice::Removed(_) | Notice::Sampled) => live.look(supervisor, parts).await,
+            (View::Volume(_), _) => Ok(()),
+            (View::Overlay(live), notice) => live.follow(supervisor, notice, parts).await,
             (View::Container(live), notice) => live.follow(supervisor, notice, parts).await,
             (View::Events, Notice::Event(event)) => {
                 parts.push_back(Part::Html(events::row(&event, now_ms()).map_err(unrendered)?));
@@ -125,7 +155,9 @@ impl View {
         match self {
             View::Container(live) => live.lines().await,
             View::Images(live) => live.pulls().await,
-            View::List(_) | View::Events => std::future::pending().await,
+            View::List(_) | View::Events | View::Volumes(_) | View::Image(_) | View::Volume(_) | View::Overlay(_) => {
+                std::future::pending().await
+            }
         }
     }
 }
@@ -182,6 +214,14 @@ pub(crate) async fn open(State(app): State<Arc<App>>, Query(which): Query<Which>
         }
         Page::ContainerEvents => View::Container(container::Live::new(named(&supervisor, which.id)?, container::Body::Events)),
         Page::Events => View::Events,
+        Page::Mounts => View::Container(container::Live::new(named(&supervisor, which.id)?, container::Body::Mounts)),
+        Page::Overlay => {
+            absolute_path("path", &which.path)?;
+            View::Overlay(overlay::Live::new(named(&supervisor, which.id)?.id, which.path))
+        }
+        Page::Image => View::Image(one::Image::new(which.name)),
+        Page::Volume => View::Volume(one::Volume::new(existing(&which.name)?, which.path)),
+        Page::Volumes => View::Volumes(volumes::Live::default()),
         Page::Images => View::Images(images::Live::new(supervisor.clone())),
     };
     let mut waiting = Parts::new();
@@ -216,12 +256,19 @@ mod tests {
             (Stream::ContainerEvents(&id), Page::ContainerEvents),
             (Stream::Events, Page::Events),
             (Stream::Images, Page::Images),
+            (Stream::Mounts(&id), Page::Mounts),
+            (Stream::Overlay(&id, "/a b&c=\u{e4}"), Page::Overlay),
+            (Stream::Image("registry.example:5000/me/web@sha256:ab"), Page::Image),
+            (Stream::Volume("data", "a/b"), Page::Volume),
+            (Stream::Volumes, Page::Volumes),
         ];
         for (stream, page) in streams {
             let address = stream.to_string();
             let query = address.strip_prefix("/stream?").expect("the route");
             let which: Which = belljar_api::query::parse(query).expect("it is taken");
             assert_eq!((which.page, which.id.is_some()), (page, address.contains("id=")));
+            let path = [(Page::Overlay, "/a b&c=\u{e4}"), (Page::Volume, "a/b")].into_iter().find(|(of, _)| *of == page);
+            assert_eq!(which.path, path.map_or("", |(_, path)| path));
         }
     }
 

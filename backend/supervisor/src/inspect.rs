@@ -7,14 +7,15 @@ use belljar_linux::process::{self, parse_stat};
 use belljar_model::cgroup::Cgroup;
 use belljar_model::container::ProcessRef;
 use belljar_model::denied::Denied;
+use belljar_model::mounted::Mounts;
 use belljar_model::namespace::{Kind, Namespace, Sharing};
 use belljar_model::overlay::Stack;
 use belljar_model::user::ID_MAX;
-use belljar_model::{Container, Invalid, Process};
-use belljar_runtime::{Spec, namespaces, overlay, stack};
+use belljar_model::{Container, ContainerId, Invalid, Process};
+use belljar_runtime::{Spec, mounts, namespaces, overlay, stack};
 
-use crate::Error;
 use crate::shared::Shared;
+use crate::{Error, Supervisor};
 
 /// Most processes that are listed of one container.
 const PROCESSES_MAX: usize = 4096;
@@ -32,6 +33,23 @@ pub(crate) fn stack_of(shared: &Shared, container: &Container) -> Result<Stack, 
     }
     let layers = shared.images.layers(container)?;
     Ok(stack::of(&Spec::for_container(container, &layers, &shared.home, 0)?, None))
+}
+
+impl Supervisor {
+    /// What is mounted in the container, as the kernel tells it, beside what was asked for; where it is not alive, what will be.
+    pub async fn mounts(&self, id: &ContainerId) -> Result<Mounts, Error> {
+        self.inspect(id, mounts_of).await?
+    }
+}
+
+fn mounts_of(shared: &Shared, container: &Container) -> Result<Mounts, Error> {
+    let init = container.init.filter(|init| process::is_alive(init.pid, init.start_ticks));
+    let written = init.and_then(|_| written_spec(&shared.bundle(&container.id).spec()));
+    let spec = match written {
+        Some(spec) => spec,
+        None => Spec::for_container(container, &shared.images.layers(container)?, &shared.home, 0)?,
+    };
+    mounts::of(&spec, &container.config, init).map_err(|error| Error::failed("read", "the mounts", error))
 }
 
 /// The spec in this file.

@@ -247,6 +247,7 @@ fn is_mark(kind: EventKind) -> bool {
         | EventKind::ImageImported
         | EventKind::ImageDeleted
         | EventKind::ImagePulled
+        | EventKind::ImagePullFailed
         | EventKind::ImageTagged
         | EventKind::ImageUntagged
         | EventKind::ImageCommitted

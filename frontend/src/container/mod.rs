@@ -9,6 +9,7 @@ mod history;
 mod isolation;
 mod limits;
 mod logs;
+mod mounts;
 mod namespaces;
 mod overlay;
 mod overview;
@@ -36,8 +37,9 @@ pub(crate) use health::health_tone;
 pub use history::{Drawing, Past, Range};
 pub use limits::{LimitsPage, limits_now};
 pub use logs::{Filter, Logs, log, log_line};
+pub use mounts::{MountsPage, mounts};
 pub use namespaces::Namespaces;
-pub use overlay::{Changes, Overlay};
+pub use overlay::{Body as OverlayBody, Changes, Overlay};
 pub use overview::Overview;
 pub use plan::Plan;
 pub use usage::usage;
@@ -116,6 +118,7 @@ pub(crate) enum Tab {
     Limits,
     Namespaces,
     Cgroup,
+    Mounts,
     Overlay,
     Logs,
     Events,
@@ -123,8 +126,8 @@ pub(crate) enum Tab {
 }
 
 impl Tab {
-    pub(crate) const ALL: [Tab; 8] =
-        [Tab::Overview, Tab::Limits, Tab::Namespaces, Tab::Cgroup, Tab::Overlay, Tab::Logs, Tab::Events, Tab::Plan];
+    pub(crate) const ALL: [Tab; 9] =
+        [Tab::Overview, Tab::Limits, Tab::Namespaces, Tab::Cgroup, Tab::Mounts, Tab::Overlay, Tab::Logs, Tab::Events, Tab::Plan];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -132,6 +135,7 @@ impl Tab {
             Tab::Limits => "Limits",
             Tab::Namespaces => "Namespaces",
             Tab::Cgroup => "Cgroup",
+            Tab::Mounts => "Mounts",
             Tab::Overlay => "Overlay",
             Tab::Logs => "Logs",
             Tab::Events => "Events",
@@ -146,6 +150,7 @@ impl Tab {
             Tab::Limits => "/limits",
             Tab::Namespaces => "/namespaces",
             Tab::Cgroup => "/cgroup",
+            Tab::Mounts => "/mounts",
             Tab::Overlay => "/overlay",
             Tab::Logs => "/logs",
             Tab::Events => "/events",

@@ -2,12 +2,12 @@
 
 use askama::Template;
 use belljar_model::Container;
-use belljar_model::overlay::{Change, Entry, FileKind, Role, Stack, Status};
+use belljar_model::overlay::{Change, Entry, FileKind, Layer, Role, Stack, Status};
 
 use super::{Tab, TabPage, tab};
 use crate::frame::Page;
 use crate::live::Stream;
-use crate::{Frame, figure, words};
+use crate::{Error, Frame, Part, figure, words};
 
 /// The page `/containers/{name}/overlay?path=`.
 #[derive(Template)]
@@ -26,7 +26,37 @@ pub struct Overlay<'a> {
     /// What the container changed, anywhere.
     pub changes: Changes<'a>,
 }
-tab!(Overlay, Overlay, |page| Stream::Container(&page.container.id));
+tab!(Overlay, Overlay, |page| Stream::Overlay(&page.container.id, page.path));
+
+impl<'a> Overlay<'a> {
+    fn body(&self) -> Part<Body<'a>> {
+        let Overlay { container, stack, path, entries, changes, .. } = *self;
+        Part(Body { container, stack, path, entries, changes })
+    }
+}
+
+/// What the tab shows, as one element, which is sent again as files change.
+#[derive(Template, Clone, Copy)]
+#[template(path = "container/overlay_body.html")]
+pub struct Body<'a> {
+    /// Whose it is.
+    pub container: &'a Container,
+    /// Its layers.
+    pub stack: &'a Stack,
+    /// The folder that is shown, from the container's root, with a leading slash.
+    pub path: &'a str,
+    /// What is in it.
+    pub entries: &'a [Entry],
+    /// What the container changed, anywhere.
+    pub changes: Changes<'a>,
+}
+
+impl Body<'_> {
+    /// The element.
+    pub fn html(&self) -> Result<String, Error> {
+        self.render()
+    }
+}
 
 /// The changes, or why they are not shown.
 #[derive(Debug, Clone, Copy)]
@@ -46,7 +76,7 @@ struct Crumb<'a> {
     path: &'a str,
 }
 
-impl<'a> Overlay<'a> {
+impl<'a> Body<'a> {
     fn crumbs(&self) -> Vec<Crumb<'a>> {
         let ends = self.path.match_indices('/').map(|(index, _)| index).skip(1).chain([self.path.len()]);
         let parents = ends.map(|end| &self.path[..end]).filter(|path| !path.ends_with('/') && !path.is_empty());
@@ -128,6 +158,11 @@ fn is_open(entry: &Entry) -> bool {
 /// Whether a size means something.
 fn is_file(entry: &Entry) -> bool {
     entry.kind == FileKind::File
+}
+
+/// The command that made a layer, where its label is not that command already.
+fn command(layer: &Layer) -> Option<&str> {
+    layer.command.as_deref().filter(|command| *command != layer.label)
 }
 
 /// Folder that `path` lies in.

@@ -15,7 +15,7 @@ use crate::live::Stream;
 use crate::{Error, Frame, Part, figure, words};
 
 pub(crate) use one::brings;
-pub use one::{Damaged, ImagePage, Verification};
+pub use one::{Damaged, HEAD_ID, ImagePage, Verification, image};
 pub use prune::PrunePage;
 use pulls::Pulls;
 pub use pulls::pulls;

@@ -7,7 +7,8 @@ use belljar_model::image::{ImageConfig, ImageKind, Step, Summary};
 
 use super::{kind, platform};
 use crate::frame::{Page, Section};
-use crate::{Frame, figure, words};
+use crate::live::Stream;
+use crate::{Error, Frame, Part, figure, words};
 
 /// The page `/image?name=`; also the answer to one of its forms that was refused.
 ///
@@ -53,6 +54,34 @@ impl Page for ImagePage<'_> {
     fn section(&self) -> Section {
         Section::Images
     }
+
+    fn live(&self) -> Option<Stream<'_>> {
+        Some(Stream::Image(self.summary.image.name.as_str()))
+    }
+}
+
+/// The `id` of the head, to say that the image is gone.
+pub const HEAD_ID: &str = "image-head";
+
+/// What of an image's page may become otherwise, as two elements: its head, with who keeps it from being deleted, and its names.
+pub fn image(summary: &Summary) -> Result<String, Error> {
+    Ok(Head { summary }.render()? + &Facts { summary }.render()?)
+}
+
+#[derive(Template)]
+#[template(path = "images/head.html")]
+struct Head<'a> {
+    summary: &'a Summary,
+}
+
+#[derive(Template)]
+#[template(path = "images/facts.html")]
+struct Facts<'a> {
+    summary: &'a Summary,
+}
+
+fn is_host(summary: &Summary) -> bool {
+    summary.image.kind == ImageKind::Host
 }
 
 impl<'a> ImagePage<'a> {
@@ -61,7 +90,15 @@ impl<'a> ImagePage<'a> {
     }
 
     fn is_host(&self) -> bool {
-        self.summary.image.kind == ImageKind::Host
+        is_host(self.summary)
+    }
+
+    fn head(&self) -> Part<Head<'a>> {
+        Part(Head { summary: self.summary })
+    }
+
+    fn facts(&self) -> Part<Facts<'a>> {
+        Part(Facts { summary: self.summary })
     }
 
     /// The history, the newest step first.

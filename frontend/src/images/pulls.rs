@@ -34,6 +34,14 @@ fn state(pull: &Pull) -> String {
     }
 }
 
+/// Why it failed; `None` where it did not.
+fn failure(pull: &Pull) -> Option<&str> {
+    match &pull.state {
+        PullState::Failed { problem } => Some(problem),
+        PullState::Resolving | PullState::Waiting { .. } | PullState::Fetching | PullState::Done { .. } => None,
+    }
+}
+
 fn tone(pull: &Pull) -> Tone {
     match pull.state {
         PullState::Done { .. } => Tone::Good,

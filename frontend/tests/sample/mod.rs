@@ -17,6 +17,7 @@ use belljar_model::image::{Contents, HistoryEntry, ImageConfig, ImageKind, Layer
 use belljar_model::limits::HostCapacity;
 use belljar_model::log::{LogLine, Stream};
 use belljar_model::mount::VolumeMount;
+use belljar_model::mounted::{self, Mounted, Mounts, Origin};
 use belljar_model::namespace::{Kind, Namespace, Sharing};
 use belljar_model::overlay::{Change, Difference, Entry, FileKind, Layer, LayerQuota, Role, Row, RowKind, Stack, Status};
 use belljar_model::plan::{Outcome, Place, PlanRecord, StepRecord};
@@ -352,6 +353,33 @@ pub(crate) fn namespaces() -> Vec<Namespace> {
         source: format!("/proc/4243/ns/{}", kind.as_str()),
     };
     Kind::ALL.into_iter().enumerate().map(namespace).collect()
+}
+
+/// What is mounted, as a hostile program would have it; without a source, as it will be.
+pub(crate) fn mounts(source: Option<&str>) -> Mounts {
+    let kernel = || mounted::Mount {
+        id: 601,
+        filesystem: HOSTILE.into(),
+        device: HOSTILE.into(),
+        root: format!("/{HOSTILE}\n"),
+        options: vec!["rw".into(), HOSTILE.into()],
+        filesystem_options: vec![HOSTILE.into()],
+        propagation: "shared:9 master:2".into(),
+    };
+    let mount = |target: &str, origin, asked: &str| Mounted {
+        target: target.into(),
+        origin,
+        asked: asked.into(),
+        kernel: source.map(|_| kernel()),
+    };
+    let mut mounts = vec![
+        mount("/", Origin::Overlay, "its own layer over 4 more"),
+        mount("/var/lib/postgresql", Origin::Volume, "the volume pgdata"),
+        mount(&format!("/{HOSTILE}\n"), Origin::Other, ""),
+        mount("/proc/kcore", Origin::Masked, "reads as empty"),
+    ];
+    mounts.push(Mounted { kernel: None, ..mount("/srv", Origin::Bind, &format!("{HOSTILE} of the host")) });
+    Mounts { source: source.map(str::to_owned), complete: false, mounts }
 }
 
 pub(crate) fn cgroup() -> Cgroup {

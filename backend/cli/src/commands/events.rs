@@ -55,7 +55,7 @@ fn line(event: &Event, paint: Paint) -> String {
 fn tone(kind: EventKind) -> Tone {
     match kind {
         EventKind::Started | EventKind::Resumed | EventKind::Restarted | EventKind::Found | EventKind::Healthy => Tone::Good,
-        EventKind::StartFailed | EventKind::OutOfMemory | EventKind::Lost | EventKind::Unhealthy => Tone::Bad,
+        EventKind::StartFailed | EventKind::OutOfMemory | EventKind::Lost | EventKind::Unhealthy | EventKind::ImagePullFailed => Tone::Bad,
         EventKind::Killed
         | EventKind::Paused
         | EventKind::Deleted

@@ -1,7 +1,7 @@
 //! What a container is made of: namespaces, cgroup, overlay, changes, plan. Every figure is printed with the kernel's file
 //! that it came from.
 
-use belljar_api::inspect::{Cgroup, Denied, Figure, Namespace, Overlay, Plan};
+use belljar_api::inspect::{Cgroup, Denied, Figure, Mounts, Namespace, Overlay, Plan};
 use belljar_model::cgroup::{Unit, Value};
 use belljar_model::plan::Outcome as StepOutcome;
 use belljar_model::size;
@@ -31,6 +31,37 @@ pub(crate) fn namespaces(namespaces: &Vec<Namespace>, _now_ms: i64) -> Table {
             Cell::toned(whose, tone),
             (&namespace.source).into(),
         ]);
+    }
+    table
+}
+
+/// `mounts`: the kernel's line beside what was asked for, and last the file that it was read from.
+pub(crate) fn mounts(mounts: &Mounts, _now_ms: i64) -> Table {
+    let mut table = Table::new(&["TARGET", "ORIGIN", "ASKED FOR", "TYPE", "DEVICE", "ROOT", "OPTIONS", "PROPAGATION"]);
+    for mount in &mounts.mounts {
+        let asked = mount.asked.as_deref().unwrap_or("by nobody");
+        let mut row: Vec<Cell> = vec![(&mount.target).into(), mount.origin.as_str().into(), asked.into()];
+        match &mount.kernel {
+            Some(kernel) => {
+                let (options, propagation) = (kernel.options.join(","), &kernel.propagation);
+                row.extend([
+                    (&kernel.filesystem).into(),
+                    (&kernel.device).into(),
+                    (&kernel.root).into(),
+                    options.into(),
+                    propagation.into(),
+                ]);
+            }
+            None if mounts.source.is_none() => row.push("once it runs".into()),
+            None => row.push(Cell::toned("is not there", Tone::Careful)),
+        }
+        row.resize_with(8, || "".into());
+        table.row(row);
+    }
+    if let Some(source) = &mounts.source {
+        let mut row: Vec<Cell> = vec![format!("read from {source}{}", if mounts.complete { "" } else { ", which is longer" }).into()];
+        row.resize_with(8, || "".into());
+        table.row(row);
     }
     table
 }
@@ -68,14 +99,19 @@ fn value(figure: &Figure) -> String {
 
 /// `overlay`: the layers from the top down, then where overlayfs works and where the result can be seen.
 pub(crate) fn overlay(overlay: &Overlay, _now_ms: i64) -> Table {
-    let mut table = Table::new(&["LAYER", "ROLE", "AT", "WHAT", "PATH"]).figures(&[0]);
+    let mut table = Table::new(&["LAYER", "ROLE", "AT", "SIZE", "DIGEST", "WHAT", "PATH"]).figures(&[0, 3]);
     for (number, layer) in overlay.layers.iter().enumerate() {
-        let at = format!("/{}", layer.at);
-        table.row(vec![number.to_string().into(), layer.role.as_str().into(), at.into(), (&layer.label).into(), (&layer.path).into()]);
+        let (at, size) = (format!("/{}", layer.at), layer.size_bytes.map_or(UNKNOWN.to_owned(), size::display));
+        // The command that made it says more than whose it is, and its image tells it.
+        let what = layer.command.as_ref().unwrap_or(&layer.label);
+        let mut row: Vec<Cell> = vec![number.to_string().into(), layer.role.as_str().into(), at.into(), size.into()];
+        row.extend([layer.digest.as_deref().unwrap_or(UNKNOWN).into(), what.into(), (&layer.path).into()]);
+        table.row(row);
     }
     let merged = overlay.merged.as_deref().unwrap_or("only while it runs");
-    table.row(vec!["".into(), "work".into(), "".into(), "".into(), (&overlay.work).into()]);
-    table.row(vec!["".into(), "merged".into(), "/".into(), "".into(), merged.into()]);
+    for (role, at, path) in [("work", "", &*overlay.work), ("merged", "/", merged)] {
+        table.row(vec!["".into(), role.into(), at.into(), "".into(), "".into(), "".into(), path.into()]);
+    }
     table
 }
 
@@ -139,6 +175,30 @@ mod tests {
             {"type": "net", "inode": 1, "host_inode": 1, "sharing": "host", "shared_with": [], "source": "/proc/7/ns/net"}]);
         let text = namespaces(&serde_json::from_value(shared).expect("namespaces"), 0).render(Paint::Plain);
         assert!(text.contains("own          /proc/7/ns/uts") && text.contains("the host's   /proc/7/ns/net"), "{text}");
+    }
+
+    #[test]
+    fn a_layer_says_its_size_its_digest_and_the_command_that_made_it() {
+        let layer = |role: &str, command: Option<&str>, digest: Option<&str>, size: Option<u64>| json!({"role": role, "path": format!("/data/{role}"), "at": "", "label": "of web:1", "digest": digest, "size_bytes": size, "command": command});
+        let layers = [layer("upper", None, None, None), layer("image", Some("RUN make"), Some("sha256:ab"), Some(2048))];
+        let document = json!({"layers": layers, "upper": "", "lower": [], "work": "/data/work", "merged": null, "upper_bytes": null});
+        let text = overlay(&serde_json::from_value(document).expect("an overlay"), 0).render(Paint::Plain);
+        assert_eq!(text.lines().nth(1), Some("    0   upper    /        -   -           of web:1   /data/upper"), "{text}");
+        assert_eq!(text.lines().nth(2), Some("    1   image    /    2 KiB   sha256:ab   RUN make   /data/image"), "{text}");
+    }
+
+    #[test]
+    fn a_mount_stands_beside_what_was_asked_for_and_its_name_stays_in_its_line() {
+        let kernel = json!({"id": 7, "filesystem": "ext4", "device": "/dev/sda1", "root": "/srv/a\nb", "options": ["ro", "nosuid"],
+            "filesystem_options": ["rw"], "propagation": "private"});
+        let document = json!({"source": "/proc/7/mountinfo", "complete": true, "mounts": [
+            {"target": "/data", "origin": "bind", "asked": "/srv of the host", "kernel": kernel},
+            {"target": "/x\u{1b}[31m", "origin": "other", "asked": null, "kernel": null}]});
+        let text = mounts(&serde_json::from_value(document).expect("mounts"), 0).render(Paint::Plain);
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(lines[1].starts_with("/data") && lines[1].contains("ro,nosuid") && lines[1].ends_with("private"), "{text}");
+        assert!(lines[2].contains("by nobody") && lines[2].contains("is not there") && !text.contains('\u{1b}'), "{text}");
+        assert_eq!((lines.len(), lines[3].trim()), (4, "read from /proc/7/mountinfo"));
     }
 
     #[test]

@@ -32,7 +32,7 @@ mod tree;
 
 pub use exec::{ExecFacts, make_exec};
 pub use sysctl::{Foreign, check_sysctls};
-pub(crate) use tree::COVERABLE;
+pub(crate) use tree::{COVERABLE, standard_devices, tidied};
 
 use std::sync::Arc;
 

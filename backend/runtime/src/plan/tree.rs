@@ -17,6 +17,11 @@ use crate::step::tree::{Bind, CgroupLayout, Missing, NewMount, Otherwise, Owners
 const DEVICES: [(&str, u32, u32); 6] =
     [("/dev/null", 1, 3), ("/dev/zero", 1, 5), ("/dev/full", 1, 7), ("/dev/random", 1, 8), ("/dev/urandom", 1, 9), ("/dev/tty", 5, 0)];
 
+/// Paths of the standard devices.
+pub(crate) fn standard_devices() -> impl Iterator<Item = &'static str> {
+    DEVICES.iter().map(|(path, _, _)| *path)
+}
+
 /// File systems whose files SELinux labels by a rule of its own, whatever a mount asks for.
 const LABELLED_BY_KERNEL: [&str; 4] = ["proc", "sysfs", "mqueue", "cgroup2"];
 
@@ -112,7 +117,7 @@ fn check(spec: &Spec, mount: &MountPoint) -> Result<(), String> {
 }
 
 /// A path without empty names and `.`, and with `..` resolved as names, which is how a person means it.
-fn tidied(path: &str) -> String {
+pub(crate) fn tidied(path: &str) -> String {
     let mut names: Vec<&str> = Vec::new();
     for name in path.split('/') {
         match name {

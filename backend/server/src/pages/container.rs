@@ -115,6 +115,16 @@ pub(super) async fn namespaces(
     around.page(&view::Namespaces { frame: around.frame(), container: &container, namespaces: &namespaces })
 }
 
+pub(super) async fn mounts(
+    State(app): State<Arc<App>>,
+    Found(container): Found,
+    around: Surroundings,
+    Query(Nothing {}): Query<Nothing>,
+) -> Answer<Response> {
+    let mounts = app.supervisor.mounts(&container.id).await?;
+    around.page(&view::MountsPage { frame: around.frame(), container: &container, mounts: &mounts })
+}
+
 pub(super) async fn cgroup(
     State(app): State<Arc<App>>,
     Found(container): Found,

@@ -2,23 +2,29 @@
 
 use std::sync::Arc;
 
+use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::extract::multipart::{Field, Multipart};
-use axum::http::header;
+use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use belljar_api::files::{ARCHIVE_MEDIA_TYPE, check_path};
 use belljar_api::problem::Kind;
 use belljar_api::query::At;
 use belljar_frontend::container::DifferencePage;
 use belljar_model::mount::{PATH_BYTES_MAX, absolute_path};
+use belljar_model::overlay::FileKind;
 use belljar_model::{Container, Invalid};
+use belljar_supervisor::files::Packing;
+use futures_util::StreamExt as _;
 use serde::Deserialize;
 
 use crate::app::{App, Found};
 use crate::extract::{Form, Query};
 use crate::fault::{Answer, Fault};
+use crate::pages::single::Single;
 use crate::pages::surroundings::{Deed, Surroundings, done};
 use crate::rest::archive;
+use crate::rest::volumes::attachment;
 use crate::upload;
 
 pub(super) async fn difference(
@@ -65,11 +71,30 @@ fn back_to(container: &Container, deed: Deed, folder: &str) -> Response {
 pub(super) async fn download(State(app): State<Arc<App>>, Found(container): Found, Query(At { path }): Query<At>) -> Answer<Response> {
     check_path("path", &path)?;
     let packing = app.supervisor.pack(&container.id, &path).await.map_err(|error| Fault::of(&container, error))?;
+    if packing.stat().kind == FileKind::File {
+        return Ok(single(&app, packing));
+    }
     let name = container.config.name.as_str();
     // Whatever the file is called: a header takes a container's name as it is, and nothing else may choose what is saved where.
     let disposition = format!("attachment; filename=\"{name}.tar\"");
     let headers = [(header::CONTENT_TYPE, ARCHIVE_MEDIA_TYPE.to_owned()), (header::CONTENT_DISPOSITION, disposition)];
     Ok((headers, archive(&app, packing)).into_response())
+}
+
+/// A file as it is. A browser keeps it, and never shows it as a page of ours: a container wrote it. Where it breaks off, so does the
+/// answer.
+fn single(app: &App, packing: Packing) -> Response {
+    let (name, size_bytes) = (packing.stat().name.clone(), packing.stat().size_bytes);
+    let mut single = Single::new(size_bytes);
+    let content = archive(app, packing).into_data_stream();
+    let content = content.map(move |piece| piece.map(|piece| Bytes::from(single.content(&piece))));
+    let headers: [(HeaderName, HeaderValue); 4] = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream")),
+        (header::CONTENT_LENGTH, HeaderValue::from(size_bytes)),
+        (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+        (header::CONTENT_DISPOSITION, attachment(&name)),
+    ];
+    (headers, Body::from_stream(content)).into_response()
 }
 
 /// The form: the field `path`, then the field `file`, which flows on as it comes.

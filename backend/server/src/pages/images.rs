@@ -96,7 +96,12 @@ async fn begin_pull(app: &App, reference: &str) -> Answer<ImageName> {
         pull.is_over()
     });
     match first.await {
-        Ok(true) => pulling.finish().await.map(|image| image.name).map_err(Fault::from),
+        Ok(true) => {
+            let ended = pulling.finish().await;
+            // What went wrong is told at the field, and need not be told twice.
+            app.supervisor.dismiss_pull(&name);
+            ended.map(|image| image.name).map_err(Fault::from)
+        }
         Ok(false) | Err(_) => {
             pulling.keep();
             Ok(name)
@@ -108,6 +113,12 @@ pub(super) async fn cancel_pull(State(app): State<Arc<App>>, Form(Wanted { refer
     let name: ImageName = reference.parse()?;
     app.supervisor.cancel_pull(&name)?;
     Ok(done(Deed::PullCancelled, name.as_str(), "/images"))
+}
+
+pub(super) async fn dismiss_pull(State(app): State<Arc<App>>, Form(Wanted { reference }): Form<Wanted>) -> Answer<Response> {
+    let name: ImageName = reference.parse()?;
+    app.supervisor.dismiss_pull(&name);
+    Ok(done(Deed::PullDismissed, name.as_str(), "/images"))
 }
 
 pub(super) async fn export(State(app): State<Arc<App>>, Query(Named { name }): Query<Named>) -> Answer<Response> {

@@ -46,7 +46,9 @@ pub(super) enum Deed {
     ImageTagged,
     PullBegun,
     PullCancelled,
+    PullDismissed,
     ImagesPruned,
+    VolumesPruned,
     TokenDeleted,
     LoggedIn,
     LoggedOut,
@@ -54,7 +56,7 @@ pub(super) enum Deed {
 }
 
 impl Deed {
-    const ALL: [Deed; 26] = [
+    const ALL: [Deed; 28] = [
         Deed::Created,
         Deed::Started,
         Deed::Stopped,
@@ -76,7 +78,9 @@ impl Deed {
         Deed::ImageTagged,
         Deed::PullBegun,
         Deed::PullCancelled,
+        Deed::PullDismissed,
         Deed::ImagesPruned,
+        Deed::VolumesPruned,
         Deed::TokenDeleted,
         Deed::LoggedIn,
         Deed::LoggedOut,
@@ -107,7 +111,9 @@ impl Deed {
             Deed::ImageTagged => ("tagged", "is a name of the image now"),
             Deed::PullBegun => ("pull-begun", "is on its way"),
             Deed::PullCancelled => ("pull-cancelled", "is not pulled any more, and nothing of it is left"),
+            Deed::PullDismissed => ("pull-dismissed", "was not pulled: the events keep why"),
             Deed::ImagesPruned => ("pruned", "of images were freed"),
+            Deed::VolumesPruned => ("volumes-pruned", "of volumes were freed"),
             Deed::TokenDeleted => ("token-deleted", "was deleted; what used it is locked out"),
             Deed::LoggedIn => ("logged-in", "takes this login"),
             Deed::LoggedOut => ("logged-out", "is pulled from without a login now"),
@@ -179,8 +185,9 @@ fn notice_of(headers: &HeaderMap) -> Option<String> {
 pub(super) fn done(deed: Deed, subject: &str, location: &str) -> Response {
     let mut response = Redirect::to(location).into_response();
     let cookie = format!("{NOTICE_COOKIE}={}:{subject}; Path=/; HttpOnly; SameSite=Lax; Max-Age=60", deed.words().0);
-    // Names of containers and images always fit; a token's name may not, and is then not said.
-    let is_plain = subject.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.- ".contains(&byte));
+    // Names of containers, images (`registry.example:5000/me/web:1@sha256:…`) and volumes always fit; a token's name may not, and is
+    // then not said. What ends a value of a cookie (RFC 6265: `;`, `,`, quotes) never passes.
+    let is_plain = subject.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-:/@+[] ".contains(&byte));
     if let Some(cookie) = HeaderValue::try_from(cookie).ok().filter(|_| is_plain) {
         response.headers_mut().append(header::SET_COOKIE, cookie);
     }
@@ -202,6 +209,12 @@ mod tests {
             let cookie = response.headers()[header::SET_COOKIE].to_str().expect("text").to_owned();
             let notice = notice_of(&headers(cookie.split(';').next().expect("a pair")));
             assert_eq!(notice, Some(format!("web {}", deed.words().1)));
+        }
+        for name in ["web:1.27", "[::1]:5000/me/a-b_c:x", "registry.example/web@sha256:abc"] {
+            let response = done(Deed::PullBegun, name, "/images");
+            let cookie = response.headers()[header::SET_COOKIE].to_str().expect("text").to_owned();
+            let notice = notice_of(&headers(cookie.split(';').next().expect("a pair")));
+            assert_eq!(notice, Some(format!("{name} is on its way")));
         }
     }
 

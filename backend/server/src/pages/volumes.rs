@@ -7,8 +7,9 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use belljar_api::query::{InVolume, Nothing};
-use belljar_frontend::volumes::{VolumePage, VolumesPage};
-use belljar_model::{Invalid, VolumeName};
+use belljar_frontend::volumes::{PruneVolumes, VolumePage, VolumesPage};
+use belljar_model::{Invalid, VolumeName, size};
+use belljar_supervisor::{Error, VolumeScope};
 use serde::Deserialize;
 
 use crate::app::App;
@@ -54,6 +55,43 @@ pub(super) async fn delete(State(app): State<Arc<App>>, Path(name): Path<String>
     let name = existing(&name)?;
     app.supervisor.delete_volume(&name).await?;
     Ok(done(Deed::VolumeDeleted, name.as_str(), "/volumes"))
+}
+
+/// Which volumes a prune means: the query of its page.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Which {
+    all: String,
+}
+
+pub(super) async fn prunable(State(app): State<Arc<App>>, around: Surroundings, Query(Which { all }): Query<Which>) -> Answer<Response> {
+    let (scope, all) = if all.is_empty() { (VolumeScope::Anonymous, "") } else { (VolumeScope::All, "yes") };
+    let volumes = app.supervisor.prunable_volumes(scope).await?;
+    around.page(&PruneVolumes { frame: around.frame(), volumes: &volumes, all })
+}
+
+/// A prune as it was shown.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Shown {
+    only: String,
+}
+
+/// Deletes what was shown, as far as nobody has it yet.
+pub(super) async fn prune(State(app): State<Arc<App>>, Form(Shown { only }): Form<Shown>) -> Answer<Response> {
+    let mut freed_bytes = 0;
+    for kept in app.supervisor.prunable_volumes(VolumeScope::All).await? {
+        let name = &kept.volume.name;
+        if !only.split_ascii_whitespace().any(|shown| shown == name.as_str()) {
+            continue;
+        }
+        match app.supervisor.delete_volume(name).await {
+            Ok(()) => freed_bytes += kept.measure.map_or(0, |measure| measure.size_bytes),
+            Err(Error::VolumeInUse { .. } | Error::NotFound { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(done(Deed::VolumesPruned, &size::display(freed_bytes), "/volumes"))
 }
 
 pub(super) async fn browse(

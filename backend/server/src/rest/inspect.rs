@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use belljar_api::diagnosis::Finding;
-use belljar_api::inspect::{Cgroup, Change, Denied, Entry, Namespace, Overlay, Plan};
+use belljar_api::inspect::{Cgroup, Change, Denied, Entry, Mounts, Namespace, Overlay, Plan};
 use belljar_api::query::{Files, Nothing, Stretch, UsageHistory};
 use belljar_api::usage::Process;
 use belljar_api::{EnforcedLimits, History, Usage};
@@ -67,6 +67,14 @@ pub(super) async fn namespaces(
     Query(Nothing {}): Query<Nothing>,
 ) -> Answer<Json<Vec<Namespace>>> {
     Ok(all(app.supervisor.namespaces(&container.id).await?))
+}
+
+pub(super) async fn mounts(
+    State(app): State<Arc<App>>,
+    Found(container): Found,
+    Query(Nothing {}): Query<Nothing>,
+) -> Answer<Json<Mounts>> {
+    Ok(Json(app.supervisor.mounts(&container.id).await?.into()))
 }
 
 pub(super) async fn cgroup(

@@ -90,7 +90,7 @@ pub(crate) async fn download(app: &App, name: &VolumeName, path: &str) -> Answer
 }
 
 /// What the browser calls the file (RFC 6266): letters, digits and the like; all else is percent and two digits (RFC 8187).
-fn attachment(path: &str) -> HeaderValue {
+pub(crate) fn attachment(path: &str) -> HeaderValue {
     let name = path.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
     let mut encoded = String::new();
     for byte in name.bytes() {

@@ -24,6 +24,8 @@ pub(super) enum Body {
     },
     /// Its events.
     Events,
+    /// What is mounted in it.
+    Mounts,
 }
 
 impl Body {
@@ -61,6 +63,7 @@ impl Live {
                 parts.push_back(usage(supervisor, &container, &self.body).await?);
                 self.check(supervisor, &container, parts)?;
             }
+            Body::Mounts => parts.push_back(mounts(supervisor, &self.id).await?),
             Body::Events => parts.push_back(Part::Html(events_table(supervisor, Some(self.id.clone())).await?)),
             Body::Logs { filter, follow } => {
                 let query = LogQuery { since_usec: None, tail: Some(filter.tail), stream: filter.stream };
@@ -86,6 +89,7 @@ impl Live {
                     Body::Logs { filter, follow: follow @ None } => {
                         *follow = follow_on(supervisor, &container, (*filter, self.line_usec)).await?;
                     }
+                    Body::Mounts => parts.push_back(mounts(supervisor, &self.id).await?),
                     Body::Logs { .. } | Body::Events => {}
                 }
             }
@@ -163,10 +167,14 @@ async fn usage(supervisor: &Supervisor, container: &Container, body: &Body) -> A
     figures(container, usage.as_ref(), body)
 }
 
+async fn mounts(supervisor: &Supervisor, id: &ContainerId) -> Answer<Part> {
+    view::mounts(&supervisor.mounts(id).await?).map(Part::Html).map_err(unrendered)
+}
+
 fn figures(container: &Container, usage: Option<&Usage>, body: &Body) -> Answer<Part> {
     let html = match body {
         Body::Limits => view::limits_now(container, usage),
-        Body::Usage | Body::Logs { .. } | Body::Events => view::usage(container, usage),
+        Body::Usage | Body::Logs { .. } | Body::Events | Body::Mounts => view::usage(container, usage),
     };
     html.map(Part::Html).map_err(unrendered)
 }

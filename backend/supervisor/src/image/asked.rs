@@ -36,7 +36,12 @@ impl Supervisor {
         self.shared.images.pulls.all()
     }
 
-    /// Ends the pulls of this name, whoever watches them.
+    /// Tells no more of a pull of this name that failed: whoever asked knows.
+    pub fn dismiss_pull(&self, name: &ImageName) {
+        self.shared.images.pulls.dismiss(name);
+    }
+
+    /// Ends the pulls of this name, whoever watches them; of one that failed nothing is told any more.
     pub fn cancel_pull(&self, name: &ImageName) -> Result<(), Error> {
         let not_found = || Error::NotFound { what: "pull of", key: name.to_string() };
         self.shared.images.pulls.cancel(name).then_some(()).ok_or_else(not_found)

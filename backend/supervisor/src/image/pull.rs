@@ -7,6 +7,9 @@
 //!
 //! A pull goes on while somebody watches it, or until somebody cancels it; with the last [`Pulling`] that is dropped it ends, and
 //! nothing of it is left that no other image needs. Who wants it to go on unwatched says so ([`Pulling::keep`]).
+//!
+//! What failed is an event, and is told among the pulls with its reason until somebody dismisses it or pulls it again: who began it
+//! may have looked elsewhere meanwhile.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -15,8 +18,8 @@ use belljar_images::config::host_platform;
 use belljar_images::registry::{Client, Kind, PullError, Pulled, Settings, Snapshot, Wanted};
 use belljar_model::image::{ImageKind, Platform};
 use belljar_model::pull::PullState;
-use belljar_model::{EventKind, Image, ImageName, Invalid, Pull, Reference, size};
-use belljar_store::{Documents, ImageChange};
+use belljar_model::{EventKind, Image, ImageName, Invalid, NewEvent, Pull, Reference, size};
+use belljar_store::{Documents, Durability, ImageChange};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -24,10 +27,13 @@ use super::change::{apply, event, forget_layers, name, short};
 use super::login;
 use crate::clock::now_ms;
 use crate::shared::Shared;
-use crate::{Error, ErrorKind};
+use crate::{Error, ErrorKind, Notice};
 
 /// Pulls under way at once; each holds connections and threads.
 const PULLS_MAX: usize = 16;
+
+/// Failed pulls that are told until somebody dismisses them; with more than that, the oldest are forgotten. The events have them all.
+const FAILED_KEPT: usize = 16;
 
 /// What is pulled for which platform.
 type Key = (ImageName, Option<Platform>);
@@ -46,6 +52,7 @@ struct Failed {
 pub(super) struct Pulls {
     pub(super) client: Client,
     running: Mutex<BTreeMap<Key, Running>>,
+    failed: Mutex<BTreeMap<Key, Pull>>,
 }
 
 struct Running {
@@ -121,23 +128,48 @@ fn closing() -> Error {
 
 impl Pulls {
     pub(super) fn new(folder: belljar_images::Images, settings: Settings) -> Self {
-        Self { client: Client::new(folder, settings), running: Mutex::default() }
+        Self { client: Client::new(folder, settings), running: Mutex::default(), failed: Mutex::default() }
+    }
+
+    fn failed(&self) -> MutexGuard<'_, BTreeMap<Key, Pull>> {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells of a failed pull from now on.
+    fn remember(&self, key: Key, pull: Pull) {
+        let mut failed = self.failed();
+        failed.insert(key, pull);
+        while failed.len() > FAILED_KEPT {
+            let oldest = failed.iter().min_by_key(|(_, pull)| pull.began_at_ms).map(|(key, _)| key.clone());
+            oldest.and_then(|key| failed.remove(&key));
+        }
     }
 
     fn running(&self) -> MutexGuard<'_, BTreeMap<Key, Running>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Every pull under way, by name.
+    /// Every pull under way, by name; then those that failed.
     pub(super) fn all(&self) -> Vec<Pull> {
-        self.running().values().map(|running| running.picture.borrow().clone()).collect()
+        let mut all: Vec<Pull> = self.running().values().map(|running| running.picture.borrow().clone()).collect();
+        all.extend(self.failed().values().cloned());
+        all
     }
 
-    /// Ends the pulls of this name; whether there was one.
+    /// Ends the pulls of this name, and tells no more of those that failed; whether there was one.
     pub(super) fn cancel(&self, name: &ImageName) -> bool {
+        let was_told = self.dismiss(name);
         let running = self.running();
         let tokens = running.iter().filter(|((of, _), _)| of == name).filter_map(|(_, running)| running.interest.upgrade());
-        tokens.map(|interest| interest.0.cancel()).count() > 0
+        tokens.map(|interest| interest.0.cancel()).count() > 0 || was_told
+    }
+
+    /// Tells no more of failed pulls of this name; whether there was one.
+    pub(super) fn dismiss(&self, name: &ImageName) -> bool {
+        let mut failed = self.failed();
+        let before = failed.len();
+        failed.retain(|(of, _), _| of != name);
+        failed.len() < before
     }
 }
 
@@ -171,6 +203,7 @@ pub(super) fn pull(shared: &Arc<Shared>, asked: &ImageName, platform: Option<Pla
     let pulling = watched(&new, Arc::clone(&interest));
     let cancelled = interest.0.clone();
     running.insert(key.clone(), new);
+    shared.images.pulls.failed().remove(&key);
     tokio::spawn(run(Arc::clone(shared), Work { key, reference, cancelled, picture, outcome }));
     Ok(pulling)
 }
@@ -189,12 +222,24 @@ async fn run(shared: Arc<Shared>, work: Work) {
         Ok(pulled) => place(&shared, &work, pulled).await.map_err(|error| failure(&error)),
         Err(failed) => Err(failed),
     };
+    let is_failed = outcome.is_err() && !work.cancelled.is_cancelled();
     {
         let mut running = shared.images.pulls.running();
         // It may have been cancelled, and asked for again since.
         if running.get(&work.key).is_some_and(|running| running.picture.same_channel(&work.picture.subscribe())) {
             running.remove(&work.key);
+            if let Err(Failed { problem, .. }) = &outcome
+                && is_failed
+            {
+                let state = PullState::Failed { problem: problem.clone() };
+                shared.images.pulls.remember(work.key.clone(), Pull { state, ..work.picture.borrow().clone() });
+            }
         }
+    }
+    if let Err(Failed { problem, .. }) = &outcome
+        && is_failed
+    {
+        tell(&shared, event(EventKind::ImagePullFailed, &work.key.0, format!("not pulled: {problem}"))).await;
     }
     let state = match &outcome {
         Ok(manifest_digest) => PullState::Done { manifest_digest: manifest_digest.clone() },
@@ -202,6 +247,13 @@ async fn run(shared: Arc<Shared>, work: Work) {
     };
     work.outcome.send_replace(Some(outcome.map(|_| work.key.0)));
     work.picture.send_modify(|pull| pull.state = state);
+}
+
+async fn tell(shared: &Shared, event: NewEvent) {
+    match shared.store.tell(event, Durability::Deferred).await {
+        Ok(told) => told.into_iter().for_each(|event| shared.notify(Notice::Event(event))),
+        Err(error) => tracing::error!(error = crate::error::chain(&error), "that a pull failed could not be recorded"),
+    }
 }
 
 /// Has the registry's client bring it, and passes its pictures on.
