@@ -10,6 +10,7 @@
 mod error;
 mod header;
 pub mod limits;
+pub mod name;
 mod pax;
 pub mod reader;
 mod sparse;

@@ -135,19 +135,7 @@ impl fmt::Display for IdMapping {
     }
 }
 
-impl From<IdMapping> for String {
-    fn from(mapping: IdMapping) -> String {
-        mapping.to_string()
-    }
-}
-
-impl TryFrom<String> for IdMapping {
-    type Error = Invalid;
-
-    fn try_from(text: String) -> Result<Self, Invalid> {
-        text.parse()
-    }
-}
+crate::by_text::by_text!(IdMapping);
 
 #[cfg(test)]
 mod tests {

@@ -63,18 +63,7 @@ impl fmt::Display for Whose {
     }
 }
 
-impl From<Whose> for String {
-    fn from(whose: Whose) -> String {
-        whose.to_string()
-    }
-}
-
-impl TryFrom<String> for Whose {
-    type Error = Invalid;
-    fn try_from(text: String) -> Result<Self, Invalid> {
-        text.parse()
-    }
-}
+crate::by_text::by_text!(Whose);
 
 /// What was asked of each kind of namespace; what is `None` has its default ([`Namespaces::of`]). The mount namespace is
 /// always the container's own: it *is* its root.

@@ -4,6 +4,7 @@
 //! can be wrong is parsed here once ([`ContainerName`], [`Limits`], …) and is right from then on. Start reading at
 //! [`container`], then [`machine`], which is the table of every state against every request.
 
+mod by_text;
 pub mod cgroup;
 pub mod change;
 pub mod container;

@@ -190,18 +190,7 @@ impl fmt::Display for Umask {
     }
 }
 
-impl From<Umask> for String {
-    fn from(umask: Umask) -> String {
-        umask.to_string()
-    }
-}
-
-impl TryFrom<String> for Umask {
-    type Error = Invalid;
-    fn try_from(text: String) -> Result<Self, Invalid> {
-        text.parse()
-    }
-}
+crate::by_text::by_text!(Umask);
 
 #[cfg(test)]
 mod tests {

@@ -74,18 +74,7 @@ fn real_time(bare: &str) -> Option<Signal> {
     (FIRST..=LAST).contains(&number).then_some(Signal(number))
 }
 
-impl From<Signal> for String {
-    fn from(signal: Signal) -> String {
-        signal.to_string()
-    }
-}
-
-impl TryFrom<String> for Signal {
-    type Error = Invalid;
-    fn try_from(text: String) -> Result<Self, Invalid> {
-        text.parse()
-    }
-}
+crate::by_text::by_text!(Signal);
 
 #[cfg(test)]
 mod tests {

@@ -77,18 +77,7 @@ impl fmt::Display for UserSpec {
     }
 }
 
-impl From<UserSpec> for String {
-    fn from(user: UserSpec) -> String {
-        user.to_string()
-    }
-}
-
-impl TryFrom<String> for UserSpec {
-    type Error = Invalid;
-    fn try_from(text: String) -> Result<Self, Invalid> {
-        text.parse()
-    }
-}
+crate::by_text::by_text!(UserSpec);
 
 #[cfg(test)]
 mod tests {

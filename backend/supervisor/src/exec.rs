@@ -17,7 +17,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use crate::clock::now_ms;
-use crate::launch::{START_LIMIT, Watched, watched};
+use crate::launch::{START_LIMIT, Watched, next_word, watched};
 use crate::shared::Shared;
 use crate::task::command_words;
 use crate::{Error, Notice, inspect};
@@ -118,7 +118,7 @@ pub(crate) async fn begin(
         life: Life::Runs,
         _place: place,
     };
-    match tokio::time::timeout(START_LIMIT, next_word(&running.tells)).await {
+    match tokio::time::timeout(START_LIMIT, next_word(&running.tells, WORD_BYTES_MAX)).await {
         Ok(Some(Word::Started(_))) => Ok(running),
         Ok(Some(Word::Failed(failure))) => Err(Error::ExecFailed { name, failure }),
         _ => Err(Error::Unavailable { because: format!("a program could not be run in {name}: nothing came of it") }),
@@ -172,7 +172,7 @@ impl Running {
             tokio::select! {
                 piece = read(&mut self.stdout) => if let Some(piece) = piece { return Some(Piece::Stdout(piece)) },
                 piece = read(&mut self.stderr) => if let Some(piece) = piece { return Some(Piece::Stderr(piece)) },
-                word = next_word(&self.tells) => self.life = Life::Ended(self.ran(word)),
+                word = next_word(&self.tells, WORD_BYTES_MAX) => self.life = Life::Ended(self.ran(word)),
                 () = tokio::time::sleep_until(self.deadline) => self.hurry(),
             }
         }
@@ -237,23 +237,6 @@ impl Running {
 enum Lateness {
     InTime,
     TimedOut,
-}
-
-/// The next word of its watcher; `None` where that is gone. Cancel safe.
-pub(crate) async fn next_word<T: serde::de::DeserializeOwned>(tells: &Watched) -> Option<T> {
-    let mut buffer = vec![0; WORD_BYTES_MAX];
-    loop {
-        let mut ready = tells.readable().await.ok()?;
-        let received = ready.try_io(|tells| {
-            let received = rustix::net::recv(tells.get_ref(), &mut buffer[..], rustix::net::RecvFlags::DONTWAIT);
-            received.map(|(length, _)| length).map_err(std::io::Error::from)
-        });
-        match received {
-            Ok(Ok(0) | Err(_)) => return None,
-            Ok(Ok(length)) => return serde_json::from_slice(&buffer[..length]).ok(),
-            Err(_would_block) => {}
-        }
-    }
 }
 
 /// The next piece of an output; `None` once at its end, and from then on never again.

@@ -23,7 +23,7 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use crate::clock::now_ms;
 use crate::desks::{OPERATIONS_MAX, Seat, sit_down};
-use crate::launch::{Watched, watched};
+use crate::launch::{Watched, next_word, watched};
 use crate::shared::Shared;
 use crate::{Error, Notice, Supervisor, inspect};
 
@@ -150,7 +150,7 @@ impl Work {
     async fn word(&mut self) -> Result<Word, Error> {
         let name = self.container.config.name.clone();
         let word = tokio::select! {
-            word = next_word(&self.tells) => word,
+            word = next_word(&self.tells, WORD_BYTES_MAX) => word,
             // The sender lives as long as the desk, which is kept by our seat at it.
             _ = self.leave.changed() => return Err(Error::Refused { name, because: "is being started anew, or deleted: the copy was ended" }),
         };
@@ -188,22 +188,6 @@ fn failed(container: &Container, why: Why, message: String) -> Error {
         Why::Conflict => Error::FilesRefused { name, because: message },
         Why::Full => Error::Unavailable { because: format!("there is no room: {message}") },
         Why::Internal => Error::failed("work on the files of", name.to_string(), message),
-    }
-}
-
-async fn next_word(tells: &Watched) -> Option<Word> {
-    let mut buffer = vec![0; WORD_BYTES_MAX];
-    loop {
-        let mut ready = tells.readable().await.ok()?;
-        let received = ready.try_io(|tells| {
-            let received = rustix::net::recv(tells.get_ref(), &mut buffer[..], rustix::net::RecvFlags::DONTWAIT);
-            received.map(|(length, _)| length).map_err(std::io::Error::from)
-        });
-        match received {
-            Ok(Ok(0) | Err(_)) => return None,
-            Ok(Ok(length)) => return serde_json::from_slice(&buffer[..length]).ok(),
-            Err(_would_block) => {}
-        }
     }
 }
 

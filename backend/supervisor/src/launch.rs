@@ -53,6 +53,23 @@ pub(crate) fn watched<T: AsRawFd>(descriptor: T) -> io::Result<AsyncFd<T>> {
     AsyncFd::with_interest(descriptor, Interest::READABLE)
 }
 
+/// The next word, of at most so many bytes, of whoever tells over a socket; `None` where that is gone. Cancel safe.
+pub(crate) async fn next_word<T: serde::de::DeserializeOwned>(tells: &Watched, bytes_max: usize) -> Option<T> {
+    let mut buffer = vec![0; bytes_max];
+    loop {
+        let mut ready = tells.readable().await.ok()?;
+        let received = ready.try_io(|tells| {
+            let received = rustix::net::recv(tells.get_ref(), &mut buffer[..], rustix::net::RecvFlags::DONTWAIT);
+            received.map(|(length, _)| length).map_err(io::Error::from)
+        });
+        match received {
+            Ok(Ok(0) | Err(_)) => return None,
+            Ok(Ok(length)) => return serde_json::from_slice(&buffer[..length]).ok(),
+            Err(_would_block) => {}
+        }
+    }
+}
+
 /// Waits until the descriptor is readable; forever where there is none. Cancel safe.
 pub(crate) async fn readable(descriptor: Option<&Watched>) {
     match descriptor {

@@ -1,7 +1,7 @@
 //! What the name of an entry says: where it lies, or that it hides something of the layers below. Names are taken apart here, never
 //! by the kernel from the archive's own bytes. Nothing here touches a disk.
 
-use belljar_archive::limits::{DEPTH_MAX, NAME_BYTES_MAX, PATH_BYTES_MAX};
+use belljar_archive::name::{joined, parts};
 
 /// How an archive is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,32 +49,6 @@ pub(crate) fn read(name: &[u8], flavour: Flavour) -> Result<Place, String> {
         None | Some(b"" | b"." | b"..") => Err("it is a whiteout of nothing that has a name".to_owned()),
         Some(hidden) => joined(&[folder, &[hidden]].concat()).map(Place::Hides),
     }
-}
-
-/// The parts of a name. Slashes at the beginning are dropped, as every tool does; what could lead elsewhere is refused.
-fn parts(name: &[u8]) -> Result<Vec<&[u8]>, String> {
-    if name.is_empty() {
-        return Err("it has no name".to_owned());
-    }
-    if name.contains(&0) {
-        return Err("its name holds a NUL byte".to_owned());
-    }
-    let parts: Vec<&[u8]> = name.split(|byte| *byte == b'/').filter(|part| !part.is_empty() && *part != b".").collect();
-    if parts.contains(&&b".."[..]) {
-        return Err("its name holds `..`".to_owned());
-    }
-    if parts.iter().any(|part| part.len() > NAME_BYTES_MAX) {
-        return Err(format!("a part of its name is longer than {NAME_BYTES_MAX} bytes"));
-    }
-    if parts.len() > DEPTH_MAX {
-        return Err(format!("it lies more than {DEPTH_MAX} folders deep"));
-    }
-    Ok(parts)
-}
-
-fn joined(parts: &[&[u8]]) -> Result<Vec<u8>, String> {
-    let path = parts.join(&b'/');
-    if path.len() > PATH_BYTES_MAX { Err(format!("its name is longer than {PATH_BYTES_MAX} bytes")) } else { Ok(path) }
 }
 
 #[cfg(test)]

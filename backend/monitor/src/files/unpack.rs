@@ -11,7 +11,8 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 
-use belljar_archive::limits::{DEPTH_MAX, ENTRIES_MAX, FOLDERS_BYTES_MAX, NAME_BYTES_MAX, PATH_BYTES_MAX};
+use belljar_archive::limits::{ENTRIES_MAX, FOLDERS_BYTES_MAX, PATH_BYTES_MAX};
+use belljar_archive::name::{join, joined, parts, split};
 use belljar_archive::{Archive, ArchiveError, ArchiveLimits, Kind, Member, Stream};
 use belljar_linux::tree::{self, Links};
 use belljar_model::files::Moved;
@@ -326,31 +327,5 @@ impl Drop for Scratch<'_> {
 
 /// The path of an entry, `/` between its parts; empty for the folder itself.
 fn path(name: &[u8]) -> Result<Vec<u8>, String> {
-    if name.is_empty() || name.contains(&0) {
-        return Err("its name is empty or holds a NUL byte".to_owned());
-    }
-    let parts: Vec<&[u8]> = name.split(|byte| *byte == b'/').filter(|part| !part.is_empty() && *part != b".").collect();
-    if parts.contains(&&b".."[..]) {
-        return Err("its name holds `..`".to_owned());
-    }
-    if parts.iter().any(|part| part.len() > NAME_BYTES_MAX) {
-        return Err(format!("a part of its name is longer than {NAME_BYTES_MAX} bytes"));
-    }
-    if parts.len() > DEPTH_MAX {
-        return Err(format!("it lies more than {DEPTH_MAX} folders deep"));
-    }
-    let path = parts.join(&b'/');
-    if path.len() > PATH_BYTES_MAX { Err(format!("its name is longer than {PATH_BYTES_MAX} bytes")) } else { Ok(path) }
-}
-
-/// A path's folder and its last part.
-fn split(path: &[u8]) -> (&[u8], &[u8]) {
-    match path.iter().rposition(|byte| *byte == b'/') {
-        Some(slash) => (&path[..slash], &path[slash + 1..]),
-        None => (b"", path),
-    }
-}
-
-fn join(folder: &[u8], path: &[u8]) -> Vec<u8> {
-    if folder.is_empty() { path.to_vec() } else { [folder, b"/", path].concat() }
+    joined(&parts(name)?)
 }

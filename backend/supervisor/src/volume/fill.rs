@@ -8,15 +8,15 @@ use std::time::Duration;
 
 use belljar_model::mount::VolumeMount;
 use belljar_model::{Container, EventKind, Mount, VolumeName, size};
-use belljar_monitor::files::{Act, Order, Root, Word};
+use belljar_monitor::files::{Act, Order, Root, WORD_BYTES_MAX, Word};
 use belljar_runtime::Spec;
 use belljar_runtime::spec::{OverlayTree, Tree};
 use belljar_runtime::volume::{fill, is_empty};
 use rustix::io::Errno;
 
-use crate::launch::watched;
+use crate::launch::{next_word, watched};
 use crate::shared::Shared;
-use crate::{Error, crash, exec};
+use crate::{Error, crash};
 
 /// Longest time that the copy for one volume may take.
 const FILL_LIMIT: Duration = Duration::from_secs(1800);
@@ -94,7 +94,7 @@ async fn copy(shared: &Shared, layers: OverlayTree, (target, into): (&str, PathB
     let said = |error: &dyn std::error::Error| crate::error::chain(error);
     let tells = shared.launcher.files(&order, None).map_err(|error| said(&error))?;
     let tells = watched(tells).map_err(|error| said(&error))?;
-    match tokio::time::timeout(FILL_LIMIT, exec::next_word(&tells)).await {
+    match tokio::time::timeout(FILL_LIMIT, next_word(&tells, WORD_BYTES_MAX)).await {
         Ok(Some(Word::Done(moved))) => Ok(moved),
         Ok(Some(Word::Failed { message, .. })) => Err(message),
         Ok(Some(Word::Found(_)) | None) => Err("the process that copies ended without a word".to_owned()),
