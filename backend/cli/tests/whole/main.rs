@@ -26,6 +26,7 @@ mod lifecycle;
 mod limits;
 mod loosened;
 mod memory;
+mod mounts;
 mod names;
 mod options;
 mod overlay;

@@ -194,10 +194,7 @@ fn the_tour_with_curl_is_as_the_readme_says() {
 fn every_block_of_the_tour_is_run_by_a_test() {
     let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap().join("README.md")).unwrap();
     for (name, _) in blocks(&readme) {
-        assert!(
-            ["names", "memory", "overlay", "database", "ten", "exec", "health", "volumes", "loosened", "curl"].contains(&name.as_str()),
-            "tour: {name} has no test"
-        );
+        assert!(include_str!("tour.rs").contains(&format!("    run(\"{name}\");")), "tour: {name} has no test");
     }
 }
 
