@@ -48,7 +48,8 @@ impl Denied {
         let served: Option<Result<Served>> = self.listener.as_ref().map(|listener| self.recorder.serve(listener, now_ms));
         match served {
             Some(Ok(Served::Answered(calls))) => self.is_behind |= calls > 0,
-            Some(Ok(Served::Over) | Err(_)) => self.listener = None,
+            // Calls that came before it were answered in the same breath, and counted.
+            Some(Ok(Served::Over) | Err(_)) => (self.listener, self.is_behind) = (None, true),
             None => {}
         }
         if self.wait_ms() == Some(0) {

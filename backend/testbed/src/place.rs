@@ -150,9 +150,9 @@ impl Place {
         table.lines().map(str::to_owned).collect()
     }
 
-    /// Folders of its cgroup in every hierarchy.
+    /// Folders of its cgroup in every hierarchy, whoever else's come and go meanwhile.
     pub fn cgroups(&self) -> BTreeSet<String> {
-        let found = self.shell(&format!("find /sys/fs/cgroup -type d -path '*/{}/*'", self.name));
+        let found = self.shell(&format!("find /sys/fs/cgroup -ignore_readdir_race -type d -path '*/{}/*'", self.name));
         found.lines().map(str::to_owned).collect()
     }
 

@@ -92,14 +92,14 @@ fn what_the_filter_refuses_is_counted_and_still_refused() {
     server.wait_for_state("asker", "stopped");
     let before = server.logs("asker");
     let denied = counted(&server, "asker", "Refuse");
+    let log = server.logs("asker");
     let call = |denied: &Value, name: &str| {
         let calls = denied["calls"].as_array().unwrap().clone();
         calls.into_iter().find(|call| call["name"] == name).map(|call| (call["count"].clone(), call["errno"].clone(), call["arch"].clone()))
     };
-    assert_eq!(call(&denied, "mount"), Some((3.into(), 1.into(), "amd64".into())), "{denied}");
+    assert_eq!(call(&denied, "mount"), Some((3.into(), 1.into(), "amd64".into())), "{denied} {log:?}");
     assert_eq!(call(&denied, "unshare"), Some((1.into(), 1.into(), "amd64".into())), "{denied}");
     assert_eq!(call(&denied, "#999"), Some((1.into(), 38.into(), "amd64".into())), "{denied}");
-    let log = server.logs("asker");
     assert_eq!(log, before.repeat(2), "the same answers as without counting");
     let denied = counted(&server, "asker", "LetThrough");
     assert_eq!((call(&denied, "mount").map(|(count, ..)| count), &denied["let_through"]), (Some(3.into()), &Value::Bool(true)));
