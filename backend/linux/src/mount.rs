@@ -6,7 +6,7 @@
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
-use rustix::fs::{CWD, OFlags};
+use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, FsPickFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags};
 
@@ -202,6 +202,12 @@ pub fn reconfigure(mount: impl AsFd, options: &[(&str, Value<'_>)]) -> Result<()
 pub fn attach(mount: impl AsFd, target: impl AsFd) -> Result<()> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
     rustix::mount::move_mount(mount, "", target, "", flags).context("attach", || "mount".into())
+}
+
+/// Makes a folder in an open one that nobody else can change, and hangs a detached mount there.
+pub fn attach_in(mount: impl AsFd, folder: impl AsFd, name: &str) -> Result<()> {
+    rustix::fs::mkdirat(&folder, name, Mode::from_raw_mode(0o755)).context("make folder", || name.to_owned())?;
+    rustix::mount::move_mount(mount, "", folder, name, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH).context("attach", || name.to_owned())
 }
 
 /// Makes every mount of this namespace private: nothing goes to the host, nothing comes from it.

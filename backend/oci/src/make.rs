@@ -106,7 +106,7 @@ pub(crate) fn bundle(line: &Line) -> Result<Bundle, Error> {
 /// Reads the bundle that a command line names, for a container that is to be made from it. Protects us before it goes on, and then
 /// does not return here: nothing that was read is lost but a few lines.
 pub(crate) fn bundle_to_make(line: &Line) -> Result<Bundle, Error> {
-    read_bundle(line, |text| protect(&document::identities_of(text)))
+    read_bundle(line, protect)
 }
 
 fn read_bundle(line: &Line, before: impl FnOnce(&[u8]) -> Result<(), Error>) -> Result<Bundle, Error> {
@@ -119,10 +119,13 @@ fn read_bundle(line: &Line, before: impl FnOnce(&[u8]) -> Result<(), Error>) -> 
 }
 
 /// A container in which somebody has the ids of our executable's owner could open it and write to it (CVE-2019-5736): then this
-/// goes on from a copy of its mount that cannot be written, and does not return here.
-pub(crate) fn protect(identities: &Identities) -> Result<(), Error> {
+/// goes on from a copy of its mount that cannot be written, and does not return here. `document` is the container's, unread yet.
+pub(crate) fn protect(document: &[u8]) -> Result<(), Error> {
+    if belljar_linux::executable::is_protected()? {
+        return Ok(());
+    }
     let (uid, gid) = belljar_linux::executable::owner()?;
-    if has_owner(identities, uid, gid) {
+    if has_owner(&document::identities_of(document), uid, gid) {
         belljar_linux::executable::protect()?;
     }
     Ok(())
@@ -212,9 +215,10 @@ fn fill(wish: &Wish<'_>, mut bundle: Bundle, folder: &Folder, journal: &Journal)
     let cgroup = translation.spec.cgroup.cgroup(&facts.hierarchies);
     let mut record = record(wish, &bundle, (&translation.spec, cgroup))?;
     folder.write(&record)?;
-    folder.write_config(&bundle.text)?;
-    folder.write_spec(&translation.spec)?;
-    let (told, started) = apply::apply(&plan, Streams::Inherited);
+    // Nobody reads these before the state names a first process.
+    let mut kept = Ok(());
+    let keep = || kept = folder.write_config(&bundle.text).and_then(|()| folder.write_spec(&translation.spec));
+    let (told, started) = apply::apply_meanwhile(&plan, Streams::Inherited, keep);
     if let Err(error) = folder.write_plan(&told) {
         // A full disk costs the list of steps, not a container that stands.
         journal.warning(&sentence(&error));
@@ -223,7 +227,8 @@ fn fill(wish: &Wish<'_>, mut bundle: Bundle, folder: &Folder, journal: &Journal)
     let Some(mut started) = started else { return Err(step_failure(told.failure.as_ref())) };
     let notice = proxy.map(|proxy| (proxy, started.pid));
     let mut running = Running { terminal: started.terminal.take(), pidfd: started.pidfd, notice };
-    let finished = finish(wish, folder, (&mut record, started.pid), &mut running);
+    let kept = kept.map_err(Error::from);
+    let finished = kept.and_then(|()| finish(wish, folder, (&mut record, started.pid), &mut running));
     if let Err(error) = finished {
         end(&record, &running);
         apply::undo(&plan);

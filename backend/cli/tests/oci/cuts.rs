@@ -3,13 +3,13 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use belljar_testbed::process::kill_hard;
 use serde_json::json;
 
-use crate::bed::said::{LIMIT, wait_or_kill};
+use crate::bed::said::{LIMIT, Said, wait_or_kill};
 use crate::bed::{Bed, Kind, Runtime, traces};
 use crate::differences::Difference;
 
@@ -216,6 +216,43 @@ fn of_two_creations_in_one_cgroup_one_wins_and_lives() {
             winner.call(&["delete", "--force", winner.id()]).ok();
             one.assert_nothing_left();
             other.assert_nothing_left();
+        }
+    });
+}
+
+/// Room for so many files and folders, its own among them: from none for the container to all that it needs.
+const ROOMS: std::ops::RangeInclusive<u32> = 1..=12;
+
+#[test]
+fn a_state_folder_without_room_for_a_file_names_it_and_leaves_nothing() {
+    crate::bed::with(Kind::Ours, |runtime| {
+        let bed = Bed::new(runtime);
+        bed.script("echo it ran").configure(|config| config["linux"]["seccomp"] = json!({"defaultAction": "SCMP_ACT_ALLOW"}));
+        let run = bed.command(&["run", bed.id()]);
+        let states = bed.states().display().to_string();
+        let (mut refused, mut ran) = (Vec::new(), 0);
+        for room in ROOMS {
+            let script = format!(
+                "mkdir -p {states}; mount -t tmpfs -o nr_inodes={room} states {states} || exit 9; \"$@\"; status=$?; ls {states}; exit $status"
+            );
+            let mut command = Command::new("unshare");
+            command.args(["--mount", "--propagation", "private", "sh", "-c", &script, "sh"]).arg(run.get_program()).args(run.get_args());
+            command.current_dir(bed.path("bundle"));
+            let said = Said::of(command);
+            assert_eq!(said.out.lines().filter(|line| *line != "it ran" && *line != "@filters").collect::<Vec<_>>(), [""; 0], "{said:?}");
+            assert_ne!(said.code(), 9, "a small file system can be mounted: {said:?}");
+            if said.status.success() {
+                assert!(said.out.starts_with("it ran\n"), "{said:?}");
+                ran += 1;
+            } else {
+                refused.push(said.refused());
+            }
+            bed.assert_nothing_left();
+        }
+        assert!(ran > 1 && refused.len() > 2, "{ran} times it ran; {refused:?}");
+        for name in ["state.json", "config.json", "spec.json"] {
+            let said = refused.iter().find(|sentence| sentence.contains(name));
+            assert!(said.is_some_and(|sentence| sentence.contains("No space left")), "{name}: {refused:?}");
         }
     });
 }

@@ -61,7 +61,7 @@ fn executed(call: &Call, line: &Line) -> Result<u8, Error> {
     let id = line.first_word("exec")?;
     let (folder, record) = call.container(id)?;
     let config = folder.config_text()?;
-    make::protect(&document::identities_of(&config))?;
+    make::protect(&config)?;
     match folder.look(&record) {
         Status::Created | Status::Running => {}
         Status::Paused if line.has("ignore-paused") => {}

@@ -25,7 +25,7 @@ mod starting;
 mod streams;
 mod tree;
 
-pub use outside::{Started, Streams, apply, finish, start, undo};
+pub use outside::{Started, Streams, apply, apply_meanwhile, finish, start, undo};
 pub use starting::{nobody_waits, waits};
 pub(crate) use tree::overlay;
 

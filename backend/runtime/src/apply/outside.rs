@@ -53,8 +53,19 @@ pub struct Started {
 /// Carries the plan out, to its end or to where the first process waits for its start. On failure everything that was made is
 /// undone before this returns, and the record's `failure` says which step it was; the record is complete either way.
 pub fn apply(plan: &Plan, streams: Streams) -> (PlanRecord, Option<Started>) {
+    apply_meanwhile(plan, streams, || ())
+}
+
+/// [`apply`], and `meanwhile` once while the first process takes its first steps, or at the end where it was never waited for.
+/// Nothing of the container may depend on it but what is read after this returns.
+pub fn apply_meanwhile(plan: &Plan, streams: Streams, meanwhile: impl FnOnce()) -> (PlanRecord, Option<Started>) {
+    let mut meanwhile = Some(meanwhile);
+    let mut once = || meanwhile.take().into_iter().for_each(|work| work());
     let mut outside = Outside::new(plan, Some(streams));
-    match outside.run() {
+    outside.meanwhile = Some(&mut once);
+    let outcome = outside.run();
+    outside.work_meanwhile();
+    match outcome {
         Ok(()) => {
             let (terminal, listener) = (outside.terminal, outside.filter_listener);
             (outside.record, outside.child.map(|child| Started { terminal, listener, ..child }))
@@ -141,6 +152,8 @@ pub(super) struct Outside<'a> {
     heard: Option<(Report, Vec<OwnedFd>)>,
     /// The last step inside is on its way: the line's end means that it succeeded.
     exec_begun: bool,
+    /// What is done the first time that there is nothing to do but to wait for the inside.
+    meanwhile: Option<&'a mut dyn FnMut()>,
 }
 
 impl<'a> Outside<'a> {
@@ -163,6 +176,13 @@ impl<'a> Outside<'a> {
             handed: Vec::new(),
             heard: None,
             exec_begun: false,
+            meanwhile: None,
+        }
+    }
+
+    fn work_meanwhile(&mut self) {
+        if let Some(work) = self.meanwhile.take() {
+            work();
         }
     }
 
@@ -210,6 +230,8 @@ impl<'a> Outside<'a> {
 
     /// A hook after the fact cannot fail what is done: it is told with the step (OCI runtime specification 1.2, *Lifecycle*).
     pub(super) fn run_hook(&mut self, run: &HookRun) -> Result<()> {
+        // What is written down meanwhile says which hooks were promised to follow.
+        self.work_meanwhile();
         match hooks::run(run, self.pid) {
             Err(error) if matches!(run.moment, Moment::Poststart | Moment::Poststop) => {
                 self.tree.note = Some(format!(": failed and passed over: {}", told(&error)));
@@ -290,6 +312,7 @@ impl<'a> Outside<'a> {
     }
 
     fn hear(&mut self) -> Result<(Option<Report>, Vec<OwnedFd>)> {
+        self.work_meanwhile();
         match self.heard.take() {
             Some((report, passed)) => Ok((Some(report), passed)),
             None => self.line.as_ref().ok_or_else(no_child)?.hear(),

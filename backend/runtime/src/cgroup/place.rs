@@ -162,7 +162,7 @@ impl Part {
             self.check_free()?;
         }
         match self.version {
-            Version::V1 if self.controllers.iter().any(|name| name == "cpuset") => self.fill_cpusets(),
+            Version::V1 if self.controllers.iter().any(|name| name == "cpuset") => self.fill_cpusets(found),
             Version::V1 => Ok(()),
             Version::V2 => self.enable(needed),
         }
@@ -194,10 +194,10 @@ impl Part {
     }
 
     /// v1: nobody can join a cpuset without processors and memory nodes; each level takes what the one above has.
-    fn fill_cpusets(&self) -> Result<()> {
+    fn fill_cpusets(&self, found: Found) -> Result<()> {
         let files = ["cpuset.cpus", "cpuset.mems"];
         let filled = |folder: &Path| files.iter().all(|file| file::read(folder.join(file)).is_ok_and(|list| !list.trim().is_empty()));
-        if filled(&self.path) {
+        if found == Found::There && filled(&self.path) {
             return Ok(());
         }
         for level in self.levels() {

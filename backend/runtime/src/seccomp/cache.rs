@@ -93,7 +93,7 @@ fn read(folder: &Path, path: &Path, key: &[u8; DIGEST]) -> Option<Kept> {
         return None;
     }
     let longest = (HEAD + INSTRUCTIONS_MAX * size_of::<sock_filter>() + WARNINGS_BYTES_MAX + DIGEST) as u64;
-    let mut content = Vec::new();
+    let mut content = Vec::with_capacity(metadata.len().min(longest) as usize + 1);
     file.take(longest + 1).read_to_end(&mut content).ok()?;
     decode(&content, key)
 }

@@ -1,7 +1,6 @@
 //! The container's cgroups in its tree: its own folder of each hierarchy, bound, so that nothing above can be seen; with a
 //! cgroup namespace or without, it is the same.
 
-use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use belljar_linux::mount::{self, Attributes, Change, Depth, Value};
@@ -38,7 +37,7 @@ impl Inside {
         mount::attach(&holder, place::of(self.root()?, wanted.target, &holder)?)?;
         for (index, name) in names.iter().enumerate() {
             let taken = self.handed_over(wanted.mount + index)?;
-            mount::attach(&taken, folder(&holder, name)?)?;
+            mount::attach_in(&taken, &holder, name)?;
         }
         for (name, to) in links {
             device::link(&holder, name, to)?;
@@ -60,8 +59,4 @@ pub(super) struct Cgroups<'a> {
 fn without_read_only(attributes: &MountAttributes) -> std::collections::BTreeSet<crate::spec::Attribute> {
     let writable = |attribute: &&crate::spec::Attribute| **attribute != crate::spec::Attribute::ReadOnly;
     attributes.set.iter().filter(writable).copied().collect()
-}
-
-fn folder(holder: &OwnedFd, name: &str) -> Result<OwnedFd> {
-    tree::make_folder(holder, name, 0o755)
 }

@@ -63,9 +63,13 @@ pub(super) enum Program {
     Stay,
 }
 
+/// Where runtimes keep their states: in memory, as `/run` is wherever something starts the machine.
+const STATES: &str = "/dev/shm";
+
 /// One folder for each, below one folder.
 pub(super) struct Bundles {
     folder: PathBuf,
+    states: tempfile::TempDir,
 }
 
 impl Bundles {
@@ -79,7 +83,8 @@ impl Bundles {
         for name in ["true", "sleep"] {
             symlink("busybox", root.join("bin").join(name))?;
         }
-        let made = Self { folder: folder.to_owned() };
+        let states = tempfile::Builder::new().prefix("belljar-bench-").tempdir_in(STATES)?;
+        let made = Self { folder: folder.to_owned(), states };
         let seccomp = filter(&repository::read(&repository::root().join(FIELD))?);
         for (program, user) in
             [(Program::True, User::Host), (Program::True, User::Own), (Program::Stay, User::Host), (Program::Stay, User::Own)]
@@ -94,6 +99,11 @@ impl Bundles {
     /// The folder that everything is in.
     pub(super) fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// Where a runtime keeps its states.
+    pub(super) fn state(&self, runtime: &str) -> PathBuf {
+        self.states.path().join(runtime)
     }
 
     /// The root file system.

@@ -50,7 +50,7 @@ impl Drop for Contender {
 pub(super) fn all(bundles: &Bundles) -> Vec<Contender> {
     let root = word(&bundles.root());
     let bare = |flag: &str| Kind::Line(format!("'{}' {flag}{root} /bin/true", built("examples/bare")));
-    let state = |name: &str| word(&bundles.folder().join(format!("state-{name}")));
+    let state = |name: &str| word(&bundles.state(name));
     let runtime = |name: &str| Kind::Runtime(format!("{name} --root {}", state(name)));
     let ours = || Kind::Runtime(format!("'{}' runtime --root {}", built("belljar"), state("belljar")));
     let contenders = [

@@ -34,8 +34,7 @@ pub(super) fn measure(bundles: &Bundles, count: u32) -> Result<String, Box<dyn E
 
 /// The steps that the only container in our state folder was made by.
 fn plan(bundles: &Bundles) -> Result<Vec<Value>, Box<dyn Error>> {
-    let state = bundles.folder().join("state-belljar");
-    for entry in fs::read_dir(state)?.flatten() {
+    for entry in fs::read_dir(bundles.state("belljar"))?.flatten() {
         if let Ok(text) = fs::read_to_string(entry.path().join("plan.json")) {
             let record: Value = serde_json::from_str(&text)?;
             return Ok(record["steps"].as_array().cloned().unwrap_or_default());
