@@ -1,12 +1,15 @@
 //! One file out of an archive of one file: what a browser saves of a container is the file itself, not an archive around it.
 //!
 //! The archive is the packer's own, piece by piece: headers of extensions, the file's header, its content, zeros. What it says of names
-//! and sizes is not used: how long the file is was known before.
+//! is not used. How long the file is was told before; one that became shorter since ends early, which whoever receives it sees, and
+//! one that became longer ends where it was told to.
 
 /// Bytes of a header, and what everything is filled up to.
 const BLOCK_BYTES: u64 = 512;
 /// Where in a header the size is, and its length.
 const SIZE_FIELD: std::ops::Range<usize> = 124..136;
+/// The largest size that a header holds; of a larger file an extension tells it.
+const SIZE_IN_HEADER_MAX: u64 = (8 << 30) - 1;
 /// Where in a header the kind is.
 const KIND_OFFSET: usize = 156;
 
@@ -53,14 +56,12 @@ impl Single {
                     }
                     taken
                 }
+                // What follows the content fills the archive up.
+                Place::Content(0) => return content,
                 Place::Content(left) => {
                     let taken = shorter(piece, *left);
                     content.extend_from_slice(&piece[..taken]);
                     *left -= taken as u64;
-                    if *left == 0 {
-                        // What follows fills the archive up.
-                        return content;
-                    }
                     taken
                 }
             };
@@ -76,11 +77,11 @@ fn shorter(piece: &[u8], left: u64) -> usize {
 
 /// What follows a header.
 fn after(head: &[u8], size_bytes: u64) -> Place {
-    if !matches!(head[KIND_OFFSET], b'x' | b'g' | b'L' | b'K') {
-        return Place::Content(size_bytes);
-    }
     let digits = head[SIZE_FIELD].iter().filter(|byte| byte.is_ascii_digit());
     let size = digits.fold(0_u64, |size, digit| size.wrapping_mul(8).wrapping_add(u64::from(digit - b'0')));
+    if !matches!(head[KIND_OFFSET], b'x' | b'g' | b'L' | b'K') {
+        return Place::Content(if size_bytes > SIZE_IN_HEADER_MAX { size_bytes } else { size_bytes.min(size) });
+    }
     match size.next_multiple_of(BLOCK_BYTES) {
         0 => Place::Header(Vec::new()),
         left => Place::Extension(left),
@@ -114,5 +115,17 @@ mod tests {
                 assert_eq!(content, file, "in pieces of {length}");
             }
         }
+    }
+
+    #[test]
+    fn a_file_that_became_shorter_ends_early_and_one_that_became_longer_where_it_was_told_to() {
+        let content = |told: u64, packed: &[u8]| {
+            let archive = [block(b'0', packed.len()), filled(packed), vec![0; 1024]].concat();
+            let mut single = Single::new(told);
+            archive.chunks(100).flat_map(|piece| single.content(piece)).collect::<Vec<u8>>()
+        };
+        assert_eq!(content(600, b"short"), b"short");
+        assert_eq!(content(600, b""), b"");
+        assert_eq!(content(3, b"longer"), b"lon");
     }
 }
