@@ -4,6 +4,7 @@
 //! process has the start time that was noted ([`open`]); from then on the descriptor cannot come to mean another one.
 
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, WaitIdOptions};
@@ -311,17 +312,61 @@ pub enum Ended {
 /// Waits until the child of a pidfd has ended, and reaps it.
 pub fn wait(pidfd: impl AsFd) -> Result<Ended> {
     loop {
-        let waited = rustix::process::waitid(rustix::process::WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED);
-        let status = match waited {
-            Err(rustix::io::Errno::INTR) | Ok(None) => continue,
-            other => other.context("wait for", || "child".into())?,
-        };
-        let Some(status) = status else { continue };
-        if let Some(code) = status.exit_status() {
-            return Ok(Ended::Exited(code as u8));
+        if let Some(ended) = reap(&pidfd, WaitIdOptions::EXITED)? {
+            return Ok(ended);
         }
-        return Ok(Ended::Signaled(status.terminating_signal().unwrap_or(libc::SIGKILL)));
     }
+}
+
+/// The same of a child that has ended, but for no longer than `limit`; `None` where it cannot be reaped by then, because somebody
+/// else traces it and does not let it go (`ptrace(2)`).
+pub fn wait_within(pidfd: impl AsFd, limit: Duration) -> Result<Option<Ended>> {
+    let deadline = Instant::now() + limit;
+    loop {
+        let ended = reap(&pidfd, WaitIdOptions::EXITED | WaitIdOptions::NOHANG)?;
+        if ended.is_some() || Instant::now() >= deadline {
+            return Ok(ended);
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// `None` where it has not ended, or a signal came in between.
+fn reap(pidfd: impl AsFd, options: WaitIdOptions) -> Result<Option<Ended>> {
+    let status = match rustix::process::waitid(rustix::process::WaitId::PidFd(pidfd.as_fd()), options) {
+        Err(rustix::io::Errno::INTR) => None,
+        other => other.context("wait for", || "child".into())?,
+    };
+    Ok(status.map(|status| match status.exit_status() {
+        Some(code) => Ended::Exited(code as u8),
+        None => Ended::Signaled(status.terminating_signal().unwrap_or(libc::SIGKILL)),
+    }))
+}
+
+/// Wipes this process's environment out of its memory, where whoever may look into a copy of it would read it
+/// (`/proc/<pid>/environ`). Afterwards it has none. Refused where there are other threads, which might be reading it.
+pub fn forget_environment() -> Result<()> {
+    require_one_thread()?;
+    unsafe extern "C" {
+        /// The C library's, as the kernel laid it out: texts on the stack, and an array of pointers to them, ended by null.
+        static environ: *mut *mut libc::c_char;
+    }
+    // SAFETY: `environ` is null or points to such an array. Its texts lie in memory of this process that can be written to (nothing
+    // here ever put another one in its place), each up to its zero byte. Nobody reads or changes them meanwhile: there is one thread.
+    // Who asks for a variable afterwards finds an array that ends at once.
+    unsafe {
+        let array = environ;
+        if array.is_null() {
+            return Ok(());
+        }
+        let mut entry = array;
+        while !(*entry).is_null() {
+            std::ptr::write_bytes(*entry, 0, libc::strlen(*entry));
+            entry = entry.add(1);
+        }
+        *array = std::ptr::null_mut();
+    }
+    Ok(())
 }
 
 /// Reaps one child that has ended already; `None` where none has. For the reaper that is PID 1 of a container.

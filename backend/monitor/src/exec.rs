@@ -10,6 +10,7 @@
 
 use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use belljar_linux::error::Context;
 use belljar_linux::process::{self, Ended, parse_stat};
@@ -26,6 +27,8 @@ use serde::{Deserialize, Serialize};
 
 /// Looks for what an exec started, while that starts more.
 const LOOKS_MAX: u32 = 16;
+/// How long the end of a program is waited for, once it is there.
+const REAP_LIMIT: Duration = Duration::from_secs(1);
 
 /// Longest message of an exec to the server, in bytes: a failure's cause is bounded by the core.
 pub const WORD_BYTES_MAX: usize = 16 << 10;
@@ -132,10 +135,11 @@ fn wait(socket: &OwnedFd, started: &Started, first: ProcessRef, place: &Place) -
         // What left its nest by itself is found as its session; what left its session, in its nest.
         let _ = place.nest.as_ref().map(Nest::kill);
     }
-    match process::wait(&started.pidfd) {
-        Ok(Ended::Exited(code)) => Word::Ended { code: Some(code), signal: None },
-        Ok(Ended::Signaled(number)) => Word::Ended { code: None, signal: Signal::from_number(number) },
-        Err(_) => Word::Ended { code: None, signal: None },
+    // A container that traces what is executed in it must not keep us here: there would be one more of us each time.
+    match process::wait_within(&started.pidfd, REAP_LIMIT) {
+        Ok(Some(Ended::Exited(code))) => Word::Ended { code: Some(code), signal: None },
+        Ok(Some(Ended::Signaled(number))) => Word::Ended { code: None, signal: Signal::from_number(number) },
+        Ok(None) | Err(_) => Word::Ended { code: None, signal: None },
     }
 }
 

@@ -215,6 +215,8 @@ fn fill(wish: &Wish<'_>, mut bundle: Bundle, folder: &Folder, journal: &Journal)
     let cgroup = translation.spec.cgroup.cgroup(&facts.hierarchies);
     let mut record = record(wish, &bundle, (&translation.spec, cgroup))?;
     folder.write(&record)?;
+    // What a container shares its processes' sight with may look into whatever becomes its first process.
+    process::forget_environment()?;
     // Nobody reads these before the state names a first process.
     let mut kept = Ok(());
     let keep = || kept = folder.write_config(&bundle.text).and_then(|()| folder.write_spec(&translation.spec));
@@ -335,13 +337,15 @@ fn record(wish: &Wish<'_>, bundle: &Bundle, (spec, cgroup): (&Spec, Cgroup)) -> 
 pub(crate) fn write_pid_file(line: &Line, pid: i32) -> Result<(), Error> {
     let Some(path) = line.value("pid-file").filter(|path| !path.is_empty()).map(PathBuf::from) else { return Ok(()) };
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let beside = path.with_file_name(format!(".{name}"));
-    // Made anew: what lies there already may be a link of somebody who knew the name.
-    let _ = std::fs::remove_file(&beside);
-    let made = std::fs::File::create_new(&beside);
-    let written = made.and_then(|mut file| std::io::Write::write_all(&mut file, pid.to_string().as_bytes()));
-    let written = written.and_then(|()| std::fs::rename(&beside, &path));
-    written.map_err(|source| Error::File { operation: "write", path, source })
+    // Of a name that nobody else has, and made anew: never through a link of somebody who guessed it.
+    let beside = path.with_file_name(format!(".{name}.{}", std::process::id()));
+    let failed = |source| Error::File { operation: "write", path: path.clone(), source };
+    let mut file = std::fs::File::create_new(&beside).map_err(failed)?;
+    let written = std::io::Write::write_all(&mut file, pid.to_string().as_bytes()).and_then(|()| std::fs::rename(&beside, &path));
+    if written.is_err() {
+        let _ = std::fs::remove_file(&beside);
+    }
+    written.map_err(failed)
 }
 
 /// Lets the first process of a created container go on, and waits until its program runs.

@@ -214,8 +214,14 @@ impl Folder {
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => return Err(Error::Exists { id: id.to_owned() }),
             Err(source) => return Err(Error::Files { operation: "make", path: folder.path, source }),
         }
-        let lock = folder.lock()?;
-        Ok((folder, lock))
+        match folder.lock() {
+            Ok(lock) => Ok((folder, lock)),
+            Err(error) => {
+                // Who deletes meanwhile takes it away as well.
+                let _ = std::fs::remove_dir(&folder.path);
+                Err(error)
+            }
+        }
     }
 
     /// Its id.

@@ -137,7 +137,7 @@ fn point(mount: &MountPoint, config: &Config) -> Option<Asked> {
     let (origin, text) = match &mount.content {
         Content::Change { .. } => return None,
         Content::Cgroup => {
-            let access = if mount.attributes.clear.contains(&Attribute::ReadOnly) { "" } else { ", read-only" };
+            let access = if mount.attributes.set.contains(&Attribute::ReadOnly) { ", read-only" } else { "" };
             (Origin::Cgroup, format!("its own cgroup{access}"))
         }
         Content::Bind { .. } => (Origin::Standard, "the host's own, whose namespace it shares".to_owned()),

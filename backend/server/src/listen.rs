@@ -34,6 +34,8 @@ use crate::{Error, Settings};
 const CONNECTIONS_MAX: usize = 512;
 /// Longest time that a client may take to send the head of a request, and that a connection is kept without one.
 const HEAD_LIMIT: Duration = Duration::from_secs(60);
+/// The same where more than half of the places are taken: nobody can keep others out by only connecting.
+const HEAD_LIMIT_CROWDED: Duration = Duration::from_secs(3);
 /// Most bytes of a request's head, and most that a connection buffers.
 const BUFFER_BYTES_MAX: usize = 64 << 10;
 /// Most header lines of a request.
@@ -145,7 +147,9 @@ impl<'a> Door<'a> {
             router.clone().oneshot(request)
         });
         let mut http = http1::Builder::new();
-        http.timer(TokioTimer::new()).header_read_timeout(HEAD_LIMIT).max_buf_size(BUFFER_BYTES_MAX).max_headers(HEADERS_MAX);
+        let is_crowded = self.places.available_permits() < CONNECTIONS_MAX / 2;
+        let head_limit = if is_crowded { HEAD_LIMIT_CROWDED } else { HEAD_LIMIT };
+        http.timer(TokioTimer::new()).header_read_timeout(head_limit).max_buf_size(BUFFER_BYTES_MAX).max_headers(HEADERS_MAX);
         let connection = self.graceful.watch(http.serve_connection(TokioIo::new(stream), service));
         tokio::spawn(async move {
             // A connection that breaks is the client's affair; what matters to us was logged by a handler.
@@ -244,6 +248,27 @@ mod tests {
         drop(end);
         running.await.expect("it ends");
         assert!(!settings.socket.exists());
+    }
+
+    #[tokio::test]
+    async fn whoever_only_connects_keeps_nobody_out() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let settings = settings(folder.path());
+        let listeners = Listeners::bind(&settings).await.expect("it listens");
+        let address = listeners.address();
+        let (end, ended) = oneshot::channel::<()>();
+        let running = tokio::spawn(listeners.run(router(), CancellationToken::new(), async { drop(ended.await) }));
+        let mut silent = Vec::new();
+        for _ in 0..CONNECTIONS_MAX {
+            let mut stream = TcpStream::connect(address).await.expect("a connection");
+            stream.write_all(b"GET / HTTP/1.1\r\nHost: local").await.expect("sent");
+            silent.push(stream);
+        }
+        let answer = exchange(TcpStream::connect(address).await.expect("a connection"));
+        let answer = tokio::time::timeout(HEAD_LIMIT / 2, answer).await.expect("in much less time than a lone client is given");
+        assert!(answer.ends_with("Network(127.0.0.1)"), "{answer}");
+        drop((silent, end));
+        running.await.expect("it ends");
     }
 
     #[tokio::test]

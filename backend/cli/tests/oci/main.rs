@@ -33,6 +33,7 @@ mod devices;
 mod differences;
 mod exec;
 mod face;
+mod faults;
 mod hooks;
 mod lifecycle;
 mod limits;
@@ -44,6 +45,7 @@ mod systemd;
 mod terminal;
 mod userns;
 mod watch;
+mod ways;
 
 /// The executable under test.
 const EXECUTABLE: &str = env!("CARGO_BIN_EXE_belljar");

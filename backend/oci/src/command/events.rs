@@ -94,16 +94,25 @@ fn tell(line: &Event<'_>) -> Result<(), Error> {
 
 /// Reads `5s`, `500ms`, `1m`, `2h`.
 fn duration(text: &str) -> Option<Duration> {
-    let digits = text.find(|letter: char| !letter.is_ascii_digit())?;
-    let (number, unit) = (text[..digits].parse::<u64>().ok()?, &text[digits..]);
-    let milliseconds = match unit {
-        "ms" => number,
-        "s" => number.checked_mul(1000)?,
-        "m" => number.checked_mul(60_000)?,
-        "h" => number.checked_mul(3_600_000)?,
-        _ => return None,
-    };
-    (milliseconds > 0).then(|| Duration::from_millis(milliseconds))
+    let (mut rest, mut seconds) = (text, 0.0);
+    while !rest.is_empty() {
+        let digits = rest.find(|letter: char| !letter.is_ascii_digit() && letter != '.')?;
+        let number: f64 = rest[..digits].parse().ok()?;
+        rest = &rest[digits..];
+        let unit = rest.find(|letter: char| letter.is_ascii_digit() || letter == '.').unwrap_or(rest.len());
+        seconds += number
+            * match &rest[..unit] {
+                "ns" => 1e-9,
+                "us" | "µs" => 1e-6,
+                "ms" => 1e-3,
+                "s" => 1.0,
+                "m" => 60.0,
+                "h" => 3600.0,
+                _ => return None,
+            };
+        rest = &rest[unit..];
+    }
+    Duration::try_from_secs_f64(seconds).ok().filter(|duration| !duration.is_zero())
 }
 
 #[cfg(test)]
@@ -114,7 +123,10 @@ mod tests {
     fn an_interval_has_a_unit_and_is_not_nothing() {
         assert_eq!(duration("500ms"), Some(Duration::from_millis(500)));
         assert_eq!(duration("2m"), Some(Duration::from_secs(120)));
-        for wrong in ["", "5", "s", "0s", "-1s", "1d", "99999999999999999999s"] {
+        assert_eq!(duration("1m30s"), Some(Duration::from_secs(90)));
+        assert_eq!(duration("1.5s"), Some(Duration::from_millis(1500)));
+        assert_eq!(duration("1000000us"), Some(Duration::from_secs(1)));
+        for wrong in ["", "5", "s", "0s", "-1s", "1d", "1m30", "1.5.s", "99999999999999999999s"] {
             assert_eq!(duration(wrong), None, "{wrong}");
         }
     }

@@ -213,8 +213,10 @@ pub fn answer(words: impl Iterator<Item = OsString>) -> u8 {
         journal.error(&format!("No help topic for '{name}'"));
         return UNKNOWN;
     };
+    let root = PathBuf::from(line.value("root").filter(|root| !root.is_empty()).unwrap_or(DEFAULT_ROOT));
     let call = Call {
-        root: line.value("root").filter(|root| !root.is_empty()).unwrap_or(DEFAULT_ROOT).into(),
+        // Where it leads must not change with the folder that somebody is in.
+        root: std::path::absolute(&root).unwrap_or(root),
         journal,
         driver: if line.has("systemd-cgroup") { Driver::Systemd } else { Driver::Folders },
     };

@@ -44,9 +44,8 @@ fn ran(call: &Call, line: &Line, id: &str) -> Result<u8, Error> {
         }
         return Ok(DONE);
     };
-    let status = make::stay(&mut running, &signals)?;
-    if !line.has("keep") {
-        delete::destroy(&folder, &record, Some(spec), &call.journal)?;
-    }
-    Ok(status)
+    let status = make::stay(&mut running, &signals);
+    // Also where nobody can stay with it: who called is told that it failed, and looks for nothing any more.
+    let destroyed = if line.has("keep") { Ok(()) } else { delete::destroy(&folder, &record, Some(spec), &call.journal) };
+    status.and_then(|status| destroyed.map(|()| status))
 }

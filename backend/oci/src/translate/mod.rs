@@ -23,7 +23,7 @@ pub use belljar_runtime::cgroup::place::Driver;
 use belljar_runtime::cgroup::resources::Beyond;
 use belljar_runtime::cgroup::{CgroupPlace, Resources};
 use belljar_runtime::spec::landlock::Landlock;
-use belljar_runtime::spec::{First, Keyring, Source, Start};
+use belljar_runtime::spec::{Access, CpuAffinity, First, Keyring, Source, Start};
 use belljar_runtime::{Spec, plan, seccomp};
 
 use crate::document::{Document, Linux};
@@ -72,6 +72,10 @@ pub fn translate(document: &Document, request: &Request<'_>) -> Result<Translati
     process.personality = process::personality(linux)?;
     process.seccomp = linux.seccomp.clone().map(seccomp::Choice::of);
     process.landlock = landlock(&document.annotations)?;
+    // It is said of programs that follow (runtime-spec, *Process*, `execCPUAffinity`).
+    process.cpu_affinity = CpuAffinity::default();
+    let readonly_paths = tree::paths("linux.readonlyPaths", &linux.readonly_paths)?;
+    let (roots, readonly_paths): (Vec<_>, Vec<_>) = readonly_paths.into_iter().partition(|path| Path::new(path) == Path::new("/"));
     let mut spec = Spec {
         id: request.id.to_owned(),
         attempt: 0,
@@ -85,7 +89,7 @@ pub fn translate(document: &Document, request: &Request<'_>) -> Result<Translati
         mounts: tree::mounts(document, request.bundle, &mut warnings)?,
         devices: tree::devices(linux)?,
         masked_paths: tree::paths("linux.maskedPaths", &linux.masked_paths)?,
-        readonly_paths: tree::paths("linux.readonlyPaths", &linux.readonly_paths)?,
+        readonly_paths,
         namespaces,
         cgroup: cgroup(linux, request)?,
         resources: resources(linux)?,
@@ -96,6 +100,9 @@ pub fn translate(document: &Document, request: &Request<'_>) -> Result<Translati
         state_dir: request.state_dir.to_owned(),
         folders: None,
     };
+    if !roots.is_empty() {
+        spec.root.access = Access::ReadOnly;
+    }
     plan::check_sysctls(&spec).map_err(|foreign| Invalid::new(format!("linux.sysctl[{}]", foreign.name), foreign.problem))?;
     refuse_what_is_missing(document)?;
     if !own.is_new(Kind::Mnt) {

@@ -76,8 +76,10 @@ fn entry(wanted: &document::Mount, bundle: &Path, field: &str) -> Result<Entry, 
 }
 
 /// Device nodes.
+/// The devices of a document, but for `/dev/ptmx`, which engines list too: it is the container's own.
 pub(super) fn devices(linux: &Linux) -> Result<Vec<Device>, Invalid> {
-    linux.devices.iter().enumerate().map(|(index, wanted)| device(&format!("linux.devices[{index}]"), wanted)).collect()
+    let devices = linux.devices.iter().enumerate().map(|(index, wanted)| device(&format!("linux.devices[{index}]"), wanted));
+    devices.filter(|device| !matches!(device, Ok(device) if Path::new(&device.path) == Path::new("/dev/ptmx"))).collect()
 }
 
 fn device(field: &str, wanted: &document::Device) -> Result<Device, Invalid> {

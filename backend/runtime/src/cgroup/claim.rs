@@ -36,10 +36,16 @@ impl Claim {
     pub(super) fn begin(part: &Part) -> Result<(Self, Found)> {
         loop {
             let found = make(&part.path)?;
-            match Self::of(&part.path)? {
-                Some(claim) => return Ok((claim, found)),
+            match Self::of(&part.path) {
+                Ok(Some(claim)) => return Ok((claim, found)),
                 // Removed by whoever had it, in between: what was opened is nobody's folder any more. Each turn is another's end.
-                None => continue,
+                Ok(None) => continue,
+                Err(error) => {
+                    if found == Found::New && error.errno != Errno::EXIST {
+                        let _ = rustix::fs::rmdir(&part.path);
+                    }
+                    return Err(error);
+                }
             }
         }
     }

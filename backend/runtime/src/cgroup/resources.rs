@@ -289,10 +289,23 @@ fn null_as_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(des
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
+/// What was asked and is not 0: engines fill what they do not mean with nothing.
+pub(super) fn asked<T: PartialEq + Default>(value: Option<T>) -> Option<T> {
+    value.filter(|value| *value != T::default())
+}
+
 impl Memory {
     /// This change over what holds now. A new limit without a word about swap keeps the swap that was asked.
     fn over(&self, current: &Self) -> Self {
-        let mut all = completed!(self, current, limit reservation swap kernel kernel_tcp swappiness disable_oom_killer use_hierarchy check_before_update);
+        let change = Self {
+            limit: asked(self.limit),
+            reservation: asked(self.reservation),
+            swap: asked(self.swap),
+            kernel: asked(self.kernel),
+            kernel_tcp: asked(self.kernel_tcp),
+            ..self.clone()
+        };
+        let mut all = completed!(change, current, limit reservation swap kernel kernel_tcp swappiness disable_oom_killer use_hierarchy check_before_update);
         // As runc has it: no limit of memory is none of memory and swap together either, which is counted in it.
         if self.limit == Some(-1) && self.swap.is_none_or(|swap| swap == 0) && all.swap.is_some() {
             all.swap = Some(-1);
@@ -303,13 +316,24 @@ impl Memory {
 
 impl Cpu {
     fn over(&self, current: &Self) -> Self {
-        completed!(self, current, shares quota burst period realtime_runtime realtime_period cpus mems idle)
+        let change = Self {
+            shares: asked(self.shares),
+            quota: asked(self.quota),
+            period: asked(self.period),
+            realtime_runtime: asked(self.realtime_runtime),
+            realtime_period: asked(self.realtime_period),
+            cpus: asked(self.cpus.clone()),
+            mems: asked(self.mems.clone()),
+            ..self.clone()
+        };
+        completed!(change, current, shares quota burst period realtime_runtime realtime_period cpus mems idle)
     }
 }
 
 impl BlockIo {
     pub(super) fn over(&self, current: &Self) -> Self {
-        let mut all = completed!(self, current, weight leaf_weight);
+        let change = Self { weight: asked(self.weight), leaf_weight: asked(self.leaf_weight), ..self.clone() };
+        let mut all = completed!(change, current, weight leaf_weight);
         let key = |device: &ThrottleDevice| (device.major, device.minor);
         let rates = |change: &[ThrottleDevice], current: &[ThrottleDevice]| by_key(change, current, key);
         all.weight_device = by_key(&self.weight_device, &current.weight_device, |device| (device.major, device.minor));
@@ -337,14 +361,14 @@ impl Resources {
             }
         }
         let network = |change: &Network, current: &Network| Network {
-            class_id: change.class_id.or(current.class_id),
+            class_id: asked(change.class_id).or(current.class_id),
             priorities: by_key(&change.priorities, &current.priorities, |priority| priority.name.clone()),
         };
         Self {
             devices: if self.devices.is_empty() { current.devices.clone() } else { self.devices.clone() },
             memory: part(self.memory.as_ref(), current.memory.as_ref(), Memory::over),
             cpu: part(self.cpu.as_ref(), current.cpu.as_ref(), Cpu::over),
-            pids: part(self.pids.as_ref(), current.pids.as_ref(), |change, current| Pids { limit: change.limit.or(current.limit) }),
+            pids: part(self.pids.as_ref(), current.pids.as_ref(), |change, current| Pids { limit: asked(change.limit).or(current.limit) }),
             block_io: part(self.block_io.as_ref(), current.block_io.as_ref(), BlockIo::over),
             hugepage_limits: by_key(&self.hugepage_limits, &current.hugepage_limits, |limit| limit.page_size.clone()),
             network: part(self.network.as_ref(), current.network.as_ref(), network),

@@ -14,7 +14,7 @@ use belljar_model::Invalid;
 use belljar_model::cgroup::Version;
 use rustix::io::Errno;
 
-use super::resources::{BlockIo, CPU_PERIOD_USEC, Cpu, HugepageLimit, Memory, Network, Pids, Rdma, Resources, ThrottleDevice};
+use super::resources::{BlockIo, CPU_PERIOD_USEC, Cpu, HugepageLimit, Memory, Network, Pids, Rdma, Resources, ThrottleDevice, asked};
 use super::weights::{io_weight_of_weight, weight_of_shares};
 use super::{Cgroup, Part};
 use beyond::Idle;
@@ -132,11 +132,6 @@ fn limit(version: Version, value: i64) -> String {
 fn is_idle(resources: &Resources) -> Idle {
     let asked = resources.cpu.as_ref().and_then(|cpu| cpu.idle).unwrap_or_default();
     if asked == 0 { Idle::No } else { Idle::Yes }
-}
-
-/// What was asked and is not 0.
-fn asked<T: PartialEq + Default + Copy>(value: Option<T>) -> Option<T> {
-    value.filter(|value| *value != T::default())
 }
 
 struct List<'a> {

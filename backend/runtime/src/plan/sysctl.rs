@@ -1,9 +1,12 @@
 //! Which kernel parameters a container may set: those that its own namespaces have a copy of. All others are the host's.
 
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
 use belljar_model::Invalid;
 use belljar_model::namespace::Kind;
 
-use crate::spec::Spec;
+use crate::spec::{Namespace, Source, Spec};
 
 /// Parameters of an IPC namespace.
 const OF_IPC: [&str; 8] = [
@@ -52,7 +55,7 @@ pub(crate) fn path(name: &str) -> String {
 }
 
 fn check_one(spec: &Spec, path: &str) -> Result<(), &'static str> {
-    let has = |kind| spec.namespace(kind).is_some();
+    let has = |kind| spec.namespace(kind).is_some_and(|namespace| !is_ours(namespace));
     if path.split('/').any(|part| matches!(part, "" | "." | "..")) {
         return Err("is no name of a kernel parameter");
     }
@@ -74,6 +77,14 @@ fn check_one(spec: &Spec, path: &str) -> Result<(), &'static str> {
         Kind::Uts => Err("is the host's: the container shares its UTS namespace"),
         _ => Err("is the host's: the container shares its user namespace"),
     }
+}
+
+/// Whether a namespace that is joined by its path is the one that whoever makes the container is in: an engine's way to say the host's.
+fn is_ours(namespace: &Namespace) -> bool {
+    let Source::Path { path, .. } = &namespace.source else { return false };
+    let identity = |path: &Path| std::fs::metadata(path).map(|found| (found.dev(), found.ino())).ok();
+    let own = identity(&Path::new("/proc/self/ns").join(namespace.kind.as_str()));
+    own.is_some() && identity(path) == own
 }
 
 #[cfg(test)]

@@ -64,7 +64,7 @@ pub(super) fn parts(spec: &Spec, hierarchies: &Hierarchies) -> Result<Parts<Tree
     parts.before_root = vec![TreeStep::MakeMountsPrivate, TreeStep::AttachRoot { staging: spec.state_dir.clone() }];
     parts.inside = inside_steps(spec, &cgroups);
     // Late: a terminal becomes /dev/console, and hooks may add to what is there.
-    parts.pivot = sealed(&spec.mounts).cloned().map(TreeStep::SealMount).chain([TreeStep::Pivot]).collect();
+    parts.pivot = sealed(&spec.mounts, &cgroups).cloned().map(TreeStep::SealMount).chain([TreeStep::Pivot]).collect();
     parts.pivot.extend(sysctls(spec));
     // After the pivot: a root that is shared cannot be pivoted to.
     parts.pivot.extend(spec.root.propagation.map(TreeStep::PropagateRoot));
@@ -154,8 +154,8 @@ fn taken_steps(spec: &Spec, owners: Owners, cgroups: &Cgroups) -> Vec<TreeStep> 
             ids: mount.ids.clone(),
         })),
         Content::Cgroup => {
-            let writable = mount.attributes.clear.contains(&Attribute::ReadOnly);
-            let access = if writable { Access::ReadWrite } else { Access::ReadOnly };
+            let is_closed = mount.attributes.set.contains(&Attribute::ReadOnly);
+            let access = if is_closed { Access::ReadOnly } else { Access::ReadWrite };
             Some(TreeStep::TakeCgroups { folders: cgroups.folders.clone(), access })
         }
         Content::New { kind, .. } if is_hosts_sysfs(spec, kind) => Some(TreeStep::TakeBind(hosts_sysfs(mount))),
@@ -247,10 +247,13 @@ fn otherwise(spec: &Spec, kind: &str) -> Otherwise {
 }
 
 /// Targets of tmpfs that are to be read-only: mount points and devices are made in them first.
-fn sealed(mounts: &[MountPoint]) -> impl Iterator<Item = &String> {
-    let is_sealed = |mount: &&MountPoint| {
-        matches!(&mount.content, Content::New { kind, .. } if kind == "tmpfs") && mount.attributes.set.contains(&Attribute::ReadOnly)
+fn sealed<'a>(mounts: &'a [MountPoint], cgroups: &Cgroups) -> impl Iterator<Item = &'a String> {
+    let is_filled = |content: &Content| match content {
+        Content::New { kind, .. } => kind == "tmpfs",
+        Content::Cgroup => matches!(cgroups.layout, CgroupLayout::Several { .. }),
+        Content::Bind { .. } | Content::Change { .. } => false,
     };
+    let is_sealed = move |mount: &&MountPoint| mount.attributes.set.contains(&Attribute::ReadOnly) && is_filled(&mount.content);
     mounts.iter().filter(is_sealed).map(|mount| &mount.target)
 }
 

@@ -198,7 +198,7 @@ pub fn standard_mounts() -> Vec<MountPoint> {
         ),
         MountPoint::new("tmpfs", "/dev/shm", &[("mode", "1777"), ("size", DEV_SIZE)], none()),
         MountPoint::new("mqueue", "/dev/mqueue", &[], none()),
-        MountPoint { content: Content::Cgroup, ..MountPoint::new("", "/sys/fs/cgroup", &[], none()) },
+        MountPoint { content: Content::Cgroup, ..MountPoint::new("", "/sys/fs/cgroup", &[], MountAttributes::setting([ReadOnly])) },
     ]
 }
 

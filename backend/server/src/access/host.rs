@@ -27,8 +27,14 @@ impl Hosts {
 
     /// Refuses a request that asks for somebody else.
     pub(crate) fn check(&self, request: &Parts) -> Result<(), Fault> {
-        let header = request.headers.get(header::HOST).and_then(|host| host.to_str().ok());
-        let target = header.or_else(|| request.uri.authority().map(Authority::as_str)).unwrap_or_default();
+        let mut headers = request.headers.get_all(header::HOST).iter();
+        let header = headers.next().and_then(|host| host.to_str().ok());
+        // RFC 9112, 3.2: what stands between may have believed another one than we do.
+        if headers.next().is_some() {
+            return Err(Fault::new(Kind::Malformed, "a request has one line Host, and this one has several"));
+        }
+        // Where the request names its target whole, that counts, and not what Host says (3.2.2).
+        let target = request.uri.authority().map(Authority::as_str).or(header).unwrap_or_default();
         let is_ours = target.parse::<Authority>().is_ok_and(|authority| self.is_ours(authority.host()));
         if is_ours {
             return Ok(());
@@ -65,6 +71,17 @@ mod tests {
         for host in ["evil.example", "localhost.evil.example", "192.168.1.6", "", "nas.local.evil.example", "a@localhost@b", "localhost/x"]
         {
             assert!(!is_let_in(&hosts, host), "{host}");
+        }
+    }
+
+    #[test]
+    fn a_request_of_two_minds_about_its_host_is_refused() {
+        let hosts = Hosts::new(IpAddr::from([0, 0, 0, 0]), &[]);
+        let twice = axum::http::Request::builder().header(header::HOST, "localhost").header(header::HOST, "evil.example");
+        assert!(hosts.check(&twice.body(()).expect("a request").into_parts().0).is_err());
+        for (target, is_fine) in [("http://evil.example/login", false), ("http://localhost/login", true)] {
+            let whole = axum::http::Request::builder().uri(target).header(header::HOST, "localhost");
+            assert_eq!(hosts.check(&whole.body(()).expect("a request").into_parts().0).is_ok(), is_fine, "{target}");
         }
     }
 

@@ -3,11 +3,11 @@
 
 use std::path::PathBuf;
 
-use belljar_linux::mount::{self, Attributes, Change, Depth, Value};
+use belljar_linux::mount::{self, Attributes, Depth, Value};
 use belljar_linux::{Result, device, tree};
 
 use super::{Inside, Outside, attributes, place};
-use crate::spec::{Access, MountAttributes};
+use crate::spec::{Access, Attribute, MountAttributes};
 use crate::step::tree::CgroupLayout;
 
 impl Outside {
@@ -42,8 +42,11 @@ impl Inside {
         for (name, to) in links {
             device::link(&holder, name, to)?;
         }
-        // The folder that holds them only has them; there is nothing to write even where a cgroup may be written to.
-        mount::change(&holder, &Change::setting(Attributes::MOUNT_ATTR_RDONLY), Depth::One)
+        if wanted.attributes.set.contains(&Attribute::ReadOnly) {
+            // Not yet: other mounts may follow in it.
+            self.unsealed.push((wanted.target.to_owned(), holder));
+        }
+        Ok(())
     }
 }
 
@@ -56,7 +59,7 @@ pub(super) struct Cgroups<'a> {
     pub(super) attributes: &'a MountAttributes,
 }
 
-fn without_read_only(attributes: &MountAttributes) -> std::collections::BTreeSet<crate::spec::Attribute> {
-    let writable = |attribute: &&crate::spec::Attribute| **attribute != crate::spec::Attribute::ReadOnly;
+fn without_read_only(attributes: &MountAttributes) -> std::collections::BTreeSet<Attribute> {
+    let writable = |attribute: &&Attribute| **attribute != Attribute::ReadOnly;
     attributes.set.iter().filter(writable).copied().collect()
 }

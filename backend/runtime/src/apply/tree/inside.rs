@@ -31,7 +31,7 @@ pub(crate) struct Inside {
     /// A `/proc` that nobody else can reach.
     proc: Option<Procfs>,
     /// What is to be made read-only once it is filled, by target.
-    unsealed: Vec<(String, OwnedFd)>,
+    pub(super) unsealed: Vec<(String, OwnedFd)>,
 }
 
 impl Inside {

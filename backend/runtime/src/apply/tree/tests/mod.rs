@@ -349,7 +349,7 @@ fn cgroups_lie_in_the_tree_read_only_with_nothing_above_them() {
             scene.outside.take(&TreeStep::TakeCgroups { folders: folders.clone(), access: Access::ReadOnly }).unwrap();
             scene.hand_over();
             let layout = CgroupLayout::Several { names: names.clone(), links: vec![("cpu".into(), "h0".into())] };
-            let attributes = crate::spec::MountAttributes::setting([crate::spec::Attribute::NoExec]);
+            let attributes = crate::spec::MountAttributes::setting([crate::spec::Attribute::NoExec, crate::spec::Attribute::ReadOnly]);
             scene.inside.take(&TreeStep::AttachCgroups { target: "/sys/fs/cgroup".into(), mount: 1, layout, attributes }).unwrap();
             for (name, folder) in names.iter().zip(&folders) {
                 let inside = scene.path("sys/fs/cgroup").join(name);
@@ -357,6 +357,9 @@ fn cgroups_lie_in_the_tree_read_only_with_nothing_above_them() {
                 assert!(flags(&inside).contains(Flags::RDONLY | Flags::NOSUID | Flags::NOEXEC));
             }
             assert_eq!(std::fs::read_link(scene.path("sys/fs/cgroup/cpu")).unwrap(), Path::new("h0"));
+            // Other mounts may follow in it.
+            std::fs::create_dir(scene.path("sys/fs/cgroup/later")).unwrap();
+            scene.inside.take(&TreeStep::SealMount("/sys/fs/cgroup".into())).unwrap();
             assert!(std::fs::create_dir(scene.path("sys/fs/cgroup/more")).is_err());
         },
     );
