@@ -107,7 +107,9 @@ impl Outside<'_> {
         let at_once = if entered.is_empty() { new } else { 0 };
         self.more_files = attributes::allow_files(self.plan.mounts_handed_over() as u64 + FILES_BESIDE);
         // The copy is seen by whoever is in its pid namespace already: it must not be looked into for one moment.
+        // Where it can be all the same, by who has the host's ids and may trace, it has nothing of our caller's secrets.
         process::forbid_inspection()?;
+        process::forget_environment()?;
         let cloned = match birth.owner {
             Some(owner) => owner::clone(owner, at_once as u64, unified.as_ref()),
             None => process::clone(at_once as u64, unified.as_ref(), Parent::This),

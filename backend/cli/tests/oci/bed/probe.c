@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/keyctl.h>
 #include <limits.h>
 #include <sched.h>
 #include <signal.h>
@@ -168,23 +169,90 @@ static int do_nest(void) {
     return 0;
 }
 
-/* hunt SECONDS: looks at every process but its own that comes: attach, open descriptors, working folder, memory. */
+/* Whether a process runs a program that is not of this root: 1, also where nobody here may look; 0 of this root; -1 gone. */
+static int is_foreign(int pid) {
+    char path[64], name[PATH_MAX] = "";
+    snprintf(path, sizeof path, "/proc/%d/exe", pid);
+    int handle = open(path, O_PATH);
+    if (handle < 0) return errno == EACCES || errno == EPERM ? 1 : -1;
+    snprintf(path, sizeof path, "/proc/self/fd/%d", handle);
+    int foreign = readlink(path, name, sizeof name - 1) <= 0 || !is_own(name, handle);
+    close(handle);
+    return foreign;
+}
+
+/* Whether a file of /proc/PID leads to anything but the root of this container. */
+static int leads_out(int pid, const char *name) {
+    char path[96];
+    struct stat own, there;
+    snprintf(path, sizeof path, "/proc/%d/%s", pid, name);
+    if (stat("/", &own) < 0 || stat(path, &there) < 0) return 1;
+    return own.st_dev != there.st_dev || own.st_ino != there.st_ino;
+}
+
+/* What a process that stands still has: capabilities, places, descriptors beyond the three of its program, environment. */
+static void tell_of(int pid) {
+    char path[96], line[4096], name[PATH_MAX];
+    snprintf(path, sizeof path, "/proc/%d/status", pid);
+    FILE *status = fopen(path, "r");
+    while (status && fgets(line, sizeof line, status))
+        if (!strncmp(line, "CapPrm", 6) || !strncmp(line, "CapEff", 6) || !strncmp(line, "CapBnd", 6)) printf("traced %s", line);
+    if (status) fclose(status);
+    if (leads_out(pid, "root")) printf("traced root: outside\n");
+    if (leads_out(pid, "cwd")) printf("traced folder: outside\n");
+    for (int fd = 3; fd < 64; fd++) {
+        snprintf(path, sizeof path, "/proc/%d/fd/%d", pid, fd);
+        ssize_t length = readlink(path, name, sizeof name - 1);
+        snprintf(path, sizeof path, "fd/%d", fd);
+        if (length >= 0 && leads_out(pid, path)) printf("traced descriptor: %.*s\n", (int)length, name);
+    }
+    snprintf(path, sizeof path, "/proc/%d/environ", pid);
+    int file = open(path, O_RDONLY);
+    ssize_t length = file < 0 ? 0 : read(file, line, sizeof line);
+    if (length > 0 && memmem(line, length, "of-the-host", 11)) printf("traced environment: of the host\n");
+    if (file >= 0) close(file);
+}
+
+/* Stops a process of a foreign program and looks at it: 1 while it still was one, 0 where it had become another, -1 refused. */
+static int trace(int pid) {
+    int status = 0, caught = 0;
+    if (ptrace(PTRACE_SEIZE, pid, 0, 0) < 0) return errno == EPERM ? -1 : 0;
+    if (ptrace(PTRACE_INTERRUPT, pid, 0, 0) == 0 && waitpid(pid, &status, __WALL) == pid && WIFSTOPPED(status)) {
+        caught = is_foreign(pid) == 1;
+        if (caught) tell_of(pid);
+    }
+    ptrace(PTRACE_DETACH, pid, 0, 0);
+    return caught;
+}
+
+/* hunt SECONDS: looks at every process but its own that comes: what it has open and where it is; and, while it still runs a
+   program that is not of this root, attaches to it and opens its memory. */
 static int do_hunt(char **words) {
     double end = now() + atof(words[0]);
-    long seen = 0, attached = 0, folders = 0, memory = 0;
-    int last = 0;
-    struct stat root, there;
-    stat("/", &root);
+    long seen = 0, folders = 0, tries = 0, traced = 0, refused = 0, memory = 0;
+    int last = 0, caught = 0;
+    struct stat there;
     say("hunting", 1);
     while (!over(end)) {
         DIR *proc = opendir("/proc");
         struct dirent *entry;
         while (proc && (entry = readdir(proc))) {
-            char path[96], name[PATH_MAX];
+            char path[96];
             int pid = atoi(entry->d_name);
             if (pid <= 1 || pid == getpid()) continue;
             if (pid != last) seen++;
             last = pid;
+            if (pid != caught && is_foreign(pid) == 1) {
+                tries++;
+                snprintf(path, sizeof path, "/proc/%d/mem", pid);
+                int mem = open(path, O_RDWR);
+                /* It is the memory of what it was when it was opened. */
+                if (mem >= 0 && is_foreign(pid) == 1) memory++;
+                if (mem >= 0) close(mem);
+                int outcome = trace(pid);
+                if (outcome > 0) { traced++; caught = pid; }
+                if (outcome < 0) refused++;
+            }
             for (int fd = 3; fd < 32; fd++) {
                 snprintf(path, sizeof path, "/proc/%d/fd/%d", pid, fd);
                 if (stat(path, &there) == 0 && S_ISDIR(there.st_mode)) {
@@ -197,18 +265,10 @@ static int do_hunt(char **words) {
             if (access(path, F_OK) == 0) folders++;
             snprintf(path, sizeof path, "/proc/%d/root/canary-of-the-host", pid);
             if (access(path, F_OK) == 0) folders++;
-            snprintf(path, sizeof path, "/proc/%d/exe", pid);
-            ssize_t length = readlink(path, name, sizeof name - 1);
-            name[length > 0 ? length : 0] = 0;
-            int foreign = length > 0 && (strstr(name, "belljar") || strstr(name, "runc") || strstr(name, "memfd"));
-            snprintf(path, sizeof path, "/proc/%d/mem", pid);
-            int mem = foreign ? open(path, O_RDWR) : -1;
-            if (mem >= 0) { memory++; close(mem); }
-            if (foreign && ptrace(PTRACE_SEIZE, pid, 0, 0) == 0) { attached++; ptrace(PTRACE_DETACH, pid, 0, 0); }
         }
         if (proc) closedir(proc);
     }
-    printf("hunt: seen %ld attached %ld folders %ld memory %ld\n", seen, attached, folders, memory);
+    printf("seen: %ld\nfolders: %ld\ntries: %ld\ntraced: %ld\nrefused: %ld\nmemory: %ld\nhunted: 1\n", seen, folders, tries, traced, refused, memory);
     return 0;
 }
 
@@ -230,6 +290,43 @@ static int do_handle(char **words) {
     if (name_to_handle_at(AT_FDCWD, words[0], &handle.head, &mount, 0) < 0) return say("handle", -1);
     int folder = open(words[0], O_RDONLY);
     return say("open", open_by_handle_at(folder, &handle.head, O_RDONLY));
+}
+
+/* within NAME PROGRAM...: runs a program in a session with a keyring of its own, which has one key; its text is its name. */
+static int do_within(char **words) {
+    if (syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, 0) < 0) return say("keyring", -1);
+    if (syscall(SYS_add_key, "user", words[0], words[0], strlen(words[0]), KEY_SPEC_SESSION_KEYRING) < 0) return say("key", -1);
+    execvp(words[1], words + 1);
+    return say(words[1], -1);
+}
+
+/* key NAME: looks for a key in the session's keyring, and reads it. */
+static int do_key(char **words) {
+    char text[256];
+    long key = syscall(SYS_keyctl, KEYCTL_SEARCH, KEY_SPEC_SESSION_KEYRING, "user", words[0], 0);
+    if (key < 0) return say("key", -1);
+    long length = syscall(SYS_keyctl, KEYCTL_READ, key, text, sizeof text);
+    if (length < 0 || length > (long)sizeof text) return say("read", -1);
+    printf("key: %.*s\n", (int)length, text);
+    return 0;
+}
+
+/* bomb: forks, and what is forked does too. Each says once how it was refused, and goes on. */
+static int do_bomb(void) {
+    for (int told = 0;;) {
+        pid_t child = fork();
+        if (child == 0) told = 0;
+        if (child < 0 && !told) told = say("fork", -1);
+        if (child < 0) usleep(1000);
+    }
+}
+
+/* clocks: the two that a time namespace can move. */
+static int do_clocks(void) {
+    struct timespec monotonic, boottime;
+    if (clock_gettime(CLOCK_MONOTONIC, &monotonic) < 0 || clock_gettime(CLOCK_BOOTTIME, &boottime) < 0) return say("clocks", -1);
+    printf("%ld %ld\n", (long)monotonic.tv_sec, (long)boottime.tv_sec);
+    return 0;
 }
 
 static int do_masks(void) {
@@ -257,6 +354,10 @@ int main(int count, char **words) {
     if (!strcmp(deed, "notify")) return do_notify(rest);
     if (!strcmp(deed, "handle")) return do_handle(rest);
     if (!strcmp(deed, "signals")) return do_masks();
+    if (!strcmp(deed, "within")) return do_within(rest);
+    if (!strcmp(deed, "key")) return do_key(rest);
+    if (!strcmp(deed, "clocks")) return do_clocks();
+    if (!strcmp(deed, "bomb")) return do_bomb();
     fprintf(stderr, "no such deed: %s\n", deed);
     return 2;
 }
