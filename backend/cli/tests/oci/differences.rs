@@ -46,7 +46,13 @@ pub(crate) enum Difference {
     NoMountNamespace,
     RepeatedNamespace,
     LooseResume,
+    CallersKeyring,
+    ExecKeyring,
+    ListenerAtStart,
+    NobodyIsAsked,
+    SparseListener,
     ExecLimits,
+    RaisedOpenFiles,
     ExecUmask,
     ExecEnvironmentAlone,
     ExecFolder,
@@ -90,6 +96,20 @@ impl Difference {
             Self::SilentAbandon => (&[Kind::Crun], "it runs no poststop hook where a hook before the start failed"),
             Self::LooseResume => (&[Kind::Crun], "it resumes what is not paused"),
             Self::ExecLimits => (&[Kind::Crun], "its exec from words has neither the container's rlimits nor its oom_score_adj"),
+            Self::CallersKeyring => (&[Kind::Crun], "its exec keeps the caller's session keyring"),
+            Self::ExecKeyring => {
+                (PEERS, "their exec has the caller's session keyring where the container was made with one; ours never has")
+            }
+            Self::ListenerAtStart => (
+                &[Kind::Ours],
+                "with no_new_privs the filter is the last thing before the program, and whoever answers is called then, when it is started",
+            ),
+            Self::SparseListener => (&[Kind::Crun], "of what enters, whoever listens is told neither the bundle nor the pid"),
+            Self::NobodyIsAsked => (&[Kind::Crun], "without listenerPath it makes a filter that asks nobody"),
+            Self::RaisedOpenFiles => (
+                &[Kind::Runc],
+                "the Go runtime in what enters raises open files to the hard limit when it begins, which may be after they were set from outside",
+            ),
             Self::ExecUmask => (&[Kind::Runc], "its exec does not know umask"),
             Self::ExecEnvironmentAlone => (&[Kind::Crun], "--env is the whole environment, not one more variable"),
             Self::ExecFolder => (&[Kind::Crun], "its exec starts at / where no folder is given"),

@@ -154,7 +154,9 @@ fn exec_reads_a_document(runtime: &Runtime) {
     let said = bed.call(&["exec", "--process", bed.path("process.json").to_str().unwrap(), bed.id()]);
     assert_eq!(said.code(), 5, "{said:?}");
     let umask = if bed.differs(Difference::ExecUmask) { "0022" } else { "0077" };
-    assert_eq!(said.out, format!("/tmp\n1000\n1001 7\ny\nCapEff:\t0000000000000000\n{umask}\n99\n"));
+    let expected = |most: u32| format!("/tmp\n1000\n1001 7\ny\nCapEff:\t0000000000000000\n{umask}\n{most}\n");
+    let is_raised = said.out == expected(100) && bed.differs(Difference::RaisedOpenFiles);
+    assert!(said.out == expected(99) || is_raised, "{said:?}");
     fs::write(bed.path("process.json"), "{\"args\": 5}").unwrap();
     bed.call(&["exec", "--process", bed.path("process.json").to_str().unwrap(), bed.id()]).refused();
     bed.call(&["exec", "--process", "/no/such/document", bed.id()]).refused();

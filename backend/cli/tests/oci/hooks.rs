@@ -2,8 +2,9 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use belljar_testbed::process::{command_line, is_alive, pids};
 use serde_json::{Value, json};
 
 use crate::bed::{Bed, Kind, Runtime};
@@ -14,6 +15,7 @@ sentences! {
     hooks_of_a_kind_run_in_order, a_failing_hook_before_the_start_ends_the_creation, a_failing_create_container_hook_ends_the_creation,
     a_failing_start_container_hook_ends_the_start, a_failing_poststart_hook_is_told, a_hook_need_not_read_its_input,
     a_failing_poststop_hook_does_not_stop_the_deletion, a_hook_that_takes_too_long_is_ended, a_missing_hook_is_an_error,
+    a_hook_after_the_start_that_takes_too_long_is_ended, a_hook_of_the_end_that_takes_too_long_is_ended,
     a_relative_hook_is_refused, hooks_have_their_arguments, hooks_see_the_root_before_the_program_runs, a_hook_can_enter_the_network,
     a_failed_creation_ends_with_the_hooks_of_the_end,
 }
@@ -209,17 +211,69 @@ fn a_failing_poststop_hook_does_not_stop_the_deletion(runtime: &Runtime) {
     bed.assert_nothing_left();
 }
 
+/// A hook that would take longer than a test may, and is given one second. Outside, its command line has the bed's id, by which
+/// it is found if it stays; inside, it is found by its cgroup.
+fn slow(bed: &Bed, kind: &str) -> Value {
+    let name = if kind == "startContainer" { "sleep" } else { bed.id() };
+    json!({kind: [{"path": "/bin/sleep", "args": [name, "100"], "timeout": 1}, noting(bed, "second")]})
+}
+
+/// What takes as long as this has waited for the hook.
+const TOO_LONG: Duration = Duration::from_secs(50);
+
 fn a_hook_that_takes_too_long_is_ended(runtime: &Runtime) {
+    for kind in ["prestart", "createRuntime", "createContainer", "startContainer"] {
+        let bed = Bed::new(runtime);
+        hooks(&bed, slow(&bed, kind));
+        let begun = Instant::now();
+        let said = bed.run("echo ran > /ran").refused();
+        assert!(begun.elapsed() < TOO_LONG, "{kind}: it waited for the hook: {said}");
+        assert!(begun.elapsed() >= Duration::from_secs(1), "{kind}: it had its second: {said}");
+        let is_named = said.contains(&format!("hooks.{kind}[0] /bin/sleep")) && said.contains("after 1 s");
+        assert!(is_named || bed.kind() != Kind::Ours, "{kind}: {said}");
+        assert!(!bed.root("ran").exists() && notes(&bed).is_empty(), "{kind}: neither the program nor the next hook runs");
+        bed.assert_nothing_left();
+    }
     let bed = Bed::new(runtime);
-    hooks(&bed, json!({"createRuntime": [{"path": "/bin/sleep", "args": ["sleep", "100"], "timeout": 1}]}));
-    let begun = Instant::now();
-    let said = bed.run("echo ran").refused();
-    assert!(begun.elapsed().as_secs() < 20, "it waited for the hook: {said}");
-    bed.assert_nothing_left();
-    assert_eq!(bed.config()["hooks"]["createRuntime"][0]["timeout"], 1);
     hooks(&bed, json!({"createRuntime": [{"path": "/bin/true", "timeout": 0}]}));
     let said = bed.run("true");
     assert!(!said.status.success() || bed.differs(Difference::HookTimeoutZero), "a time limit is more than nothing: {said:?}");
+}
+
+fn a_hook_after_the_start_that_takes_too_long_is_ended(runtime: &Runtime) {
+    let bed = Bed::new(runtime);
+    if bed.differs(Difference::PoststartAtCreate) {
+        return;
+    }
+    hooks(&bed, slow(&bed, "poststart"));
+    bed.arguments(&["sleep", "1000"]).create();
+    let begun = Instant::now();
+    let said = bed.call(&["start", bed.id()]);
+    assert!(begun.elapsed() >= Duration::from_secs(1) && begun.elapsed() < TOO_LONG, "{said:?}");
+    assert!(!said.err.is_empty() || bed.differs(Difference::SilentPoststart), "{said:?}");
+    assert_eq!(still_runs(&bed), [0; 0], "the hook is ended");
+    bed.call(&["delete", "--force", bed.id()]).ok();
+    bed.assert_nothing_left();
+}
+
+fn a_hook_of_the_end_that_takes_too_long_is_ended(runtime: &Runtime) {
+    let bed = Bed::new(runtime);
+    hooks(&bed, slow(&bed, "poststop"));
+    bed.sleeping();
+    bed.end();
+    let begun = Instant::now();
+    let said = bed.delete();
+    assert!(begun.elapsed() >= Duration::from_secs(1) && begun.elapsed() < TOO_LONG, "{said:?}");
+    assert_eq!(still_runs(&bed), [0; 0], "the hook is ended");
+    let expected = if bed.differs(Difference::StopsAtPoststop) { "" } else { "second\n" };
+    assert_eq!(notes(&bed), expected, "the next one runs nevertheless");
+    bed.assert_nothing_left();
+}
+
+/// Hooks of [`slow`] outside that still run.
+fn still_runs(bed: &Bed) -> Vec<i32> {
+    let name = format!("{} 100", bed.id());
+    pids().into_iter().filter(|pid| is_alive(*pid) && command_line(*pid) == name).collect()
 }
 
 fn a_missing_hook_is_an_error(runtime: &Runtime) {

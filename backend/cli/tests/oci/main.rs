@@ -37,6 +37,7 @@ mod faults;
 mod hooks;
 mod lifecycle;
 mod limits;
+mod listener;
 mod mounts;
 mod namespaces;
 mod process;

@@ -15,7 +15,7 @@ sentences! {
     a_target_with_dots_stays_in_the_root, tmpfs_has_its_size_and_mode, tmpcopyup_copies_what_was_there, a_read_only_root_is_read_only,
     a_writable_root_is_written, propagation_of_the_root_is_as_asked, propagation_of_a_mount_is_as_asked, nothing_propagates_to_the_host,
     an_unknown_file_system_is_refused, a_relative_source_is_of_the_bundle, a_proc_over_a_link_is_refused, the_old_root_is_gone, a_root_that_is_missing_is_refused,
-    an_absolute_root_works, mounts_of_the_host_are_not_seen, the_cgroup_mount_shows_the_own_cgroup,
+    an_absolute_root_works, mounts_of_the_host_are_not_seen, processes_of_others_are_hidden_when_asked, the_cgroup_mount_shows_the_own_cgroup,
 }
 
 fn bind(source: &std::path::Path, target: &str, options: &[&str]) -> Value {
@@ -323,6 +323,17 @@ fn mounts_of_the_host_are_not_seen(runtime: &Runtime) {
     let mut targets: Vec<&str> = targets.lines().filter(|target| !nodes.contains(target)).collect();
     targets.sort_unstable();
     assert_eq!(targets, ["/", "/dev", "/dev/mqueue", "/dev/pts", "/dev/shm", "/proc", "/sys"]);
+}
+
+fn processes_of_others_are_hidden_when_asked(runtime: &Runtime) {
+    let look = "test -e /proc/1 && echo seen || echo hidden; test -e /proc/self/status && echo itself";
+    for (option, expected) in [("hidepid=2", "hidden\nitself\n"), ("hidepid=invisible", "hidden\nitself\n"), ("noexec", "seen\nitself\n")] {
+        let bed = Bed::new(runtime);
+        bed.configure(|config| config["mounts"][0]["options"].as_array_mut().unwrap().push(json!(option)));
+        bed.sleeping();
+        assert_eq!(bed.exec_with(&["--user", "1000:1000"], look).ok(), expected, "{option}");
+        assert_eq!(bed.exec(look).ok(), "seen\nitself\n", "{option}: whoever may trace them sees all");
+    }
 }
 
 fn the_cgroup_mount_shows_the_own_cgroup(runtime: &Runtime) {

@@ -3,7 +3,7 @@
 use belljar_testbed::process::namespace_inode;
 use serde_json::json;
 
-use crate::bed::{Bed, Kind, Runtime};
+use crate::bed::{Bed, Kind, Runtime, probe};
 use crate::differences::Difference;
 
 sentences! {
@@ -11,7 +11,7 @@ sentences! {
     a_pid_namespace_is_joined_by_path, a_path_that_is_no_namespace_is_refused, a_path_of_another_kind_is_refused,
     a_namespace_listed_twice_is_refused, an_unknown_namespace_is_refused, the_first_process_is_number_one, loopback_is_up_in_a_new_network,
     sysctls_of_own_namespaces_are_set, sysctls_of_the_host_are_refused, mounts_demand_a_mount_namespace,
-    time_offsets_move_the_clocks, a_user_namespace_of_another_container_is_joined, the_host_keeps_its_name,
+    time_offsets_move_the_clocks, queues_of_messages_are_of_the_ipc_namespace, a_user_namespace_of_another_container_is_joined, the_host_keeps_its_name,
 }
 
 /// As the specification calls them, and as `/proc/<pid>/ns` does.
@@ -218,21 +218,44 @@ fn without_a_mount_namespace_the_root_is_a_folder_of_the_host() {
     });
 }
 
+/// Seconds of the monotonic clock and of the one since boot, in what the probe printed.
+#[track_caller]
+fn seconds(said: &str) -> [u64; 2] {
+    let numbers: Vec<u64> = said.split_whitespace().filter_map(|number| number.parse().ok()).collect();
+    numbers.try_into().unwrap_or_else(|_| panic!("two clocks: {said}"))
+}
+
 fn time_offsets_move_the_clocks(runtime: &Runtime) {
+    const OFFSETS: [u64; 2] = [500_000_000, 1_000_000_000];
     let bed = Bed::new(runtime);
-    if bed.differs(Difference::NoTimeNamespace) {
+    if !probe::install(&bed) || bed.differs(Difference::NoTimeNamespace) {
         return;
     }
     bed.configure(|config| {
         config["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "time"}));
-        config["linux"]["timeOffsets"] = json!({"boottime": {"secs": 1_000_000_000, "nanosecs": 0}, "monotonic": {"secs": 500_000_000}});
+        config["linux"]["timeOffsets"] = json!({"boottime": {"secs": OFFSETS[1], "nanosecs": 0}, "monotonic": {"secs": OFFSETS[0]}});
     });
-    let uptime = bed.run("cut -d . -f 1 /proc/uptime").line();
-    assert!(uptime.parse::<u64>().is_ok_and(|seconds| seconds > 1_000_000_000), "{uptime}");
+    let host = || seconds(&probe::outside(&["clocks"]).ok());
+    let script = "probe clocks; tr -s ' ' < /proc/self/timens_offsets; cut -d . -f 1 /proc/uptime";
+    let assert_moved = |said: &dyn Fn() -> String| {
+        let before = host();
+        let said = said();
+        let after = host();
+        let lines: Vec<&str> = said.lines().collect();
+        let [clocks, monotonic, boottime, uptime] = lines[..] else { panic!("{said}") };
+        let inside = seconds(clocks);
+        for clock in 0..2 {
+            let expected = before[clock] + OFFSETS[clock]..=after[clock] + OFFSETS[clock];
+            assert!(expected.contains(&inside[clock]), "{said}: {expected:?}");
+        }
+        let offsets = [monotonic, boottime].map(|line| line.replace('\t', " "));
+        assert_eq!(offsets, [format!("monotonic {} 0", OFFSETS[0]), format!("boottime {} 0", OFFSETS[1])], "{said}");
+        assert!(uptime.parse::<u64>().is_ok_and(|seconds| seconds.abs_diff(inside[1]) <= 1 + after[1] - before[1]), "{said}");
+    };
+    assert_moved(&|| bed.run(script).ok());
     bed.sleeping();
     assert_ne!(namespace_inode(bed.pid(), "time"), namespace_inode(own(), "time"));
-    let uptime = bed.exec("cut -d . -f 1 /proc/uptime").line();
-    assert!(uptime.parse::<u64>().is_ok_and(|seconds| seconds > 1_000_000_000), "exec is in it as well: {uptime}");
+    assert_moved(&|| bed.exec(script).ok());
 }
 
 fn a_user_namespace_of_another_container_is_joined(runtime: &Runtime) {
@@ -249,6 +272,23 @@ fn a_user_namespace_of_another_container_is_joined(runtime: &Runtime) {
         return;
     }
     assert_eq!(said.ok(), format!("0\nuser:[{}]\n", namespace_inode(pid, "user")));
+}
+
+fn queues_of_messages_are_of_the_ipc_namespace(runtime: &Runtime) {
+    let [first, second, third] = [(); 3].map(|()| Bed::new(runtime));
+    if ![&first, &second, &third].into_iter().all(probe::install) {
+        return;
+    }
+    // mq_open(2): what its name has no slash before is a name of the file system.
+    let open = ["syscall", "240", "@queue", "0", "0", "0"];
+    let look = format!("ls /dev/mqueue; probe {}; true", open.join(" "));
+    first.script("touch /dev/mqueue/queue && echo made; exec sleep 1000").create().start().wait_output("made");
+    assert!(first.exec(&look).ok().starts_with("queue\nsyscall: "), "who enters sees it");
+    assert_eq!(second.run(&look).ok(), "syscall: ENOENT\n");
+    assert_eq!(probe::outside(&open).out, "syscall: ENOENT\n");
+    third.namespace(json!({"type": "ipc", "path": format!("/proc/{}/ns/ipc", first.pid())}));
+    let said = third.run(&look).ok();
+    assert!(said.starts_with("queue\nsyscall: ") && !said.contains("ENOENT"), "who shares the namespace sees it: {said}");
 }
 
 fn the_host_keeps_its_name(runtime: &Runtime) {

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::bed::{Bed, Kind, Runtime};
+use crate::bed::{Bed, Kind, Runtime, Said, probe};
 use crate::differences::Difference;
 
 sentences! {
@@ -12,6 +12,7 @@ sentences! {
     an_effective_capability_that_is_not_permitted_is_refused, no_capabilities_at_all, no_new_privileges_is_as_asked, oom_score_adj_is_set, arguments_are_passed_as_they_are,
     programs_are_found_in_the_path_of_the_container, empty_arguments_are_refused, a_uid_beyond_32_bits_is_refused, domain_name_and_hostname_are_set,
     the_first_process_leads_a_session, the_personality_is_set, the_scheduler_is_set, io_priority_is_set,
+    keys_of_the_caller_stay_outside, keys_of_the_caller_are_there_when_asked,
 }
 
 fn the_process_has_the_user_and_groups(runtime: &Runtime) {
@@ -85,7 +86,8 @@ fn limits_are_set(runtime: &Runtime) {
     assert!(said.contains("Max stack size 8388608 unlimited bytes"), "{said}");
     bed.sleeping();
     if !bed.differs(Difference::ExecLimits) {
-        assert_eq!(bed.exec("ulimit -n").line(), "111");
+        let most = bed.exec("ulimit -n").line();
+        assert!(most == "111" || (most == "222" && bed.differs(Difference::RaisedOpenFiles)), "{most}");
     }
 }
 
@@ -262,10 +264,55 @@ fn the_scheduler_is_set(runtime: &Runtime) {
 
 fn io_priority_is_set(runtime: &Runtime) {
     let bed = Bed::new(runtime);
-    if !crate::bed::probe::install(&bed) || bed.differs(Difference::NoIoPriority) {
+    if !probe::install(&bed) || bed.differs(Difference::NoIoPriority) {
         return;
     }
     bed.configure(|config| config["process"]["ioPriority"] = json!({"class": "IOPRIO_CLASS_BE", "priority": 6}));
     // ioprio_get(IOPRIO_WHO_PROCESS, self): the class in bits 13 and up.
     assert_eq!(bed.run("probe syscall 252 1 0").line(), format!("syscall: {}", (2 << 13) | 6));
+}
+
+const KEY: &str = "key-of-the-caller";
+
+/// The runtime, called in a session whose keyring has a key.
+fn with_key(bed: &Bed, arguments: &[&str]) -> Said {
+    let runtime = bed.command(arguments);
+    let mut command = std::process::Command::new(probe::compiled().expect("it was installed"));
+    command.args(["within", KEY]).arg(runtime.get_program()).args(runtime.get_args()).current_dir(bed.path("bundle"));
+    Said::in_files(command, &bed.path("output"), &bed.path("errors"))
+}
+
+/// What a container and what enters it find in their session's keyring: run, created and started, entered.
+fn keys(bed: &Bed, options: &[&str]) -> [String; 3] {
+    let look = format!("probe key {KEY}; echo looked");
+    bed.script(&look);
+    let run = with_key(bed, &[&["run"], options, &[bed.id()]].concat()).ok();
+    bed.script(&format!("{look}; exec sleep 1000"));
+    with_key(bed, &[&["create"], options, &[bed.id()]].concat()).ok();
+    bed.start();
+    let created = bed.wait_output("looked\n");
+    let entered = with_key(bed, &["exec", bed.id(), "sh", "-c", &look]).ok();
+    [run, created, entered].map(|said| said.replace("looked\n", ""))
+}
+
+fn keys_of_the_caller_stay_outside(runtime: &Runtime) {
+    let bed = Bed::new(runtime);
+    if !probe::install(&bed) {
+        return;
+    }
+    let [run, created, entered] = keys(&bed, &[]);
+    assert_eq!([run, created], ["key: ENOKEY\n"; 2]);
+    assert!(entered == "key: ENOKEY\n" || bed.differs(Difference::CallersKeyring), "{entered}");
+}
+
+fn keys_of_the_caller_are_there_when_asked(runtime: &Runtime) {
+    let bed = Bed::new(runtime);
+    if !probe::install(&bed) {
+        return;
+    }
+    let there = format!("key: {KEY}\n");
+    let [run, created, entered] = keys(&bed, &["--no-new-keyring"]);
+    assert_eq!([&run, &created], [&there; 2]);
+    let expected = if bed.differs(Difference::ExecKeyring) { &there } else { "key: ENOKEY\n" };
+    assert_eq!(entered, expected);
 }

@@ -214,7 +214,9 @@ pub(super) struct Told<'a> {
 
 impl<'a> Told<'a> {
     pub(super) fn of(spec: &'a Spec, filter: Option<&'a Arc<Prepared>>) -> Self {
-        let moment = if spec.start == Start::WhenTold { Moment::StartContainer } else { Moment::CreateContainer };
+        // Without `no_new_privs` the filter is loaded before the start is awaited.
+        let is_late = spec.start == Start::WhenTold && spec.process.no_new_privileges;
+        let moment = if is_late { Moment::StartContainer } else { Moment::CreateContainer };
         Self { id: &spec.id, state: &spec.hooks.state, moment, filter }
     }
 }

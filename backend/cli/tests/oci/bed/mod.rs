@@ -4,6 +4,7 @@
 //! It must never know what a sentence asserts. Start reading at [`Bed`]; [`runtime`] says what is called, [`bundle`]
 //! what is in it, [`traces`] what is looked for afterwards.
 
+pub(crate) mod agent;
 pub(crate) mod bundle;
 pub(crate) mod console;
 pub(crate) mod probe;

@@ -8,8 +8,8 @@ use std::process::Command;
 
 use sha2::{Digest, Sha256};
 
-use super::Bed;
 use super::runtime::find_program;
+use super::{Bed, Said};
 
 const SOURCE: &str = include_str!("probe.c");
 
@@ -21,6 +21,13 @@ pub(crate) fn install(bed: &Bed) -> bool {
     };
     fs::copy(program, bed.root("bin/probe")).expect("the program can be copied");
     true
+}
+
+/// The program's deed on the host.
+pub(crate) fn outside(words: &[&str]) -> Said {
+    let mut command = Command::new(compiled().expect("it was compiled before"));
+    command.args(words);
+    Said::of(command)
 }
 
 /// The program on the host; `None` where it cannot be compiled.
