@@ -17,6 +17,7 @@ pub mod capability;
 pub mod crash;
 pub mod device;
 pub mod ending;
+pub mod environment;
 pub mod error;
 pub mod executable;
 pub mod fd;

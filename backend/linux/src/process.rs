@@ -441,29 +441,6 @@ pub fn forbid_inspection() -> Result<()> {
     if done == 0 { Ok(()) } else { Err(Error::last("forbid", "inspection")) }
 }
 
-/// Writes zeros over this process's environment, which whoever traces a copy of it could read (`/proc/<pid>/environ`, memory).
-/// From then on it has no variables. Only a process with one thread may do so, as others could be reading: `EDEADLK` where it has more.
-pub fn forget_environment() -> Result<()> {
-    unsafe extern "C" {
-        /// environ(7).
-        static mut environ: *mut *mut libc::c_char;
-    }
-    require_one_thread()?;
-    // SAFETY: environ(7) is null or an array of pointers that ends with a null pointer. No other thread exists that could use or
-    // change it, and the standard library holds no reference into it: it copies what it is asked for.
-    unsafe {
-        let mut entry = environ;
-        while !entry.is_null() && !(*entry).is_null() {
-            // SAFETY: each entry is a text ended by a NUL, on the stack as the kernel left it or on the heap, both writable; as
-            // many bytes are written as there are before the NUL.
-            libc::explicit_bzero((*entry).cast(), libc::strlen(*entry));
-            *entry = std::ptr::null_mut();
-            entry = entry.add(1);
-        }
-    }
-    Ok(())
-}
-
 /// Sets `no_new_privs`: from now on no exec can gain privileges, whatever set-uid bits the file has.
 pub fn forbid_new_privileges() -> Result<()> {
     rustix::thread::set_no_new_privs(true).context("set", || "no_new_privs".into())

@@ -16,10 +16,18 @@ sentences! {
 
 const METADATA: &str = "for the agent alone: \"é\"";
 
+/// When a filter may be loaded: `no_new_privs` lets everybody load one at any time, and without it rights are needed that are
+/// dropped on the way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Load {
+    Late,
+    Early,
+}
+
 /// Everything is allowed but two calls, for which somebody is asked.
-fn ask(bed: &Bed, no_new_privileges: bool) {
+fn ask(bed: &Bed, load: Load) {
     bed.configure(|config| {
-        config["process"]["noNewPrivileges"] = json!(no_new_privileges);
+        config["process"]["noNewPrivileges"] = json!(load == Load::Late);
         config["linux"]["seccomp"] = json!({
             "defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_X86_64"],
             "listenerPath": Agent::path_in(bed), "listenerMetadata": METADATA,
@@ -51,16 +59,15 @@ fn assert_told(bed: &Bed, (states, calls): (Vec<Value>, Vec<Call>)) -> Value {
     told.clone()
 }
 
-/// With and without the privileges by which a filter may be loaded early.
-fn both_ways(runtime: &Runtime, sentence: impl Fn(&Bed, &Agent, bool)) {
-    for no_new_privileges in [true, false] {
+fn both_ways(runtime: &Runtime, sentence: impl Fn(&Bed, &Agent, Load)) {
+    for load in [Load::Late, Load::Early] {
         let bed = Bed::new(runtime);
         if !probe::install(&bed) {
             return;
         }
-        ask(&bed, no_new_privileges);
+        ask(&bed, load);
         let agent = Agent::listen(&bed);
-        sentence(&bed, &agent, no_new_privileges);
+        sentence(&bed, &agent, load);
     }
 }
 
@@ -74,11 +81,11 @@ fn whoever_listens_answers_for_what_was_run(runtime: &Runtime) {
 }
 
 fn whoever_listens_answers_for_what_was_created_and_started(runtime: &Runtime) {
-    both_ways(runtime, |bed, agent, no_new_privileges| {
+    both_ways(runtime, |bed, agent, load| {
         bed.script(&format!("{}; echo done; exec sleep 1000", calls())).create().start().wait_output("done");
         assert_eq!(bed.output(), format!("{ANSWERS}done\n"));
         let told = assert_told(bed, agent.take());
-        let is_late = no_new_privileges && bed.differs(Difference::ListenerAtStart);
+        let is_late = load == Load::Late && bed.differs(Difference::ListenerAtStart);
         let status = if is_late { "created" } else { "creating" };
         assert_eq!((&told["state"]["status"], &told["pid"]), (&json!(status), &json!(bed.pid())), "{told}");
     });
@@ -100,7 +107,7 @@ fn calls_fail_once_nobody_listens_any_more(runtime: &Runtime) {
     if !probe::install(&bed) {
         return;
     }
-    ask(&bed, true);
+    ask(&bed, Load::Late);
     let agent = Agent::listen(&bed);
     bed.script(&format!("while test ! -e /go; do sleep 0.02; done; {}; echo done; exec sleep 1000", calls())).create().start();
     drop(agent);
@@ -112,7 +119,7 @@ fn calls_fail_once_nobody_listens_any_more(runtime: &Runtime) {
 
 fn a_filter_that_asks_nobody_is_refused(runtime: &Runtime) {
     let bed = Bed::new(runtime);
-    ask(&bed, true);
+    ask(&bed, Load::Late);
     bed.configure(|config| drop(config["linux"]["seccomp"].as_object_mut().unwrap().remove("listenerPath")));
     let said = bed.run("true");
     if said.status.success() && bed.differs(Difference::NobodyIsAsked) {
@@ -125,13 +132,13 @@ fn a_filter_that_asks_nobody_is_refused(runtime: &Runtime) {
 }
 
 fn a_listener_that_is_not_there_is_refused_and_nothing_is_left(runtime: &Runtime) {
-    for no_new_privileges in [true, false] {
+    for load in [Load::Late, Load::Early] {
         let bed = Bed::new(runtime);
-        ask(&bed, no_new_privileges);
+        ask(&bed, load);
         bed.run("echo ran > /ran").refused();
         // A socket that is there, and at which nobody listens any more.
         drop(std::os::unix::net::UnixListener::bind(Agent::path_in(&bed)).unwrap());
-        if no_new_privileges && bed.differs(Difference::ListenerAtStart) {
+        if load == Load::Late && bed.differs(Difference::ListenerAtStart) {
             bed.try_create(&[]).ok();
             bed.call(&["start", bed.id()]).refused();
             assert_eq!(bed.status(), "stopped");
@@ -147,9 +154,9 @@ fn a_listener_that_is_not_there_is_refused_and_nothing_is_left(runtime: &Runtime
 }
 
 fn nobody_enters_whose_filter_would_ask_a_listener_that_is_not_there(runtime: &Runtime) {
-    for no_new_privileges in [true, false] {
+    for load in [Load::Late, Load::Early] {
         let bed = Bed::new(runtime);
-        ask(&bed, no_new_privileges);
+        ask(&bed, load);
         let agent = Agent::listen(&bed);
         bed.sleeping();
         drop(agent);

@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use belljar_linux::board::Board;
 use belljar_linux::error::Context;
 use belljar_linux::process::{self, Cloned, Parent};
-use belljar_linux::{Error, Result, attributes, fd, namespace, owner, tree as paths};
+use belljar_linux::{Error, Result, attributes, environment, fd, namespace, owner, tree as paths};
 use belljar_model::namespace::Kind;
 use rustix::io::Errno;
 
@@ -109,7 +109,7 @@ impl Outside<'_> {
         // The copy is seen by whoever is in its pid namespace already: it must not be looked into for one moment.
         // Where it can be all the same, by who has the host's ids and may trace, it has nothing of our caller's secrets.
         process::forbid_inspection()?;
-        process::forget_environment()?;
+        environment::forget()?;
         let cloned = match birth.owner {
             Some(owner) => owner::clone(owner, at_once as u64, unified.as_ref()),
             None => process::clone(at_once as u64, unified.as_ref(), Parent::This),

@@ -1,5 +1,6 @@
 //! Hooks at each moment: in the right place, in the right order, with the state.
 
+use belljar_runtime::cgroup::Hierarchies;
 use belljar_runtime::spec::{Hook, Start};
 
 use crate::bed::{Bed, Order};
@@ -37,14 +38,39 @@ pub(crate) fn hooks_run_in_order_each_in_its_place_with_the_state() {
     assert!(said.contains(&told("creating")) && said.contains(&told("running")), "{said}");
 }
 
+/// Panics with whatever is there of a container that was undone.
+#[track_caller]
+fn assert_undone(bed: &Bed) {
+    assert_eq!(bed.written(), "", "the program did not run");
+    let cgroup = bed.spec.cgroup.cgroup(&Hierarchies::probe().unwrap());
+    assert!(!cgroup.exists(), "a cgroup stays, and who may be in it");
+    let names: Vec<_> = std::fs::read_dir(&bed.spec.state_dir).unwrap().flatten().map(|entry| entry.file_name()).collect();
+    assert!(names.is_empty(), "its state stays: {names:?}");
+    let folder = bed.path("").display().to_string();
+    let table = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    assert!(!table.contains(folder.trim_end_matches('/')), "a mount stays: {table}");
+}
+
 pub(crate) fn a_hook_that_fails_before_the_start_undoes_the_container() {
-    for moment in ["runtime", "container"] {
-        let Some(mut bed) = Bed::of("echo program") else { return };
-        let list = if moment == "runtime" { &mut bed.spec.hooks.create_runtime } else { &mut bed.spec.hooks.create_container };
-        list.push(hook("echo because >&2; exit 9".into()));
-        let failure = bed.run().failure();
-        assert!(failure.contains("it exited with 9: because"), "{failure}");
-        assert_eq!(bed.written(), "");
+    for start in [Start::AtOnce, Start::WhenTold] {
+        for moment in ["runtime", "container"] {
+            let Some(mut bed) = Bed::of("echo program") else { return };
+            bed.spec.start = start;
+            let found = bed.path("found");
+            let hooks = &mut bed.spec.hooks;
+            // While it runs there is something to undo.
+            let first = hook(format!(
+                "ls -d /sys/fs/cgroup/*/belljar-core-*/* /sys/fs/cgroup/belljar-core-*/* > {} 2> /dev/null; true",
+                found.display()
+            ));
+            hooks.prestart.push(first);
+            let list = if moment == "runtime" { &mut hooks.create_runtime } else { &mut hooks.create_container };
+            list.push(hook("echo because >&2; exit 9".into()));
+            let failure = bed.run().failure();
+            assert!(failure.contains("it exited with 9: because"), "{failure}");
+            assert!(std::fs::read_to_string(&found).unwrap().contains(&bed.spec.id), "there was a cgroup");
+            assert_undone(&bed);
+        }
     }
 }
 
@@ -53,5 +79,5 @@ pub(crate) fn a_hook_inside_that_fails_ends_the_start() {
     bed.spec.hooks.start_container = vec![hook("exit 4".into())];
     let failure = bed.run().failure();
     assert!(failure.starts_with("run hooks.startContainer[0] /bin/sh") && failure.contains("it exited with 4"), "{failure}");
-    assert_eq!(bed.written(), "");
+    assert_undone(&bed);
 }

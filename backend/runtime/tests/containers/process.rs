@@ -1,6 +1,6 @@
 //! What is true of the program's process: who it is, what it may do, how it is treated, what it can see of its maker.
 
-use belljar_runtime::spec::{Capabilities, CpuAffinity, First, IoPriority, Keyring, Rlimit, Scheduler, Terminal, TerminalSize, User};
+use belljar_runtime::spec::{Capabilities, CpuAffinity, First, IoPriority, Rlimit, Scheduler, Terminal, TerminalSize, User};
 
 use crate::bed::Bed;
 
@@ -36,7 +36,7 @@ pub(crate) fn a_user_has_its_groups_its_mask_and_the_capabilities_that_were_kept
 }
 
 pub(crate) fn limits_scheduling_and_personality_are_set_from_outside_and_kept() {
-    let script = "ulimit -n; grep -E '^(Cpus_allowed_list)' /proc/self/status; cat /proc/self/oom_score_adj; cat /proc/self/personality; cat /proc/self/stat";
+    let script = "ulimit -n; grep -E '^(Cpus_allowed_list)' /proc/self/status; cat /proc/self/oom_score_adj; cat /proc/self/personality; cat /proc/self/stat; /bin/busybox ionice -p $$";
     let Some(mut bed) = Bed::of(script) else { return };
     let process = &mut bed.spec.process;
     process.rlimits = vec![Rlimit { resource: "NOFILE".into(), soft: 17, hard: 19 }];
@@ -51,6 +51,7 @@ pub(crate) fn limits_scheduling_and_personality_are_set_from_outside_and_kept() 
     assert_eq!(lines[..4], ["17", "Cpus_allowed_list:\t0", "500", "00040000"], "{text}");
     let fields: Vec<&str> = lines[4].rsplit_once(") ").unwrap().1.split(' ').collect();
     assert_eq!((fields[16], fields[38]), ("4", "3"), "nice and policy: {text}");
+    assert_eq!(lines[5], "best-effort: prio 6", "the second class: {text}");
 }
 
 pub(crate) fn an_unknown_limit_is_refused_by_its_field() {
@@ -79,14 +80,6 @@ pub(crate) fn a_working_folder_is_made_and_one_that_lies_outside_is_refused() {
     }
 }
 
-pub(crate) fn a_container_with_the_makers_keyring_is_made_too() {
-    let Some(mut bed) = Bed::of("true") else { return };
-    bed.spec.process.keyring = Keyring::Inherited;
-    let outcome = bed.run();
-    assert_eq!(outcome.status(), 0);
-    assert!(outcome.steps().contains(&"begin session".to_owned()));
-}
-
 pub(crate) fn a_terminal_is_the_containers_own_and_its_console() {
     let Some(mut bed) = Bed::of("tty; stty size; echo to the console > /dev/console; ls -l /proc/self/fd/0") else { return };
     bed.spec.process.terminal = Terminal::Pty { size: Some(TerminalSize { rows: 33, columns: 111 }) };
@@ -103,6 +96,19 @@ pub(crate) fn a_minimal_init_reaps_and_ends_as_the_program_does() {
     let Some(mut bed) = Bed::of("trap 'exit 9' 36; kill -36 1; while :; do :; done") else { return };
     bed.spec.first = First::Init;
     assert_eq!(bed.run().status(), 9);
+}
+
+/// Each orphan is handed to the first process, sees that, and ends.
+pub(crate) fn a_minimal_init_leaves_no_zombie_of_fifty_orphans() {
+    let script = "orphan='until read -r pid name state parent rest < /proc/$$/stat && [ $parent = 1 ]; do :; done; echo handed over'; \
+                  number=0; while [ $number -lt 50 ]; do (sh -c \"$orphan\" &); number=$((number + 1)); done; \
+                  rounds=0; until set -- /proc/[0-9]* && [ $# = 2 ]; do rounds=$((rounds + 1)); [ $rounds = 1000 ] && break; sleep 0.01; done; \
+                  echo \"there are $*\"; for process; do read -r line < $process/stat; echo \"$line\"; done";
+    let Some(mut bed) = Bed::of(script) else { return };
+    bed.spec.first = First::Init;
+    let text = bed.output();
+    assert_eq!(text.lines().filter(|line| *line == "handed over").count(), 50, "{text}");
+    assert!(text.contains("there are /proc/1 /proc/2\n"), "init and the program, and nobody else: {text}");
 }
 
 pub(crate) fn a_program_that_is_not_there_is_told_with_its_step() {
