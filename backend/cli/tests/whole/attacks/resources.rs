@@ -6,9 +6,10 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
+use belljar_testbed::server::rows;
 use belljar_testbed::wait::patience;
 use belljar_testbed::{Server, process, wait_until};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Attempts, arena, attack, attack_by_exec, attacker};
 
@@ -120,34 +121,63 @@ fn memory_runs_out_inside_only() {
     assert!(score(server.pid()) <= score(first) && score(monitor) <= score(first), "the host kills a container before its monitor");
     // By one big program, by many small ones, and by files in memory.
     let bombs = [
-        "exec python3 -c 'x = bytearray(1 << 30)'",
-        "for i in 1 2 3 4 5 6 7 8; do python3 -c 'import time; x = bytearray(30 << 20); time.sleep(2)' & done; wait",
-        "cat /dev/zero > /dev/shm/one; cat /dev/zero > /dev/shm/two; exec python3 -c 'x = bytearray(90 << 20)'",
+        ("exec python3 -c 'x = bytearray(1 << 30)'", json!({"signal": "SIGKILL"})),
+        ("for i in 1 2 3 4 5 6 7 8; do python3 -c 'import time; x = bytearray(30 << 20); time.sleep(2)' & done; wait", json!({"code": 0})),
+        (
+            "cat /dev/zero > /dev/shm/one; cat /dev/zero > /dev/shm/two; exec python3 -c 'x = bytearray(90 << 20)'",
+            json!({"signal": "SIGKILL"}),
+        ),
     ];
-    for bomb in bombs {
-        let body = json!({"command": ["sh", "-c", bomb], "time_limit_ms": 8000});
+    let told = || rows(&server.api().get("/api/v1/containers/greedy/events").expect(200).json());
+    let kills_told = || told().into_iter().filter(|event| event["kind"] == "out_of_memory").collect::<Vec<_>>();
+    for (bomb, end) in bombs {
+        let (killed, before) = (oom_kills(first), kills_told().len());
+        let body = json!({"command": ["sh", "-c", bomb], "time_limit_ms": 20_000});
         let answer = server.api().post_json("/api/v1/containers/greedy/exec", &body).expect(200).json();
-        assert!(answer["signal"] == "SIGKILL" || answer["code"].is_i64(), "{answer}");
-        is_well(&server);
-        assert!(process::is_alive(monitor) || server.container("greedy")["state"] == "stopped");
-        if server.container("greedy")["state"] != "running" {
-            server.act("greedy", "start");
+        for (field, value) in end.as_object().unwrap() {
+            assert_eq!(&answer[field], value, "{bomb}: {answer}");
         }
+        assert!(oom_kills(first) > killed, "{bomb}: the kernel killed nobody");
+        is_well(&server);
+        assert!(
+            process::is_alive(monitor) && process::is_alive(first),
+            "{bomb}: neither the monitor nor the first process is taken for it"
+        );
+        assert_eq!(server.container("greedy")["state"], "running", "{bomb}");
+        let events = wait_until("the kill is an event", || Some(kills_told()).filter(|events| events.len() > before));
+        let words: Vec<&str> = events.iter().filter_map(|event| event["message"].as_str()).collect();
+        assert!(words.iter().all(|words| words.contains("killed by OOM at 96 MiB")), "{words:?}");
     }
+    // "3 processes of it were killed", or "a process of it was".
+    let number = |event: &Value| event["message"].as_str()?.split(' ').next().map(|word| word.parse::<u64>().unwrap_or(1));
+    let all_told = || Some(kills_told().iter().filter_map(number).sum::<u64>()).filter(|told| *told == oom_kills(first));
+    wait_until("each kill is told of once", all_told);
+    let usage = || server.api().get("/api/v1/containers/greedy/usage").expect(200).json()["oom_kills_total"].as_u64();
+    wait_until("all of them are counted", || (usage() == Some(oom_kills(first))).then_some(()));
+    let reasons = rows(&server.api().get("/api/v1/containers/greedy/diagnosis").expect(200).json());
+    assert!(reasons.iter().any(|reason| reason["kind"] == "out_of_memory"), "{reasons:?}");
     let fill = "
 written_bytes = 0
 def fill(path):
     global written_bytes
     with open(path, 'wb', buffering=0) as file:
         while True: written_bytes += file.write(bytes(1 << 20))
-tried('fill', fill, '/dev/shm/full'); said('bytes', written_bytes)
-def many():
-    for number in range(2000000): open('/dev/shm/%d' % number, 'w').close()
-if False: many()";
+tried('fill', fill, '/dev/shm/full'); said('bytes', written_bytes)";
     let filled = attack(&server, "filler", fill, &json!({}));
     assert_eq!((filled.result("fill"), filled.result("bytes")), ("ENOSPC", "67108864"));
-    assert!(server.event_kinds("greedy").len() > 2);
     assert_eq!(server.container("bystander")["state"], "running");
+    assert_eq!(oom_kills(pid(&server, "bystander")), 0);
+}
+
+/// How many processes of this one's cgroup the kernel has killed for memory.
+fn oom_kills(pid: i32) -> u64 {
+    let cgroups = fs::read_to_string(format!("/proc/{pid}/cgroup")).expect("it lives");
+    let version1 = cgroups.lines().find_map(|line| line.split_once(":memory:")).map(|(_, path)| format!("memory{path}/memory.oom_control"));
+    let version2 = || cgroups.lines().find_map(|line| line.strip_prefix("0::")).map(|path| format!("{path}/memory.events"));
+    let file = version1.or_else(version2).expect("it is in a cgroup");
+    let text = fs::read_to_string(format!("/sys/fs/cgroup/{file}")).unwrap_or_else(|error| panic!("{file}: {error}"));
+    let count = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
+    count.and_then(|count| count.parse().ok()).unwrap_or_else(|| panic!("{file}: {text}"))
 }
 
 /// What only the host's own signal can do to a first process, and what it can do to itself among the host's processes.
