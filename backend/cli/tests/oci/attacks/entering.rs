@@ -33,7 +33,7 @@ fn hunt(bed: &Bed) -> String {
     bed.script("probe hunt 1000; exec sleep 1000").create().start().wait_output("hunting");
     for _ in 0..ENTRIES / 2 {
         let mut command = bed.command(&["exec", bed.id(), "true"]);
-        command.env("SECRET", "of-the-host");
+        command.env("SECRET", "secret-of-the-host");
         Said::of(command).ok();
     }
     fs::write(bed.root("stop"), "").expect("a file can be written");
@@ -64,7 +64,7 @@ fn what_enters_is_out_of_reach_behind_a_user_namespace_and_has_nothing_of_the_ho
             let sets = told(&output, &format!("traced {set}"));
             assert!(!sets.is_empty() && sets.iter().all(|held| number(held) & !number(&own) == 0), "{set}: {sets:?}, of {own}");
         }
-        for place in ["root", "folder", "environment"] {
+        for place in ["root", "folder", "environment", "memory"] {
             assert_eq!(told(&output, &format!("traced {place}")), [""; 0], "{output}");
         }
         let descriptors = told(&output, "traced descriptor");

@@ -190,7 +190,30 @@ static int leads_out(int pid, const char *name) {
     return own.st_dev != there.st_dev || own.st_ino != there.st_ino;
 }
 
-/* What a process that stands still has: capabilities, places, descriptors beyond the three of its program, environment. */
+/* Whether a text is anywhere in what a process can write to of its memory: its stack with the environment, its heap. */
+static int remembers(int pid, const char *text) {
+    char path[64], line[512];
+    unsigned long from, to;
+    int found = 0;
+    snprintf(path, sizeof path, "/proc/%d/mem", pid);
+    int memory = open(path, O_RDONLY);
+    snprintf(path, sizeof path, "/proc/%d/maps", pid);
+    FILE *maps = fopen(path, "r");
+    while (maps && memory >= 0 && fgets(line, sizeof line, maps)) {
+        char may[5];
+        if (sscanf(line, "%lx-%lx %4s", &from, &to, may) != 3 || may[1] != 'w') continue;
+        char *copy = malloc(to - from);
+        ssize_t length = copy ? pread(memory, copy, to - from, from) : -1;
+        if (length > 0 && memmem(copy, length, text, strlen(text))) found = 1;
+        free(copy);
+    }
+    if (maps) fclose(maps);
+    if (memory >= 0) close(memory);
+    else printf("traced memory: not read\n");
+    return found;
+}
+
+/* What a process that stands still has: capabilities, places, descriptors beyond the three of its program, and whether it knows the caller's secret. */
 static void tell_of(int pid) {
     char path[96], line[4096], name[PATH_MAX];
     snprintf(path, sizeof path, "/proc/%d/status", pid);
@@ -206,11 +229,7 @@ static void tell_of(int pid) {
         snprintf(path, sizeof path, "fd/%d", fd);
         if (length >= 0 && leads_out(pid, path)) printf("traced descriptor: %.*s\n", (int)length, name);
     }
-    snprintf(path, sizeof path, "/proc/%d/environ", pid);
-    int file = open(path, O_RDONLY);
-    ssize_t length = file < 0 ? 0 : read(file, line, sizeof line);
-    if (length > 0 && memmem(line, length, "of-the-host", 11)) printf("traced environment: of the host\n");
-    if (file >= 0) close(file);
+    if (remembers(pid, "secret-of-the-host")) printf("traced environment: of the host\n");
 }
 
 /* Stops a process of a foreign program and looks at it: 1 while it still was one, 0 where it had become another, -1 refused. */
@@ -312,7 +331,7 @@ static int do_key(char **words) {
 }
 
 /* bomb: forks, and what is forked does too. Each says once how it was refused, and goes on. */
-static int do_bomb(void) {
+static void do_bomb(void) {
     for (int told = 0;;) {
         pid_t child = fork();
         if (child == 0) told = 0;
@@ -357,7 +376,7 @@ int main(int count, char **words) {
     if (!strcmp(deed, "within")) return do_within(rest);
     if (!strcmp(deed, "key")) return do_key(rest);
     if (!strcmp(deed, "clocks")) return do_clocks();
-    if (!strcmp(deed, "bomb")) return do_bomb();
+    if (!strcmp(deed, "bomb")) do_bomb();
     fprintf(stderr, "no such deed: %s\n", deed);
     return 2;
 }
