@@ -204,6 +204,15 @@ pub fn attach(mount: impl AsFd, target: impl AsFd) -> Result<()> {
     rustix::mount::move_mount(mount, "", target, "", flags).context("attach", || "mount".into())
 }
 
+/// Gives a private mount the peers and the master of another one of the same file system, which it can be a part of: what is
+/// mounted below it from here on appears with them, and what was before does not. Since Linux 5.15, also for one that hangs in
+/// another namespace of this user namespace. `EINVAL` where it has neither.
+pub fn join_group(of: impl AsFd, mount: impl AsFd) -> Result<()> {
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    let flags = flags | MoveMountFlags::from_bits_retain(libc::MOVE_MOUNT_SET_GROUP);
+    rustix::mount::move_mount(of, "", mount, "", flags).context("share", || "mount".into())
+}
+
 /// Makes a folder in an open one that nobody else can change, and hangs a detached mount there.
 pub fn attach_in(mount: impl AsFd, folder: impl AsFd, name: &str) -> Result<()> {
     rustix::fs::mkdirat(&folder, name, Mode::from_raw_mode(0o755)).context("make folder", || name.to_owned())?;

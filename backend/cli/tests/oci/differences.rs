@@ -91,6 +91,15 @@ differences! {
     OpenStart: [Runc], "one of two starts may wait forever";
     OpenDelete: [Runc, Crun], "their start and delete do not keep each other out";
     OpenCreate: [Runc], "two creations of one id may undo each other's";
+    SetupOfTheHost: [Runc], "unless all is rprivate or rslave, what it mounts is the host's too";
+    UnknownToHooks: [Runc, Crun], "they know nothing of a container, nor of its hook, before it is created";
+    FrozenKill: [Crun], "what it kills while it is frozen stays so, and alive";
+    ExecAtLimit: [Runc], "its exec makes threads in the container's cgroup, which may be refused";
+    CreatedOutputs: [Runc], "its create leaves pipes to the host's root, where its run does not";
+    ExecOutputs: [Crun], "its exec leaves pipes to the host's root, where its run does not";
+    QueuesOfNobodysGroup: [Runc], "it makes the ipc namespace as the container's root, but with the host's group";
+    GivenFiles: [Runc, Crun], "they give the caller's own files to the container's user";
+    SilentKernelMemory: [Crun], "it writes the limit to a file that the kernel no longer looks at, and says nothing";
 }
 
 impl Difference {

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
+use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
@@ -14,6 +15,8 @@ sentences! {
     a_missing_source_is_refused, a_target_through_a_link_stays_in_the_root, a_target_through_an_absolute_link_stays_in_the_root,
     a_target_with_dots_stays_in_the_root, tmpfs_has_its_size_and_mode, tmpcopyup_copies_what_was_there, a_read_only_root_is_read_only,
     a_writable_root_is_written, propagation_of_the_root_is_as_asked, propagation_of_a_mount_is_as_asked, nothing_propagates_to_the_host,
+    what_the_setup_mounts_is_never_the_hosts, what_a_container_mounts_is_the_hosts_only_where_all_is_shared,
+    what_the_host_mounts_reaches_a_shared_mount,
     an_unknown_file_system_is_refused, a_relative_source_is_of_the_bundle, a_proc_over_a_link_is_refused, the_old_root_is_gone, a_root_that_is_missing_is_refused,
     an_absolute_root_works, mounts_of_the_host_are_not_seen, processes_of_others_are_hidden_when_asked, the_cgroup_mount_shows_the_own_cgroup,
 }
@@ -253,6 +256,116 @@ fn nothing_propagates_to_the_host(runtime: &Runtime) {
     bed.end();
     let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
     assert!(!table.contains(bed.id()), "{table}");
+}
+
+/// A folder of the host on which mounts are shared with whoever has a copy of it, with another such mount below.
+struct SharedFolder {
+    path: PathBuf,
+}
+
+impl SharedFolder {
+    fn new(bed: &Bed) -> Self {
+        let path = folder(bed, "shared");
+        let below = path.join("below");
+        fs::create_dir_all(path.join("d")).unwrap();
+        fs::create_dir_all(&below).unwrap();
+        host(&["mount", "--bind", &path.display().to_string(), &path.display().to_string()]);
+        host(&["mount", "-t", "tmpfs", "below", &below.display().to_string()]);
+        fs::create_dir(below.join("d")).unwrap();
+        for place in [&path, &below] {
+            host(&["mount", "--make-shared", &place.display().to_string()]);
+        }
+        Self { path }
+    }
+
+    /// What is mounted below it, seen from the host, but for what was there from the beginning.
+    fn seen(&self) -> Vec<PathBuf> {
+        let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
+        let points = table.lines().filter_map(|line| line.split(' ').nth(4)).map(PathBuf::from);
+        points.filter(|point| point.starts_with(&self.path) && *point != self.path && *point != self.path.join("below")).collect()
+    }
+}
+
+/// A program of the host that has to succeed.
+fn host(words: &[&str]) {
+    let status = std::process::Command::new(words[0]).args(&words[1..]).status().unwrap();
+    assert!(status.success(), "{words:?}: {status}");
+}
+
+/// What the root may be asked to be, and whether that is shared.
+const OF_THE_ROOT: [(Option<&str>, bool); 6] = [
+    (None, false),
+    (Some("private"), false),
+    (Some("rprivate"), false),
+    (Some("rslave"), false),
+    (Some("shared"), true),
+    (Some("rshared"), true),
+];
+
+/// A container with a bind of that folder that asks to be shared, and whose program may mount.
+fn sharing(bed: &Bed, shared: &SharedFolder, of_the_root: Option<&str>) {
+    bed.mount(bind(&shared.path, "/m", &["rbind", "rshared"]));
+    bed.configure(|config| {
+        if let Some(asked) = of_the_root {
+            config["linux"]["rootfsPropagation"] = json!(asked);
+        }
+        for set in ["bounding", "effective", "permitted"] {
+            config["process"]["capabilities"][set].as_array_mut().unwrap().push(json!("CAP_SYS_ADMIN"));
+        }
+    });
+}
+
+fn what_the_setup_mounts_is_never_the_hosts(runtime: &Runtime) {
+    for (of_the_root, is_shared) in OF_THE_ROOT {
+        let bed = Bed::new(runtime);
+        let shared = SharedFolder::new(&bed);
+        sharing(&bed, &shared, of_the_root);
+        for target in ["/m/d", "/m/below/d"] {
+            bed.mount(json!({"destination": target, "type": "tmpfs", "source": "tmpfs"}));
+        }
+        bed.configure(|config| {
+            config["linux"]["maskedPaths"] = json!(["/m/d"]);
+            config["linux"]["readonlyPaths"] = json!(["/m/d", "/m/below/d"]);
+        });
+        let count = bed.run("awk '$5 ~ \"^/m/.*d$\"' /proc/self/mountinfo | wc -l").line();
+        // Or more: what covers a shared mount is its copy, and each learns what is mounted over the other.
+        assert!(count.parse::<u32>().unwrap() >= 5, "all is mounted inside: {of_the_root:?}: {count}");
+        let seen = shared.seen();
+        if of_the_root == Some("private") && bed.differs(Difference::SetupOfTheHost) {
+            continue;
+        }
+        assert!(seen.is_empty() || is_shared && bed.differs(Difference::SetupOfTheHost), "{of_the_root:?}: {seen:?}");
+    }
+}
+
+fn what_a_container_mounts_is_the_hosts_only_where_all_is_shared(runtime: &Runtime) {
+    for (of_the_root, is_shared) in OF_THE_ROOT {
+        let bed = Bed::new(runtime);
+        let shared = SharedFolder::new(&bed);
+        sharing(&bed, &shared, of_the_root);
+        bed.run("mount -t tmpfs inner /m/d && mount -t tmpfs inner /m/below/d").ok();
+        let expected = if is_shared { vec![shared.path.join("d"), shared.path.join("below/d")] } else { Vec::new() };
+        if of_the_root == Some("private") && bed.differs(Difference::SetupOfTheHost) {
+            continue;
+        }
+        assert!(shared.seen() == expected || bed.differs(Difference::RecursiveShared), "{of_the_root:?}: {:?}", shared.seen());
+    }
+}
+
+fn what_the_host_mounts_reaches_a_shared_mount(runtime: &Runtime) {
+    for (of_the_root, _) in OF_THE_ROOT.into_iter().filter(|(of_the_root, _)| !of_the_root.is_some_and(|asked| asked.ends_with("private")))
+    {
+        let bed = Bed::new(runtime);
+        let shared = SharedFolder::new(&bed);
+        sharing(&bed, &shared, of_the_root);
+        bed.sleeping();
+        for place in ["d", "below/d"] {
+            host(&["mount", "-t", "tmpfs", "outer", &shared.path.join(place).display().to_string()]);
+        }
+        let count = bed.exec("awk '$5 ~ \"^/m/.*d$\"' /proc/self/mountinfo | wc -l").out;
+        assert!(count == "2\n" || bed.differs(Difference::RecursiveShared), "{of_the_root:?}: {count}");
+        bed.end();
+    }
 }
 
 fn an_unknown_file_system_is_refused(runtime: &Runtime) {

@@ -12,6 +12,7 @@
 //! hand over ─────────────────────────────────▶ join cgroup first: all that follows is counted there
 //! reads what each step took                    new root, file systems, masks while the host's are still visible
 //!   ·                                          names, loopback, outputs or a terminal
+//! shares mounts again that are to be
 //! createRuntime hooks ◀──────────────────────▶ createContainer hooks
 //!   ·                                          pivot: from here on there is nothing but the container
 //! resource limits ◀──────────────────────────▶ privileges go, in the order in which each is last needed
@@ -73,13 +74,22 @@ struct Parts<S> {
     before_root: Vec<S>,
     /// Inside, as root of the container.
     inside: Vec<S>,
+    /// Outside, once all is mounted.
+    shared: Vec<S>,
     /// Inside: the root is changed.
     pivot: Vec<S>,
 }
 
 impl<S> Default for Parts<S> {
     fn default() -> Self {
-        Self { first: Vec::new(), made_outside: Vec::new(), before_root: Vec::new(), inside: Vec::new(), pivot: Vec::new() }
+        Self {
+            first: Vec::new(),
+            made_outside: Vec::new(),
+            before_root: Vec::new(),
+            inside: Vec::new(),
+            shared: Vec::new(),
+            pivot: Vec::new(),
+        }
     }
 }
 
@@ -109,6 +119,8 @@ pub fn make(spec: &Spec, facts: &Facts) -> Result<Plan, Invalid> {
     // A console is bound, which only a tree of its own takes.
     let console = if is_new(spec, Kind::Mnt) { Console::Bound } else { Console::None };
     steps.add([process::streams(&spec.process, console)]);
+    // After the last mount, a terminal's; and before hooks, as what they mount may be meant to be seen.
+    steps.add(tree.shared);
     steps.add(process::hooks(spec, Moment::Prestart));
     steps.add(process::hooks(spec, Moment::CreateRuntime));
     steps.add(process::hooks(spec, Moment::CreateContainer));

@@ -8,10 +8,10 @@ use belljar_model::namespace::Kind;
 
 use crate::cgroup::Hierarchies;
 use crate::plan::Parts;
-use crate::spec::{Access, Attribute, Content, Depth, Device, DeviceKind, MountIds, MountPoint, Spec, Tree};
+use crate::spec::{Access, Attribute, Content, Depth, Device, DeviceKind, MountIds, MountPoint, Propagation, Spec, Tree};
 use crate::stack;
 use crate::step::TreeStep;
-use crate::step::tree::{Bind, CgroupLayout, Missing, NewMount, Otherwise, Owners, Way};
+use crate::step::tree::{Bind, CgroupLayout, Missing, NewMount, Otherwise, Owners, Peers, Way};
 
 /// The standard devices (`runtime-spec`, *Default Devices*), with their numbers.
 const DEVICES: [(&str, u32, u32); 6] =
@@ -63,6 +63,7 @@ pub(super) fn parts(spec: &Spec, hierarchies: &Hierarchies) -> Result<Parts<Tree
     parts.made_outside.push(TreeStep::HandOver { mounts });
     parts.before_root = vec![TreeStep::MakeMountsPrivate, TreeStep::AttachRoot { staging: spec.state_dir.clone() }];
     parts.inside = inside_steps(spec, &cgroups);
+    parts.shared.extend((peers(spec) == Peers::Hosts).then_some(TreeStep::ShareWithHost));
     // Late: a terminal becomes /dev/console, and hooks may add to what is there.
     parts.pivot = sealed(&spec.mounts, &cgroups).cloned().map(TreeStep::SealMount).chain([TreeStep::Pivot]).collect();
     parts.pivot.extend(sysctls(spec));
@@ -136,6 +137,13 @@ fn handed_over(step: &TreeStep) -> usize {
     }
 }
 
+/// What is mounted below a shared mount is the host's to see only where the whole tree is to be shared, and never out of a user
+/// namespace.
+fn peers(spec: &Spec) -> Peers {
+    let is_shared = matches!(spec.root.propagation, Some(Propagation::Shared | Propagation::RShared));
+    if is_shared && spec.namespace(Kind::User).is_none() { Peers::Hosts } else { Peers::Own }
+}
+
 /// What is made outside and hung inside: the root before all, then what is grafted into it, then what was asked for.
 fn taken_steps(spec: &Spec, owners: Owners, cgroups: &Cgroups) -> Vec<TreeStep> {
     let mut steps: Vec<TreeStep> = match &spec.root.tree {
@@ -151,6 +159,7 @@ fn taken_steps(spec: &Spec, owners: Owners, cgroups: &Cgroups) -> Vec<TreeStep> 
             attributes: mount.attributes.clone(),
             // Without a word of its own it learns what the root does.
             propagation: mount.propagation.or(spec.root.propagation),
+            peers: peers(spec),
             ids: mount.ids.clone(),
         })),
         Content::Cgroup => {
@@ -231,7 +240,7 @@ fn hosts_sysfs(mount: &MountPoint) -> Bind {
     let mut attributes = mount.attributes.clone();
     attributes.set.insert(Attribute::ReadOnly);
     let (source, target) = (PathBuf::from("/sys"), mount.target.clone());
-    Bind { source, within: None, target, depth: Depth::One, attributes, propagation: None, ids: MountIds::AsTheyAre }
+    Bind { source, within: None, target, depth: Depth::One, attributes, propagation: None, peers: Peers::Own, ids: MountIds::AsTheyAre }
 }
 
 /// Some file systems show a namespace, and may only be mounted by whom that belongs to. Where the container shares the host's,

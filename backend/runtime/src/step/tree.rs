@@ -61,6 +61,10 @@ pub enum TreeStep {
         mounts: usize,
     },
 
+    /// What was asked to be shared with the host is so from here on, and was private before: what the setup mounts is the container's
+    /// alone, whatever of its tree is shared.
+    ShareWithHost,
+
     /// Nothing of the host's mounts reaches it any more, and nothing of its the host.
     MakeMountsPrivate,
     /// Hangs the root where it can become the root.
@@ -160,8 +164,19 @@ pub struct Bind {
     pub attributes: MountAttributes,
     /// What of the host's later mounts reaches it; `None` is nothing.
     pub propagation: Option<Propagation>,
+    /// With whom it shares, where that is its propagation.
+    pub peers: Peers,
     /// How owners are shown.
     pub ids: MountIds,
+}
+
+/// Who sees what is mounted below something that is shared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Peers {
+    /// The host too ([`TreeStep::ShareWithHost`]).
+    Hosts,
+    /// Only what the container makes of it. What the host mounts there reaches it all the same.
+    Own,
 }
 
 /// A file system that is made for the container.
@@ -245,7 +260,8 @@ impl TreeStep {
             | TreeStep::TakeRoot { .. }
             | TreeStep::TakeBind(_)
             | TreeStep::TakeCgroups { .. }
-            | TreeStep::HandOver { .. } => Place::Outside,
+            | TreeStep::HandOver { .. }
+            | TreeStep::ShareWithHost => Place::Outside,
             _ => Place::Inside,
         }
     }
@@ -258,6 +274,7 @@ impl TreeStep {
             TreeStep::Overlay { .. } | TreeStep::Mount(_) => "mount",
             TreeStep::TakeRoot { .. } | TreeStep::TakeBind(_) | TreeStep::TakeCgroups { .. } => "take",
             TreeStep::HandOver { .. } => "hand over",
+            TreeStep::ShareWithHost => "share",
             TreeStep::MakeMountsPrivate
             | TreeStep::MakeReadOnly(_)
             | TreeStep::SealMount(_)
@@ -295,6 +312,7 @@ impl TreeStep {
             TreeStep::TakeBind(bind) => bind.to_string(),
             TreeStep::TakeCgroups { folders, access } => format!("{} cgroups{}", folders.len(), limited(*access)),
             TreeStep::HandOver { mounts } => format!("{mounts} mounts"),
+            TreeStep::ShareWithHost => "mounts with the host, where that was asked".into(),
             TreeStep::MakeMountsPrivate => "mounts of the host from propagation".into(),
             TreeStep::AttachRoot { .. } => "new root".into(),
             TreeStep::Attach { target, .. } => target.clone(),

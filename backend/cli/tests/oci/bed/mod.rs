@@ -56,7 +56,7 @@ impl<'a> Bed<'a> {
         // What is detached from a runtime that ended becomes a child of this process, which then sees how it ends.
         nix::sys::prctl::set_child_subreaper(true).expect("a process may become a subreaper");
         let id = format!("belljar-suite-{}-{}", std::process::id(), BEDS.fetch_add(1, Ordering::Relaxed));
-        let folder = tempfile::Builder::new().prefix(&id).tempdir_in("/var/tmp").expect("a folder can be made");
+        let folder = tempfile::Builder::new().prefix(&format!("{id}-")).tempdir_in("/var/tmp").expect("a folder can be made");
         // Ids of a user namespace have to pass through on their way to the root.
         open_to_all(folder.path());
         bundle::make_root(&folder.path().join("bundle/rootfs"));

@@ -13,6 +13,7 @@ pub(crate) mod inside;
 pub(crate) mod outside;
 pub(crate) mod overlay;
 mod place;
+mod shared;
 #[cfg(test)]
 mod tests;
 

@@ -9,11 +9,12 @@ use rustix::fs::{FileType, OFlags};
 use rustix::io::Errno;
 
 use super::overlay::{self, Upper};
+use super::shared::{Shared, mounts_of, only_itself};
 use super::{attributes, init_layer};
-use crate::spec::{IdMap, IdMaps, MountIds, Propagation as Asked};
+use crate::spec::{Depth as SpecDepth, IdMap, IdMaps, MountIds, Propagation as Asked};
 use crate::stack::OverlayMount;
 use crate::step::TreeStep;
-use crate::step::tree::{Bind, Owners};
+use crate::step::tree::{Bind, Owners, Peers};
 
 /// What the steps of the file system share outside.
 #[derive(Debug, Default)]
@@ -22,6 +23,8 @@ pub(crate) struct Outside {
     pub(crate) mounts: Vec<OwnedFd>,
     /// The container's user namespace, where it is not this process's.
     pub(crate) user_namespace: Option<OwnedFd>,
+    /// What is shared with the host once all is mounted.
+    shared: Shared,
     /// What the step that is being taken has to say beside its time.
     pub(crate) note: Option<String>,
 }
@@ -36,6 +39,7 @@ impl Outside {
             TreeStep::TakeRoot { folder, propagation } => self.take_root(folder, *propagation),
             TreeStep::TakeBind(bind) => self.take_bind(bind),
             TreeStep::TakeCgroups { folders, access } => self.take_cgroups(folders, *access),
+            TreeStep::ShareWithHost => self.shared.join(),
             _ => Err(crate::apply::misplaced(step.verb(), &step.object())),
         }
     }
@@ -63,10 +67,14 @@ impl Outside {
                 mount::change(&taken, &Change::propagating(Propagation::Private), Depth::All)?;
             }
             Some(Propagation::Slave) => mount::change(&taken, &Change::propagating(Propagation::Slave), Depth::All)?,
-            // What lies below stays the host's peer. The root itself cannot be: pivoting refuses one that is shared.
+            Some(Propagation::Shared) if self.user_namespace.is_some() => {
+                mount::change(&taken, &Change::propagating(Propagation::Slave), Depth::All)?;
+            }
+            // What lies below becomes the host's peer. The root itself cannot be: pivoting refuses one that is shared.
             Some(Propagation::Shared) => {
-                let depth = if self.user_namespace.is_some() { Depth::All } else { Depth::One };
-                mount::change(&taken, &Change::propagating(Propagation::Slave), depth)?;
+                let peers = mount::clone_tree(folder, Depth::All)?;
+                mount::change(&peers, &Change::propagating(Propagation::Slave), Depth::One)?;
+                self.shared.keep(&taken, peers, mounts_of(folder)?)?;
             }
         }
         self.mounts.push(taken);
@@ -82,7 +90,7 @@ impl Outside {
         };
         self.map_ids(&taken, bind)?;
         attributes::apply(&taken, &bind.attributes)?;
-        self.propagate(&taken, bind.propagation)?;
+        self.propagate(&taken, bind)?;
         self.mounts.push(taken);
         Ok(())
     }
@@ -111,11 +119,11 @@ impl Outside {
         }
     }
 
-    /// A copy of a shared mount is its peer: without a word of the spec it becomes nobody's. Inside a user namespace nothing
-    /// may go to the host, so that there `shared` means shared with what the container itself makes of it.
-    fn propagate(&self, taken: &OwnedFd, asked: Option<Asked>) -> Result<()> {
+    /// A copy of a shared mount is its peer: without a word of the spec it becomes nobody's. Where nothing may go to the host,
+    /// `shared` means shared with what the container itself makes of it.
+    fn propagate(&mut self, taken: &OwnedFd, bind: &Bind) -> Result<()> {
         let set = |propagation, depth| mount::change(taken, &Change::propagating(propagation), depth);
-        let Some(asked) = asked else { return set(Propagation::Private, Depth::All) };
+        let Some(asked) = bind.propagation else { return set(Propagation::Private, Depth::All) };
         let depth = attributes::depth(asked.depth());
         match attributes::propagation(asked) {
             Propagation::Private => set(Propagation::Private, Depth::All),
@@ -124,11 +132,16 @@ impl Outside {
                 set(Propagation::Unbindable, depth)
             }
             Propagation::Slave => set(Propagation::Slave, Depth::All),
-            Propagation::Shared => {
-                if self.user_namespace.is_some() {
-                    set(Propagation::Slave, Depth::All)?;
-                }
+            Propagation::Shared if bind.peers == Peers::Own => {
+                set(Propagation::Slave, Depth::All)?;
                 set(Propagation::Shared, depth)
+            }
+            Propagation::Shared => {
+                let peers = mount::clone_tree(&bind.source, attributes::depth(bind.depth))?;
+                // One that the host shares with nobody is shared all the same: with what the container makes of it.
+                mount::change(&peers, &Change::propagating(Propagation::Shared), depth)?;
+                let places = if bind.depth == SpecDepth::All { mounts_of(&bind.source)? } else { only_itself() };
+                self.shared.keep(taken, peers, places)
             }
         }
     }

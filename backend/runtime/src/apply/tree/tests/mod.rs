@@ -17,7 +17,7 @@ use super::{Inside, Outside};
 use crate::spec::options::Entry;
 use crate::spec::{Access, Content, CopyUp, Device, DeviceKind, Propagation};
 use crate::step::TreeStep;
-use crate::step::tree::{Bind, CgroupLayout, Missing, NewMount, Otherwise, Way};
+use crate::step::tree::{Bind, CgroupLayout, Missing, NewMount, Otherwise, Peers, Way};
 
 /// A folder that becomes a root, and one beside it that must never change.
 struct Scene {
@@ -87,7 +87,8 @@ impl Scene {
         let (target, attributes, propagation) = (point.target, point.attributes, point.propagation);
         let step = match point.content {
             Content::Bind { source, depth, within } => {
-                let bind = Bind { source, within, target: target.clone(), depth, attributes, propagation, ids: point.ids };
+                let bind =
+                    Bind { source, within, target: target.clone(), depth, attributes, propagation, peers: Peers::Own, ids: point.ids };
                 self.outside.take(&TreeStep::TakeBind(bind)).map_err(|error| error.errno)?;
                 self.hand_over();
                 TreeStep::Attach { target, mount: self.inside.mounts.len() - 1, missing: Missing::Alike }
