@@ -7,9 +7,12 @@
 //!  reserves the id, locks it
 //!  document -> spec -> plan
 //!  takes steps ───────────────────────▶  takes steps
-//!  writes state.json, pid file     ◀───  waits at start.fifo
+//!  writes state.json with its pid
+//!  takes steps, runs hooks  ◀─────────▶  takes steps
+//!  writes that it is made, pid file  ◀─  waits at start.fifo
 //!  ends                                    ·  (belongs to whoever called)     writes to it
 //!                                        startContainer hooks, exec  ◀──────  and removes it: running
+//!                                                                             poststart hooks
 //! ```
 //!
 //! `run` is both in one plan without the wait. Whatever fails, nothing is left: no process, no cgroup, no folder.
@@ -215,11 +218,13 @@ fn fill(wish: &Wish<'_>, mut bundle: Bundle, folder: &Folder, journal: &Journal)
     let cgroup = translation.spec.cgroup.cgroup(&facts.hierarchies);
     let mut record = record(wish, &bundle, (&translation.spec, cgroup))?;
     folder.write(&record)?;
-    // What a container shares its processes' sight with may look into whatever becomes its first process.
-    process::forget_environment()?;
-    // Nobody reads these before the state names a first process.
+    // Nobody reads the other two before the state names a first process.
     let mut kept = Ok(());
-    let keep = || kept = folder.write_config(&bundle.text).and_then(|()| folder.write_spec(&translation.spec));
+    let keep = |pid| {
+        let others = folder.write_config(&bundle.text).and_then(|()| folder.write_spec(&translation.spec));
+        record.first = First::of(pid);
+        kept = others.and_then(|()| folder.write(&record));
+    };
     let (told, started) = apply::apply_meanwhile(&plan, Streams::Inherited, keep);
     if let Err(error) = folder.write_plan(&told) {
         // A full disk costs the list of steps, not a container that stands.
@@ -241,7 +246,7 @@ fn fill(wish: &Wish<'_>, mut bundle: Bundle, folder: &Folder, journal: &Journal)
 
 /// What is told of a container that stands.
 fn finish(wish: &Wish<'_>, folder: &Folder, (record, pid): (&mut Record, i32), running: &mut Running) -> Result<(), Error> {
-    record.first = Some(First { pid, start_ticks: process::start_ticks(pid).unwrap_or_default() });
+    record.maker = None;
     folder.write(record)?;
     hand_out(wish.line, running)?;
     write_pid_file(wish.line, pid)
@@ -326,6 +331,7 @@ fn record(wish: &Wish<'_>, bundle: &Bundle, (spec, cgroup): (&Spec, Cgroup)) -> 
         rootfs: translate::rootfs(&bundle.document, &bundle.path)?,
         created: jiff::Timestamp::now().to_string(),
         owner: rustix::process::getuid().as_raw(),
+        maker: First::of(std::process::id().cast_signed()),
         first: None,
         cgroup,
         resources: spec.resources.clone(),
@@ -349,7 +355,7 @@ pub(crate) fn write_pid_file(line: &Line, pid: i32) -> Result<(), Error> {
 }
 
 /// Lets the first process of a created container go on, and waits until its program runs.
-pub(crate) fn start(folder: &Folder, first: First, journal: &Journal) -> Result<(), Error> {
+pub(crate) fn start(folder: &Folder, first: First, journal: &Journal) -> Result<Spec, Error> {
     let spec = folder.spec()?;
     let filter = seccomp::of_process(&spec.process, Some(&folder.filters()))?;
     let plan = plan::make_start(&spec, filter.as_ref())?;
@@ -360,14 +366,20 @@ pub(crate) fn start(folder: &Folder, first: First, journal: &Journal) -> Result<
     tell_steps(&plan, &told, journal);
     match &told.failure {
         Some(failure) => Err(step_failure(Some(failure))),
-        None => Ok(()),
+        None => Ok(spec),
     }
+}
+
+/// Runs the hooks that follow the start, which whoever looks can see by now. One that fails is a warning: the program runs.
+pub(crate) fn poststart(spec: &Spec, first: First, journal: &Journal) {
+    let plan = plan::make_poststart(spec);
+    tell_steps(&plan, &apply::finish(&plan, first.pid), journal);
 }
 
 /// Runs the hooks that follow the deletion. One that fails is a warning: the container is gone already.
 pub(crate) fn poststop(spec: &Spec, journal: &Journal) {
     let plan = plan::make_delete(spec);
-    let told = apply::finish(&plan);
+    let told = apply::finish(&plan, 0);
     tell_steps(&plan, &told, journal);
     if let Some(failure) = &told.failure {
         journal.warning(&step_failure(Some(failure)).to_string());

@@ -107,7 +107,10 @@ pub struct Record {
     pub created: String,
     /// User id of who created it.
     pub owner: u32,
-    /// Its first process; `None` while it is being made.
+    /// Who makes it; `None` once it is made.
+    #[serde(default)]
+    pub maker: Option<First>,
+    /// Its first process; `None` before there is one.
     pub first: Option<First>,
     /// The folders of its cgroup, as they were found when it was made: where a relative path leads depends on who asks.
     pub cgroup: Cgroup,
@@ -124,6 +127,18 @@ pub struct First {
     pub pid: i32,
     /// Clock ticks between boot and its start.
     pub start_ticks: u64,
+}
+
+impl First {
+    /// The process that has this pid now.
+    pub fn of(pid: i32) -> Option<Self> {
+        process::start_ticks(pid).ok().map(|start_ticks| Self { pid, start_ticks })
+    }
+
+    /// Whether it lives.
+    pub fn is_alive(self) -> bool {
+        process::is_alive(self.pid, self.start_ticks)
+    }
 }
 
 /// What a container is doing (runtime-spec, *State*; `paused` is runc's).
@@ -347,17 +362,17 @@ impl Folder {
 
     /// Decides what it is doing, by looking.
     pub fn look(&self, record: &Record) -> Status {
-        // Whoever makes it holds the lock; where nobody does, the making was cut off.
-        if record.first.is_none() && matches!(self.try_lock(), Ok(None)) {
+        // Where whoever made it is gone, the making was cut off: what came to be by then is looked at like any other.
+        if record.maker.is_some_and(First::is_alive) {
             return Status::Creating;
         }
         self.look_alone(record)
     }
 
-    /// The same for whoever holds the lock: nobody else is making it.
+    /// The same for whoever holds the lock, as who makes it does: nobody is making it.
     pub fn look_alone(&self, record: &Record) -> Status {
         let Some(first) = record.first else { return Status::Stopped };
-        if !process::is_alive(first.pid, first.start_ticks) {
+        if !first.is_alive() {
             return Status::Stopped;
         }
         if record.cgroup.is_frozen() {
@@ -421,6 +436,7 @@ mod tests {
             rootfs: "/b/rootfs".into(),
             created: "2026-01-01T00:00:00Z".into(),
             owner: 0,
+            maker: None,
             first,
             cgroup: Cgroup::at(&Hierarchies::of_list(Vec::new()), "one"),
             resources: Resources::default(),
@@ -465,13 +481,18 @@ mod tests {
     #[test]
     fn the_status_is_what_the_kernel_shows() {
         let root = tempfile::tempdir().expect("a folder");
-        let (folder, lock) = Folder::reserve(root.path(), "one").expect("it is free");
-        assert_eq!(folder.look(&record(None)), Status::Creating, "somebody holds the lock");
-        assert_eq!(folder.look_alone(&record(None)), Status::Stopped, "we do");
-        drop(lock);
-        assert_eq!(folder.look(&record(None)), Status::Stopped, "nobody does");
+        let (folder, _lock) = Folder::reserve(root.path(), "one").expect("it is free");
         let pid = std::process::id() as i32;
         let start_ticks = process::start_ticks(pid).expect("this process");
+        let mut made_by = record(None);
+        made_by.maker = First::of(pid);
+        assert_eq!(folder.look(&made_by), Status::Creating, "its maker lives");
+        assert_eq!(folder.look_alone(&made_by), Status::Stopped, "who has the lock is not its maker");
+        made_by.first = made_by.maker;
+        assert_eq!(folder.look(&made_by), Status::Creating, "whatever its first process does");
+        made_by.maker = Some(First { pid, start_ticks: start_ticks + 1 });
+        assert_eq!(folder.look(&made_by), Status::Running, "its maker is gone, and it is not");
+        assert_eq!(folder.look(&record(None)), Status::Stopped, "nothing came to be");
         assert_eq!(folder.look(&record(Some(First { pid, start_ticks }))), Status::Running);
         assert_eq!(folder.look(&record(Some(First { pid, start_ticks: start_ticks + 1 }))), Status::Stopped, "another one of that pid");
         std::fs::write(folder.path().join("start.fifo"), "").expect("a file");

@@ -2,11 +2,14 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use belljar_testbed::process::{command_line, is_alive, pids};
+use belljar_testbed::process::{command_line, is_alive, kill_hard, pids};
+use belljar_testbed::wait_until;
 use serde_json::{Value, json};
 
+use crate::bed::said::{LIMIT, wait_or_kill};
 use crate::bed::{Bed, Kind, Runtime};
 use crate::differences::Difference;
 
@@ -17,7 +20,8 @@ sentences! {
     a_failing_poststop_hook_does_not_stop_the_deletion, a_hook_that_takes_too_long_is_ended, a_missing_hook_is_an_error,
     a_hook_after_the_start_that_takes_too_long_is_ended, a_hook_of_the_end_that_takes_too_long_is_ended,
     a_relative_hook_is_refused, hooks_have_their_arguments, hooks_see_the_root_before_the_program_runs, a_hook_can_enter_the_network,
-    a_failed_creation_ends_with_the_hooks_of_the_end,
+    a_failed_creation_ends_with_the_hooks_of_the_end, a_container_is_known_while_its_poststart_hooks_run,
+    a_container_whose_maker_is_killed_in_a_poststart_hook_is_known, hooks_before_the_start_find_the_pid_in_the_state,
 }
 
 /// One hook: a shell outside that appends to the bed's file `notes`.
@@ -300,6 +304,86 @@ fn hooks_see_the_root_before_the_program_runs(runtime: &Runtime) {
     hooks(&bed, json!({"createContainer": [{"path": "/bin/sh", "args": ["sh", "-c", script]}]}));
     bed.run("true").ok();
     assert!(notes(&bed).trim().parse::<u32>().is_ok_and(|count| count >= 1), "mounts are made: {}", notes(&bed));
+}
+
+/// A hook that says that it is there, and stays.
+fn staying(bed: &Bed) -> Value {
+    let notes = bed.path("notes").display().to_string();
+    // What it began has the bed in its name too, by which it is found where it is left.
+    json!({"path": "/bin/sh", "args": ["sh", "-c", format!("echo in >> {notes}; tail -f {notes}; true")], "env": ["PATH=/bin:/usr/bin"]})
+}
+
+/// A command that stays in a hook, which this waits for.
+fn in_its_hook(bed: &Bed, arguments: &[&str]) -> Child {
+    let log = || fs::File::options().create(true).append(true).open(bed.path("output")).unwrap();
+    let child = bed.command(arguments).stdin(Stdio::null()).stdout(log()).stderr(log()).spawn().unwrap();
+    wait_until("the hook runs", || (notes(bed) == "in\n").then_some(()));
+    child
+}
+
+/// Makes a container whose command stays in a poststart hook: in the foreground, detached, and started by itself.
+fn each_in_its_poststart_hook(runtime: &Runtime, then: impl Fn(&Bed, Child)) {
+    for words in [&["run"][..], &["run", "--detach"], &["start"]] {
+        let bed = Bed::new(runtime);
+        hooks(&bed, json!({"poststart": [staying(&bed)]}));
+        bed.arguments(&["sleep", "1000"]);
+        if words == ["start"] {
+            bed.create();
+        }
+        let child = in_its_hook(&bed, &[words, &[bed.id()]].concat());
+        then(&bed, child);
+    }
+}
+
+fn a_container_is_known_while_its_poststart_hooks_run(runtime: &Runtime) {
+    if Difference::PoststartAtCreate.holds_for(runtime.kind()) {
+        return;
+    }
+    each_in_its_poststart_hook(runtime, |bed, child| {
+        let state = bed.state();
+        assert_eq!(state["status"], "running");
+        assert_ne!(state["pid"], 0);
+        assert_eq!(bed.exec("echo inside").line(), "inside");
+        bed.kill("KILL").ok();
+        wait_until("the container is stopped", || (bed.status() == "stopped").then_some(()));
+        kill_hard(i32::try_from(child.id()).unwrap());
+        wait_or_kill(child, LIMIT).unwrap();
+    });
+}
+
+fn a_container_whose_maker_is_killed_in_a_poststart_hook_is_known(runtime: &Runtime) {
+    if Difference::PoststartAtCreate.holds_for(runtime.kind()) {
+        return;
+    }
+    each_in_its_poststart_hook(runtime, |bed, child| {
+        kill_hard(i32::try_from(child.id()).unwrap());
+        wait_or_kill(child, LIMIT).unwrap();
+        assert_eq!(bed.status(), "running", "its program runs on");
+        let pid = bed.pid();
+        bed.call(&["delete", "--force", bed.id()]).ok();
+        bed.wait_end(pid);
+    });
+}
+
+fn hooks_before_the_start_find_the_pid_in_the_state(runtime: &Runtime) {
+    let bed = Bed::new(runtime);
+    let command = bed.command(&["state", bed.id()]);
+    let words: Vec<String> =
+        std::iter::once(command.get_program()).chain(command.get_args()).map(|word| format!("'{}'", word.display())).collect();
+    let script = format!("cat > {}; {} > {}", bed.path("told").display(), words.join(" "), bed.path("asked").display());
+    hooks(
+        &bed,
+        json!({"createRuntime": [{"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"]}]}),
+    );
+    let said = bed.run("true");
+    if bed.differs(Difference::UnknownToHooks) {
+        return;
+    }
+    said.ok();
+    let read = |name: &str| -> Value { serde_json::from_slice(&fs::read(bed.path(name)).unwrap()).unwrap() };
+    let (told, asked) = (read("told"), read("asked"));
+    assert_eq!((&asked["status"], &asked["pid"]), (&json!("creating"), &told["pid"]), "{asked}");
+    assert!(asked["pid"].as_i64().is_some_and(|pid| pid > 0), "{asked}");
 }
 
 fn a_hook_can_enter_the_network(runtime: &Runtime) {

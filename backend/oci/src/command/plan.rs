@@ -47,7 +47,8 @@ fn run(call: &Call, line: &Line) -> Result<u8, Error> {
     translation.warnings.iter().for_each(|warning| call.journal.warning(warning));
     let plan = plan::make(&translation.spec, &Facts { hierarchies: Hierarchies::probe()?, filter: None })?;
     make::tell_filter(&plan, &call.journal);
-    let steps = plan.records();
+    let mut steps = plan.records();
+    steps.extend(plan::make_poststart(&translation.spec).records());
     let text = match line.value("format").unwrap_or("text") {
         "json" => {
             let list: Vec<_> = steps.iter().map(|step| serde_json::json!({"place": step.place, "text": step.text})).collect();

@@ -37,6 +37,9 @@ fn ran(call: &Call, line: &Line, id: &str) -> Result<u8, Error> {
     let signals = (stay == Stay::Attached).then(Signals::hold).transpose()?;
     let wish = Wish { id, line, root: &call.root, driver: call.driver, start: Start::AtOnce, stay };
     let Made { folder, record, spec, mut running, lock } = make::make(&wish, bundle, &call.journal)?;
+    if let Some(first) = record.first {
+        make::poststart(&spec, first, &call.journal);
+    }
     drop(lock);
     let Some(signals) = signals else {
         if let (Some((proxy, _)), Some(first)) = (&running.notice, record.first) {

@@ -28,7 +28,8 @@ fn run(call: &Call, line: &Line) -> Result<u8, Error> {
     }
     let proxy = Proxy::of_environment(&folder)?;
     let first = record.first.ok_or_else(|| Error::status(id, "container not running"))?;
-    make::start(&folder, first, &call.journal)?;
+    let spec = make::start(&folder, first, &call.journal)?;
+    make::poststart(&spec, first, &call.journal);
     drop(lock);
     if let Some(proxy) = proxy {
         proxy.until_ready(first)?;

@@ -53,14 +53,15 @@ pub struct Started {
 /// Carries the plan out, to its end or to where the first process waits for its start. On failure everything that was made is
 /// undone before this returns, and the record's `failure` says which step it was; the record is complete either way.
 pub fn apply(plan: &Plan, streams: Streams) -> (PlanRecord, Option<Started>) {
-    apply_meanwhile(plan, streams, || ())
+    apply_meanwhile(plan, streams, |_| ())
 }
 
-/// [`apply`], and `meanwhile` once while the first process takes its first steps, or at the end where it was never waited for.
-/// Nothing of the container may depend on it but what is read after this returns.
-pub fn apply_meanwhile(plan: &Plan, streams: Streams, meanwhile: impl FnOnce()) -> (PlanRecord, Option<Started>) {
+/// [`apply`], and `meanwhile` once while the first process takes its first steps, or at the end where it was never waited for. It
+/// is told the pid of the first process, 0 where there never was one, and is done before a hook runs outside. Nothing of the
+/// container may depend on it but what hooks read, and what is read after this returns.
+pub fn apply_meanwhile(plan: &Plan, streams: Streams, meanwhile: impl FnOnce(i32)) -> (PlanRecord, Option<Started>) {
     let mut meanwhile = Some(meanwhile);
-    let mut once = || meanwhile.take().into_iter().for_each(|work| work());
+    let mut once = |pid| meanwhile.take().into_iter().for_each(|work| work(pid));
     let mut outside = Outside::new(plan, Some(streams));
     outside.meanwhile = Some(&mut once);
     let outcome = outside.run();
@@ -90,9 +91,11 @@ pub fn start(plan: &Plan, state_dir: &Path, pid: i32) -> Result<PlanRecord> {
     Ok(outside.record)
 }
 
-/// Carries out a plan without a process of its own: what is left to do after a container's end.
-pub fn finish(plan: &Plan) -> PlanRecord {
+/// Carries out a plan without a process of its own: what is left to do after a container's start, whose first process is `pid`, or
+/// after its end, where that is 0.
+pub fn finish(plan: &Plan, pid: i32) -> PlanRecord {
     let mut outside = Outside::new(plan, None);
+    outside.pid = pid;
     if let Err((index, cause)) = outside.run() {
         outside.fail(index, cause);
     }
@@ -153,7 +156,7 @@ pub(super) struct Outside<'a> {
     /// The last step inside is on its way: the line's end means that it succeeded.
     exec_begun: bool,
     /// What is done the first time that there is nothing to do but to wait for the inside.
-    meanwhile: Option<&'a mut dyn FnMut()>,
+    meanwhile: Option<&'a mut dyn FnMut(i32)>,
 }
 
 impl<'a> Outside<'a> {
@@ -182,7 +185,7 @@ impl<'a> Outside<'a> {
 
     fn work_meanwhile(&mut self) {
         if let Some(work) = self.meanwhile.take() {
-            work();
+            work(self.pid);
         }
     }
 
@@ -230,7 +233,7 @@ impl<'a> Outside<'a> {
 
     /// A hook after the fact cannot fail what is done: it is told with the step (OCI runtime specification 1.2, *Lifecycle*).
     pub(super) fn run_hook(&mut self, run: &HookRun) -> Result<()> {
-        // What is written down meanwhile says which hooks were promised to follow.
+        // What is written down meanwhile says which hooks were promised to follow, and what this one is run for.
         self.work_meanwhile();
         match hooks::run(run, self.pid) {
             Err(error) if matches!(run.moment, Moment::Poststart | Moment::Poststop) => {

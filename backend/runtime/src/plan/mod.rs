@@ -19,10 +19,10 @@
 //! `create` ends here, `start` says so  ─────▶ waits for its start, where it is to
 //!   ·                                          startContainer hooks, filter
 //! end of the socket: the exec succeeded  ◀──── exec
-//! poststart hooks
 //! ```
 //! The list is in the order of time, and the two places take turns in it as often as it says. [`make_start`] is the end of that
-//! list by itself, [`make_exec`] the same for one more program ([`exec`]).
+//! list by itself, [`make_exec`] the same for one more program ([`exec`]). Hooks that follow the start are a list of their own
+//! ([`make_poststart`]): they may take their time, and by then somebody has to have written down what runs.
 
 mod cgroup;
 pub mod exec;
@@ -148,6 +148,13 @@ pub fn make_start(spec: &Spec, filter: Option<&Arc<Prepared>>) -> Result<Plan, I
     let mut steps = Steps::default();
     steps.add(process::beginning(spec, &process::Told::of(spec, filter))?);
     Ok(Plan { steps: steps.list })
+}
+
+/// The steps once a container's program runs, and that is known to whoever looks.
+pub fn make_poststart(spec: &Spec) -> Plan {
+    let mut steps = Steps::default();
+    steps.add(process::hooks(spec, Moment::Poststart));
+    Plan { steps: steps.list }
 }
 
 /// The steps after a container's end, when it is deleted.

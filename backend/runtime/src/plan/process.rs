@@ -188,7 +188,6 @@ pub(super) fn beginning(spec: &Spec, told: &Told<'_>) -> Result<Vec<ProcessStep>
     }
     steps.extend(hooks(spec, Moment::StartContainer));
     steps.extend(program(&spec.process, spec.first, told)?);
-    steps.extend(hooks(spec, Moment::Poststart));
     Ok(steps)
 }
 

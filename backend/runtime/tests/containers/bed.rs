@@ -31,6 +31,8 @@ pub(crate) enum Order {
     MakeWithoutClone3(Box<Spec>),
     /// Start one that waits.
     Start(Box<Spec>, i32),
+    /// What is left to do once its program runs.
+    AfterStart(Box<Spec>, i32),
     /// Run one more program in it, and wait for its end.
     Exec(Box<Exec>),
     /// What is left to do after its end.
@@ -254,8 +256,9 @@ fn carry_out(order: Order, folder: &Path) -> Outcome {
             let record = apply::start(&plan::make_start(&spec, None).expect("a plan"), &spec.state_dir, pid);
             nothing(record.map_err(|error| error.to_string()))
         }
+        Order::AfterStart(spec, pid) => nothing(Ok(apply::finish(&plan::make_poststart(&spec), pid))),
         Order::Exec(exec) => execute(&exec, folder),
-        Order::Delete(spec) => nothing(Ok(apply::finish(&plan::make_delete(&spec)))),
+        Order::Delete(spec) => nothing(Ok(apply::finish(&plan::make_delete(&spec), 0))),
     }
 }
 

@@ -25,6 +25,8 @@ pub(crate) fn hooks_run_in_order_each_in_its_place_with_the_state() {
     let pid = made.pid.unwrap_or_else(|| panic!("{}", made.failure()));
     let started = bed.order(&Order::Start(Box::new(bed.spec.clone()), pid));
     assert_eq!(started.record.as_ref().unwrap().failure, None);
+    let after = bed.order(&Order::AfterStart(Box::new(bed.spec.clone()), pid));
+    assert_eq!(after.record.as_ref().unwrap().failure, None);
     let deleted = bed.order(&Order::Delete(Box::new(bed.spec.clone())));
     assert_eq!(deleted.record.as_ref().unwrap().failure, None);
     assert!(deleted.steps()[1].contains("failed and passed over"), "{:?}", deleted.steps());
