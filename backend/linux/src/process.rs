@@ -244,6 +244,22 @@ pub fn is_alive(pid: i32, ticks: u64) -> bool {
     stat.and_then(|line| parse_stat(&line)).is_some_and(|stat| stat.start_ticks == ticks && !matches!(stat.state, 'Z' | 'X'))
 }
 
+/// The children of a process. They stay these, as pids too, only as long as it neither starts nor awaits any.
+pub fn children(pid: i32) -> Result<Vec<i32>> {
+    let entries = std::fs::read_dir("/proc").context("list", || "/proc".into())?;
+    let is_child = |child: &i32| {
+        let stat = crate::file::read(format!("/proc/{child}/stat")).ok();
+        stat.and_then(|line| parse_stat(&line)).is_some_and(|stat| stat.ppid == pid)
+    };
+    Ok(entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(is_child).collect())
+}
+
+/// Whether the process was stopped by a signal, or is traced.
+pub fn stands_still(pid: i32) -> bool {
+    let stat = crate::file::read(format!("/proc/{pid}/stat")).ok();
+    stat.and_then(|line| parse_stat(&line)).is_some_and(|stat| matches!(stat.state, 'T' | 't'))
+}
+
 /// A pidfd of exactly the process that had this pid and start time; `ESRCH` where it is gone.
 pub fn open(pid: i32, ticks: u64) -> Result<OwnedFd> {
     let named = Pid::from_raw(pid).ok_or_else(|| gone(pid))?;
@@ -341,32 +357,6 @@ fn reap(pidfd: impl AsFd, options: WaitIdOptions) -> Result<Option<Ended>> {
         Some(code) => Ended::Exited(code as u8),
         None => Ended::Signaled(status.terminating_signal().unwrap_or(libc::SIGKILL)),
     }))
-}
-
-/// Wipes this process's environment out of its memory, where whoever may look into a copy of it would read it
-/// (`/proc/<pid>/environ`). Afterwards it has none. Refused where there are other threads, which might be reading it.
-pub fn forget_environment() -> Result<()> {
-    require_one_thread()?;
-    unsafe extern "C" {
-        /// The C library's, as the kernel laid it out: texts on the stack, and an array of pointers to them, ended by null.
-        static environ: *mut *mut libc::c_char;
-    }
-    // SAFETY: `environ` is null or points to such an array. Its texts lie in memory of this process that can be written to (nothing
-    // here ever put another one in its place), each up to its zero byte. Nobody reads or changes them meanwhile: there is one thread.
-    // Who asks for a variable afterwards finds an array that ends at once.
-    unsafe {
-        let array = environ;
-        if array.is_null() {
-            return Ok(());
-        }
-        let mut entry = array;
-        while !(*entry).is_null() {
-            std::ptr::write_bytes(*entry, 0, libc::strlen(*entry));
-            entry = entry.add(1);
-        }
-        *array = std::ptr::null_mut();
-    }
-    Ok(())
 }
 
 /// Reaps one child that has ended already; `None` where none has. For the reaper that is PID 1 of a container.

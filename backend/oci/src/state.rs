@@ -292,6 +292,11 @@ impl Folder {
         }
     }
 
+    /// Whether somebody is changing the container.
+    pub fn is_locked(&self) -> bool {
+        matches!(self.try_lock(), Ok(None))
+    }
+
     /// Writes what is known, whole or not at all.
     pub fn write(&self, record: &Record) -> Result<(), Error> {
         self.put(STATE, &serde_json::to_vec(record).unwrap_or_default())

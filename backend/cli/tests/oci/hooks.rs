@@ -22,6 +22,8 @@ sentences! {
     a_relative_hook_is_refused, hooks_have_their_arguments, hooks_see_the_root_before_the_program_runs, a_hook_can_enter_the_network,
     a_failed_creation_ends_with_the_hooks_of_the_end, a_container_is_known_while_its_poststart_hooks_run,
     a_container_whose_maker_is_killed_in_a_poststart_hook_is_known, hooks_before_the_start_find_the_pid_in_the_state,
+    a_poststart_hook_may_use_its_container, a_poststop_hook_may_ask_for_its_container, a_container_stuck_in_a_poststart_hook_answers,
+    a_deletion_by_force_ends_a_hook_that_hangs,
 }
 
 /// One hook: a shell outside that appends to the bed's file `notes`.
@@ -361,16 +363,96 @@ fn a_container_whose_maker_is_killed_in_a_poststart_hook_is_known(runtime: &Runt
         assert_eq!(bed.status(), "running", "its program runs on");
         let pid = bed.pid();
         bed.call(&["delete", "--force", bed.id()]).ok();
-        bed.wait_end(pid);
+        wait_until("its program is gone", || (!is_alive(pid)).then_some(()));
     });
+}
+
+/// A command of the runtime as a shell has it.
+fn shell_words(bed: &Bed, arguments: &[&str]) -> String {
+    let command = bed.command(arguments);
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    words.map(|word| format!("'{}'", word.display())).collect::<Vec<_>>().join(" ")
+}
+
+/// A hook that calls the runtime with each of these, and notes how that ended.
+fn calling(bed: &Bed, calls: &[&[&str]]) -> Value {
+    let (notes, said) = (bed.path("notes").display().to_string(), bed.path("said").display().to_string());
+    let call = |arguments: &&[&str]| format!("{} >> {said} 2>&1; echo {} $? >> {notes}", shell_words(bed, arguments), arguments[0]);
+    let script = calls.iter().map(call).collect::<Vec<_>>().join("; ");
+    json!({"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"]})
+}
+
+fn a_poststart_hook_may_use_its_container(runtime: &Runtime) {
+    let bed = Bed::new(runtime);
+    if bed.differs(Difference::PoststartAtCreate) {
+        return;
+    }
+    let id = bed.id();
+    let calls = [&["state", id][..], &["update", "--pids-limit", "77", id], &["pause", id], &["resume", id], &["exec", id, "true"]];
+    hooks(&bed, json!({"poststart": [calling(&bed, &calls)]}));
+    let expected = "state 0\nupdate 0\npause 0\nresume 0\nexec 0\n";
+    bed.sleeping();
+    assert_eq!(notes(&bed), expected, "{}", fs::read_to_string(bed.path("said")).unwrap());
+    assert_eq!(bed.limit(("pids", "pids.max"), "pids.max"), "77");
+    bed.call(&["delete", "--force", id]).ok();
+    fs::remove_file(bed.path("notes")).unwrap();
+    bed.call(&["run", "--detach", id]).ok();
+    assert_eq!(notes(&bed), expected, "{}", fs::read_to_string(bed.path("said")).unwrap());
+}
+
+fn a_poststop_hook_may_ask_for_its_container(runtime: &Runtime) {
+    let bed = Bed::new(runtime);
+    hooks(&bed, json!({"poststop": [calling(&bed, &[&["state", bed.id()]])]}));
+    bed.sleeping().end();
+    bed.delete().ok();
+    let notes = notes(&bed);
+    assert!(notes.starts_with("state "), "it is answered: {notes}");
+    bed.assert_nothing_left();
+}
+
+fn a_container_stuck_in_a_poststart_hook_answers(runtime: &Runtime) {
+    if Difference::PoststartAtCreate.holds_for(runtime.kind()) {
+        return;
+    }
+    each_in_its_poststart_hook(runtime, |bed, child| {
+        bed.call(&["pause", bed.id()]).ok();
+        bed.call(&["resume", bed.id()]).ok();
+        let pid = bed.pid();
+        bed.call(&["delete", "--force", bed.id()]).ok();
+        wait_until("its program is gone", || (!is_alive(pid)).then_some(()));
+        kill_hard(i32::try_from(child.id()).unwrap());
+        wait_or_kill(child, LIMIT).unwrap();
+    });
+}
+
+fn a_deletion_by_force_ends_a_hook_that_hangs(runtime: &Runtime) {
+    if Difference::UnknownToHooks.holds_for(runtime.kind()) {
+        return;
+    }
+    let making = [&["create"][..], &["run"], &["run", "--detach"]];
+    let before = ["prestart", "createRuntime", "createContainer"].into_iter().flat_map(|kind| making.map(|words| (kind, words)));
+    let last = [&["start"][..], &["run"], &["run", "--detach"]].map(|words| ("startContainer", words));
+    for (kind, words) in before.chain(last) {
+        let bed = Bed::new(runtime);
+        // Where a hook inside finds what it writes to.
+        bed.mount(json!({"destination": bed.path(""), "type": "bind", "source": bed.path(""), "options": ["rbind"]}));
+        hooks(&bed, json!({kind: [staying(&bed)], "poststop": [noting(&bed, "ended")]}));
+        bed.arguments(&["sleep", "1000"]);
+        if words == ["start"] {
+            bed.create();
+        }
+        let child = in_its_hook(&bed, &[words, &[bed.id()]].concat());
+        bed.call(&["delete", "--force", bed.id()]).ok();
+        assert!(!wait_or_kill(child, LIMIT).unwrap().success(), "{kind} of {words:?}");
+        assert_eq!(notes(&bed), "in\nended\n", "{kind} of {words:?}");
+        bed.assert_nothing_left();
+    }
 }
 
 fn hooks_before_the_start_find_the_pid_in_the_state(runtime: &Runtime) {
     let bed = Bed::new(runtime);
-    let command = bed.command(&["state", bed.id()]);
-    let words: Vec<String> =
-        std::iter::once(command.get_program()).chain(command.get_args()).map(|word| format!("'{}'", word.display())).collect();
-    let script = format!("cat > {}; {} > {}", bed.path("told").display(), words.join(" "), bed.path("asked").display());
+    let asking = shell_words(&bed, &["state", bed.id()]);
+    let script = format!("cat > {}; {asking} > {}", bed.path("told").display(), bed.path("asked").display());
     hooks(
         &bed,
         json!({"createRuntime": [{"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"]}]}),

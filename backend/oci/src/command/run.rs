@@ -37,10 +37,11 @@ fn ran(call: &Call, line: &Line, id: &str) -> Result<u8, Error> {
     let signals = (stay == Stay::Attached).then(Signals::hold).transpose()?;
     let wish = Wish { id, line, root: &call.root, driver: call.driver, start: Start::AtOnce, stay };
     let Made { folder, record, spec, mut running, lock } = make::make(&wish, bundle, &call.journal)?;
+    // All that is known is written down: hooks may ask for it, or change it, as long as they want.
+    drop(lock);
     if let Some(first) = record.first {
         make::poststart(&spec, first, &call.journal);
     }
-    drop(lock);
     let Some(signals) = signals else {
         if let (Some((proxy, _)), Some(first)) = (&running.notice, record.first) {
             proxy.until_ready(first)?;

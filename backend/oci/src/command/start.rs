@@ -29,8 +29,9 @@ fn run(call: &Call, line: &Line) -> Result<u8, Error> {
     let proxy = Proxy::of_environment(&folder)?;
     let first = record.first.ok_or_else(|| Error::status(id, "container not running"))?;
     let spec = make::start(&folder, first, &call.journal)?;
-    make::poststart(&spec, first, &call.journal);
+    // All that is known is written down: hooks may ask for it, or change it, as long as they want.
     drop(lock);
+    make::poststart(&spec, first, &call.journal);
     if let Some(proxy) = proxy {
         proxy.until_ready(first)?;
     }
