@@ -25,6 +25,7 @@ sentences! {
     the_pid_file_names_the_first_process, detached_run_returns_while_the_container_runs, extra_descriptors_are_passed_only_when_asked,
     socket_activation_passes_listening_sockets, nothing_else_is_open_in_the_container, signals_are_neither_blocked_nor_ignored,
     annotations_are_in_the_state, a_bundle_is_found_by_its_option, a_failed_create_leaves_nothing,
+    what_somebody_else_froze_is_paused_and_can_be_resumed_and_killed,
 }
 
 fn create_makes_a_container_that_waits(runtime: &Runtime) {
@@ -391,4 +392,30 @@ fn a_failed_create_leaves_nothing(runtime: &Runtime) {
     bed.try_create(&[]).refused();
     bed.assert_nothing_left();
     bed.call(&["state", bed.id()]).refused();
+}
+
+/// By the freezer of version 1, also where the runtime itself would take version 2's.
+fn what_somebody_else_froze_is_paused_and_can_be_resumed_and_killed(runtime: &Runtime) {
+    let bed = Bed::new(runtime);
+    bed.sleeping();
+    let file = std::path::Path::new("/sys/fs/cgroup/freezer").join(bed.id()).join("freezer.state");
+    if !file.exists() {
+        return belljar_testbed::skip("the controller freezer on version 1");
+    }
+    let freeze = || {
+        fs::write(&file, "FROZEN").unwrap();
+        wait_until("it is frozen", || fs::read_to_string(&file).ok().filter(|state| state == "FROZEN\n"));
+        assert_eq!(bed.status(), "paused");
+    };
+    freeze();
+    if !bed.differs(Difference::ExecWhilePaused) {
+        bed.exec("true").refused();
+    }
+    bed.call(&["resume", bed.id()]).ok();
+    assert_eq!(bed.status(), "running");
+    freeze();
+    if bed.differs(Difference::FrozenKill) {
+        return drop(bed.call(&["resume", bed.id()]).ok());
+    }
+    bed.end();
 }

@@ -1,7 +1,8 @@
 //! What happens to a cgroup's processes as a whole, and to its folders: frozen, thawed, killed, removed.
 //!
 //! v2 does each by one file. v1 has only a freezer, whose processes do not die while they are frozen and which can hang
-//! half-way while processes are made. Whatever fails here, nobody is left frozen who was not before.
+//! half-way while processes are made. Where there are both, we freeze by v2, and somebody else may by v1. Whatever fails here,
+//! nobody is left frozen who was not before.
 
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -34,18 +35,17 @@ impl Cgroup {
         frozen
     }
 
-    /// Lets its processes go on.
+    /// Lets its processes go on, whichever freezer holds them.
     pub fn thaw(&self) -> Result<()> {
-        match self.unified() {
-            Some(part) => {
-                write(&part.path.join("cgroup.freeze"), "0")?;
-                settle("thaw", &part.path, || key(&part.path.join("cgroup.events"), "frozen") == Some(0))
-            }
-            None => {
-                let file = self.freezer()?.path.join("freezer.state");
-                settle("thaw", &file, || write(&file, "THAWED").is_ok() && state(&file).as_deref() == Some("THAWED"))
+        if let Some(part) = self.unified() {
+            write(&part.path.join("cgroup.freeze"), "0")?;
+            settle("thaw", &part.path, || key(&part.path.join("cgroup.events"), "frozen") == Some(0))?;
+            if !self.is_frozen_by_v1() {
+                return Ok(());
             }
         }
+        let file = self.freezer()?.path.join("freezer.state");
+        settle("thaw", &file, || write(&file, "THAWED").is_ok() && state(&file).as_deref() == Some("THAWED"))
     }
 
     fn freezer(&self) -> Result<&Part> {
@@ -66,12 +66,14 @@ impl Cgroup {
         })
     }
 
-    /// Whether its processes are frozen.
+    /// Whether its processes are frozen, by whichever freezer.
     pub fn is_frozen(&self) -> bool {
-        match self.unified() {
-            Some(part) => key(&part.path.join("cgroup.events"), "frozen") == Some(1),
-            None => self.read("freezer", "freezer.state").is_some_and(|state| state.trim() != "THAWED"),
-        }
+        self.unified().is_some_and(|part| key(&part.path.join("cgroup.events"), "frozen") == Some(1)) || self.is_frozen_by_v1()
+    }
+
+    fn is_frozen_by_v1(&self) -> bool {
+        let part = self.part("freezer").filter(|part| part.version == Version::V1);
+        part.and_then(|part| state(&part.path.join("freezer.state"))).is_some_and(|state| state != "THAWED")
     }
 
     /// Pids (as this process sees them) of all its processes, those of cgroups that it made below itself included.
