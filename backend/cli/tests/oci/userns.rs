@@ -2,11 +2,13 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
+use std::process::Command;
 
 use belljar_testbed::process::status_field;
+use belljar_testbed::skip;
 use serde_json::json;
 
-use crate::bed::{Bed, Runtime, own_by};
+use crate::bed::{Bed, Runtime, Said, own_by, runtime};
 use crate::differences::Difference;
 
 /// The first id outside, of a container with a user namespace of its own.
@@ -20,6 +22,7 @@ sentences! {
     an_id_outside_the_mapping_is_refused, mappings_without_a_namespace_are_refused, a_namespace_without_mappings_is_refused,
     mappings_that_overlap_are_refused, several_ranges_are_mapped, a_mount_can_be_idmapped, limits_hold_in_a_user_namespace,
     hooks_and_deletion_work_with_a_user_namespace,
+    a_user_namespace_has_every_capability_whatever_the_caller_lacks,
 }
 
 fn root_inside_is_nobody_outside(runtime: &Runtime) {
@@ -160,4 +163,30 @@ fn hooks_and_deletion_work_with_a_user_namespace(runtime: &Runtime) {
     bed.run("true").ok();
     assert_eq!(fs::read_to_string(note).unwrap(), "0\n", "a hook of the runtime runs as the host's root");
     bed.assert_nothing_left();
+}
+
+fn a_user_namespace_has_every_capability_whatever_the_caller_lacks(runtime: &Runtime) {
+    let Some(setpriv) = runtime::find_program("setpriv") else { return skip("setpriv") };
+    let bed = Bed::new(runtime);
+    let name = "CAP_WAKE_ALARM";
+    let call = |arguments: &[&str]| {
+        let (command, mut lacking) = (bed.command(arguments), Command::new(&setpriv));
+        lacking.args(["--bounding-set", "-wake_alarm"]).arg(command.get_program()).args(command.get_args());
+        Said::of({
+            lacking.current_dir(bed.path("bundle"));
+            lacking
+        })
+    };
+    bed.user_namespace().script("grep -E 'Cap(Eff|Bnd)' /proc/self/status").configure(|config| {
+        for set in ["bounding", "effective", "permitted"] {
+            config["process"]["capabilities"][set] = json!([name, "CAP_KILL"]);
+        }
+    });
+    let expected = "CapEff:\t0000000800000020\nCapBnd:\t0000000800000020\n";
+    assert_eq!(call(&["run", bed.id()]).ok(), expected);
+    bed.sleeping();
+    assert_eq!(call(&["exec", bed.id(), "grep", "-E", "Cap(Eff|Bnd)", "/proc/self/status"]).ok(), expected);
+    let more = ["exec", "--cap", "CAP_AUDIT_READ", "--cap", name, bed.id(), "grep", "CapEff", "/proc/self/status"];
+    let expected = if bed.differs(Difference::ExecCapAlone) { "0000002800000000" } else { "0000002800000020" };
+    assert_eq!(call(&more).line(), format!("CapEff:\t{expected}"));
 }

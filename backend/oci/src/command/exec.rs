@@ -17,7 +17,7 @@ use crate::flags::{Flag, Line, Order, switch, valued};
 use crate::make::{self, Running, Stay};
 use crate::relay::Signals;
 use crate::state::{Folder, Record, Status};
-use crate::translate::{self, Caller};
+use crate::translate::{self, Caller, Rights};
 
 /// The signal that nothing can catch.
 const KILL: i32 = 9;
@@ -86,11 +86,11 @@ fn join(call: &Call, line: &Line, (folder, record): (&Folder, &Record), wanted: 
     let mut wanted = wanted.clone();
     wanted.env.extend(variables);
     let preserved_descriptors = make::preserved_with(line, listening)?;
-    let caller = Caller { keyring: Keyring::New, preserved_descriptors };
+    let spec = folder.spec()?;
+    let caller = Caller { keyring: Keyring::New, preserved_descriptors, rights: Rights::of(&spec.namespaces) };
     let mut process = translate::process(&wanted, "process", &caller, &mut warnings)?;
     warnings.iter().for_each(|warning| call.journal.warning(warning));
     // What a document of its own cannot say is the container's.
-    let spec = folder.spec()?;
     let shares_mounts = spec.namespace(Kind::Mnt).is_none();
     process.seccomp = spec.process.seccomp;
     process.personality = spec.process.personality;

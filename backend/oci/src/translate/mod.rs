@@ -28,7 +28,7 @@ use belljar_runtime::{Spec, plan, seccomp};
 
 use crate::document::{Document, Linux};
 
-pub use process::{Caller, process};
+pub use process::{Caller, Rights, process};
 
 /// What a container is made from beside its document.
 #[derive(Debug, Clone)]
@@ -67,7 +67,7 @@ pub fn translate(document: &Document, request: &Request<'_>) -> Result<Translati
     let own = Own::of(&namespaces);
     let mut warnings = Vec::new();
     let wanted = document.process.as_ref().ok_or_else(|| Invalid::new("process", "it must not be empty"))?;
-    let caller = Caller { keyring: request.keyring, preserved_descriptors: request.preserved_descriptors };
+    let caller = Caller { keyring: request.keyring, preserved_descriptors: request.preserved_descriptors, rights: Rights::of(&namespaces) };
     let mut process = process(wanted, "process", &caller, &mut warnings)?;
     process.personality = process::personality(linux)?;
     process.seccomp = linux.seccomp.clone().map(seccomp::Choice::of);

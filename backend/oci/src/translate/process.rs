@@ -1,7 +1,10 @@
 //! The program: the one of a container, and one that joins it later.
 
 use belljar_model::Invalid;
-use belljar_runtime::spec::{Capabilities, CpuAffinity, IoPriority, Keyring, Process, Rlimit, Scheduler, Terminal, TerminalSize, User};
+use belljar_model::namespace::Kind;
+use belljar_runtime::spec::{
+    Capabilities, CpuAffinity, IoPriority, Keyring, Namespace, Process, Rlimit, Scheduler, Terminal, TerminalSize, User,
+};
 
 use super::absolute;
 use crate::document::{self, IoClass, Linux, PersonalityDomain, SchedulerFlag, SchedulerPolicy};
@@ -13,6 +16,26 @@ pub struct Caller {
     pub keyring: Keyring,
     /// How many descriptors from 3 on it is given.
     pub preserved_descriptors: u32,
+    /// What it can be given at all.
+    pub rights: Rights,
+}
+
+/// Whose rights bound those of a program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rights {
+    /// Our caller's: what was taken from us for good, nobody can give.
+    Callers,
+    /// Those of a user namespace that is not ours: who is made or enters there has every right over it, whatever was taken before
+    /// (`user_namespaces(7)`).
+    Namespaces,
+}
+
+impl Rights {
+    /// Of whom is in these namespaces.
+    pub fn of(namespaces: &[Namespace]) -> Self {
+        let has_own_users = namespaces.iter().any(|namespace| namespace.kind == Kind::User);
+        if has_own_users { Self::Namespaces } else { Self::Callers }
+    }
 }
 
 /// `PER_LINUX32` (`personality(2)`).
@@ -46,7 +69,7 @@ pub fn process(wanted: &document::Process, field: &str, caller: &Caller, warning
         terminal: terminal(wanted),
         user: User::Ids { uid: user.uid, gid: user.gid, groups: without_duplicates(&user.additional_gids) },
         umask: umask(&at("user.umask"), wanted.user.umask)?,
-        capabilities: capabilities(&at("capabilities"), wanted.capabilities.as_ref(), warnings)?,
+        capabilities: capabilities(&at("capabilities"), wanted.capabilities.as_ref(), caller.rights, warnings)?,
         no_new_privileges: wanted.no_new_privileges,
         seccomp: None,
         rlimits: rlimits(&at("rlimits"), &wanted.rlimits)?,
@@ -122,10 +145,12 @@ fn umask(field: &str, wanted: Option<u32>) -> Result<Option<u32>, Invalid> {
     }
 }
 
-/// Whether anybody could be given this capability: the kernel knows it, and our own caller did not take it from us for good.
-fn can_be_given(bare: &str) -> bool {
+/// Whether anybody could be given this capability: the kernel knows it, and nobody took it from us for good who could.
+fn can_be_given(bare: &str, rights: Rights) -> bool {
     let known = belljar_linux::capability::by_name(bare);
-    known.is_some_and(|capability| rustix::thread::capability_is_in_bounding_set(capability).unwrap_or(false))
+    // Of one that it does not know, the kernel says neither.
+    let is_held = known.and_then(|capability| rustix::thread::capability_is_in_bounding_set(capability).ok());
+    is_held.is_some_and(|is_held| is_held || rights == Rights::Namespaces)
 }
 
 /// Engines name a group twice where the image and the command line both give it; the kernel would keep both.
@@ -140,13 +165,18 @@ fn without_duplicates(groups: &[u32]) -> Vec<u32> {
 }
 
 /// Names without `CAP_`, of those that can be given.
-fn capabilities(field: &str, wanted: Option<&document::Capabilities>, warnings: &mut Vec<String>) -> Result<Capabilities, Invalid> {
+fn capabilities(
+    field: &str,
+    wanted: Option<&document::Capabilities>,
+    rights: Rights,
+    warnings: &mut Vec<String>,
+) -> Result<Capabilities, Invalid> {
     let Some(wanted) = wanted else { return Ok(Capabilities::default()) };
     let mut dropped = std::collections::BTreeSet::new();
     let mut known = |names: &[String]| -> Vec<String> {
         let mut kept = Vec::new();
         for name in names {
-            match name.strip_prefix("CAP_").filter(|bare| can_be_given(bare)) {
+            match name.strip_prefix("CAP_").filter(|bare| can_be_given(bare, rights)) {
                 Some(bare) => kept.push(bare.to_owned()),
                 None => _ = dropped.insert(name.clone()),
             }
