@@ -22,7 +22,7 @@ sentences! {
     an_id_outside_the_mapping_is_refused, mappings_without_a_namespace_are_refused, a_namespace_without_mappings_is_refused,
     mappings_that_overlap_are_refused, several_ranges_are_mapped, a_mount_can_be_idmapped, limits_hold_in_a_user_namespace,
     hooks_and_deletion_work_with_a_user_namespace,
-    a_user_namespace_has_every_capability_whatever_the_caller_lacks,
+    a_user_namespace_has_every_capability_whatever_the_caller_lacks, message_queues_belong_to_the_containers_root,
 }
 
 fn root_inside_is_nobody_outside(runtime: &Runtime) {
@@ -189,4 +189,12 @@ fn a_user_namespace_has_every_capability_whatever_the_caller_lacks(runtime: &Run
     let more = ["exec", "--cap", "CAP_AUDIT_READ", "--cap", name, bed.id(), "grep", "CapEff", "/proc/self/status"];
     let expected = if bed.differs(Difference::ExecCapAlone) { "0000002800000000" } else { "0000002800000020" };
     assert_eq!(call(&more).line(), format!("CapEff:\t{expected}"));
+}
+
+fn message_queues_belong_to_the_containers_root(runtime: &Runtime) {
+    let bed = Bed::new(runtime);
+    bed.user_namespace();
+    let owners = bed.run("stat -c %u:%g /dev/mqueue; stat -c %u:%g /dev/shm").ok();
+    let queues = if bed.differs(Difference::QueuesOfNobodysGroup) { "0:65534" } else { "0:0" };
+    assert_eq!(owners, format!("{queues}\n0:0\n"));
 }

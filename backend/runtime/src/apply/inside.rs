@@ -245,6 +245,7 @@ impl Inside<'_> {
             ProcessStep::EnterTarget(kinds) => self.enter_target(kinds),
             ProcessStep::NewSession(keyring) => new_session(*keyring),
             ProcessStep::BecomeNamespaceRoot => identity::become_mortal(0, 0, &[]),
+            ProcessStep::UnshareIpc => namespace::unshare(namespace::CLONE_NEWIPC),
             ProcessStep::SetHostname(name) => nix::unistd::sethostname(name).context("set", || name.clone()),
             ProcessStep::SetDomainname(name) => attributes::set_domainname(name),
             ProcessStep::BringLoopbackUp => net::loopback_up(),

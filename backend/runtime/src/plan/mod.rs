@@ -114,6 +114,9 @@ pub fn make(spec: &Spec, facts: &Facts) -> Result<Plan, Invalid> {
     if spec.has_own_users() {
         steps.add([ProcessStep::BecomeNamespaceRoot]);
     }
+    if process::unshares_ipc(spec) {
+        steps.add([ProcessStep::UnshareIpc]);
+    }
     steps.add(tree.inside);
     steps.add(process::surroundings(spec));
     // A console is bound, which only a tree of its own takes.

@@ -72,8 +72,8 @@ pub(super) fn birth(spec: &Spec, cgroup: Joining) -> Vec<ProcessStep> {
     }
     // The cgroup namespace comes once the process is in its cgroup, which then is the root of what it sees; the time
     // namespace is there already.
-    let later = [Kind::Cgroup, Kind::Time];
-    let new = spec.namespaces.iter().filter(|namespace| namespace.source == Source::New && !later.contains(&namespace.kind));
+    let later = |kind: Kind| matches!(kind, Kind::Cgroup | Kind::Time) || (kind == Kind::Ipc && unshares_ipc(spec));
+    let new = spec.namespaces.iter().filter(|namespace| namespace.source == Source::New && !later(namespace.kind));
     // One that enters other namespaces first makes its own there, as the user that it is by then.
     let at_once = by_child.is_empty() && is_new(spec, Kind::User);
     steps.push(ProcessStep::Clone(Birth {
@@ -90,6 +90,12 @@ pub(super) fn birth(spec: &Spec, cgroup: Joining) -> Vec<ProcessStep> {
     }
     steps.extend(by_pid(&spec.process));
     steps
+}
+
+/// Whether its ipc namespace is made by itself, once it is root of its user namespace: the file system of message queues comes with
+/// it, and its root belongs to whoever makes it. The host's root would be nobody inside, and could not be given away from there.
+pub(super) fn unshares_ipc(spec: &Spec) -> bool {
+    spec.has_own_users() && is_new(spec, Kind::Ipc)
 }
 
 /// Namespaces by path: those that the maker enters for the first process, with the host's rights, and those that the process

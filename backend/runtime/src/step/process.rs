@@ -59,6 +59,8 @@ pub enum ProcessStep {
     NewSession(Keyring),
     /// Becomes user 0 of its user namespace.
     BecomeNamespaceRoot,
+    /// Makes a new ipc namespace, as that root: its message queues are the container's then.
+    UnshareIpc,
     /// Sets the hostname.
     SetHostname(String),
     /// Sets the NIS domain name.
@@ -252,6 +254,7 @@ impl ProcessStep {
             ProcessStep::RunHook(_) => "run",
             ProcessStep::NewSession(_) => "begin",
             ProcessStep::BecomeNamespaceRoot | ProcessStep::BecomeUser(_) => "become",
+            ProcessStep::UnshareIpc => "unshare",
             ProcessStep::BringLoopbackUp => "bring up",
             ProcessStep::ConnectOutputs => "connect",
             ProcessStep::Label(_) => "label",
@@ -290,6 +293,7 @@ impl ProcessStep {
             ProcessStep::NewSession(Keyring::New) => "session and keyring".into(),
             ProcessStep::NewSession(Keyring::Inherited) => "session".into(),
             ProcessStep::BecomeNamespaceRoot => "root of the user namespace".into(),
+            ProcessStep::UnshareIpc => "ipc namespace".into(),
             ProcessStep::SetHostname(name) => format!("hostname {name}"),
             ProcessStep::SetDomainname(name) => format!("domain name {name}"),
             ProcessStep::BringLoopbackUp => "lo".into(),
