@@ -95,6 +95,12 @@ pub fn ended_pipe() -> Result<OwnedFd> {
     Ok(made.0)
 }
 
+/// Whether this is the end of a pipe without a name (`PIPEFS_MAGIC`), not a FIFO of some folder.
+pub fn is_pipe(opened: impl AsFd) -> bool {
+    const PIPEFS_MAGIC: u64 = 0x5049_5045;
+    rustix::fs::fstatfs(opened).is_ok_and(|stat| stat.f_type as u64 == PIPEFS_MAGIC)
+}
+
 /// Closes every descriptor from `first` on but those of `kept`. What else still owns one must not be used or dropped
 /// afterwards: callers are copies of a process that never return.
 pub fn close_all_but(first: u32, kept: &[BorrowedFd<'_>]) -> Result<()> {
@@ -158,6 +164,19 @@ pub fn is_inherited(number: i32) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pipe_is_one_without_a_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let fifo = folder.path().join("fifo");
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let named = std::fs::File::options().read(true).write(true).open(&fifo).unwrap();
+        assert!(is_pipe(ended_pipe().unwrap()));
+        for other in [named, std::fs::File::open("/dev/null").unwrap(), tempfile::tempfile().unwrap()] {
+            assert!(!is_pipe(&other), "{other:?}");
+        }
+        assert!(!is_pipe(message_pair().unwrap().0));
+    }
     use std::io::{Read, Seek, Write};
 
     #[test]

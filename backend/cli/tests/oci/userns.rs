@@ -1,11 +1,12 @@
 //! User namespaces with mappings: who the container is outside, what it may own, and what it may not reach.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{PipeReader, Read as _};
 use std::os::unix::fs::MetadataExt;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use belljar_testbed::process::status_field;
-use belljar_testbed::skip;
+use belljar_testbed::{skip, wait_until};
 use serde_json::json;
 
 use crate::bed::{Bed, Runtime, Said, own_by, runtime};
@@ -21,7 +22,7 @@ sentences! {
     the_usual_mounts_work_in_a_user_namespace, a_terminal_works_in_a_user_namespace, devices_work_in_a_user_namespace,
     an_id_outside_the_mapping_is_refused, mappings_without_a_namespace_are_refused, a_namespace_without_mappings_is_refused,
     mappings_that_overlap_are_refused, several_ranges_are_mapped, a_mount_can_be_idmapped, limits_hold_in_a_user_namespace,
-    hooks_and_deletion_work_with_a_user_namespace,
+    hooks_and_deletion_work_with_a_user_namespace, outputs_that_are_pipes_can_be_opened_by_name, what_the_caller_has_by_name_keeps_its_owner,
     a_user_namespace_has_every_capability_whatever_the_caller_lacks, message_queues_belong_to_the_containers_root,
 }
 
@@ -163,6 +164,89 @@ fn hooks_and_deletion_work_with_a_user_namespace(runtime: &Runtime) {
     bed.run("true").ok();
     assert_eq!(fs::read_to_string(note).unwrap(), "0\n", "a hook of the runtime runs as the host's root");
     bed.assert_nothing_left();
+}
+
+/// Starts a command with pipes as its outputs, waits for its end, and returns their reading ends.
+fn with_pipes(mut command: Command) -> [PipeReader; 2] {
+    let [(out, out_end), (err, err_end)] = [std::io::pipe().unwrap(), std::io::pipe().unwrap()];
+    let child = command.stdin(Stdio::null()).stdout(out_end).stderr(err_end).spawn().unwrap();
+    // It has the writing ends as well, and nobody else may have.
+    drop(command);
+    let ended = crate::bed::said::wait_or_kill(child, crate::bed::said::LIMIT);
+    assert!(ended.is_some_and(|status| status.success()), "{ended:?}: {:?}", text_of([out, err]));
+    [out, err]
+}
+
+fn text_of(ends: [PipeReader; 2]) -> [String; 2] {
+    ends.map(|mut end| {
+        let mut text = String::new();
+        end.read_to_string(&mut text).unwrap();
+        text
+    })
+}
+
+/// As `nginx` does whose logs are `/dev/stdout` and `/dev/stderr`.
+fn outputs_that_are_pipes_can_be_opened_by_name(runtime: &Runtime) {
+    let script = "echo out > /dev/stdout; echo err > /dev/stderr";
+    let said = ["out\n", "err\n"];
+    for user in [0, 1000] {
+        let bed = Bed::new(runtime);
+        bed.user_namespace().script(script).configure(|config| config["process"]["user"] = json!({"uid": user, "gid": user}));
+        assert_eq!(text_of(with_pipes(bed.command(&["run", bed.id()]))), said, "run as {user}");
+        if !bed.differs(Difference::CreatedOutputs) {
+            let ends = with_pipes(bed.command(&["create", bed.id()]));
+            bed.start();
+            assert_eq!(text_of(ends), said, "create as {user}");
+            wait_until("it has ended", || (bed.status() == "stopped").then_some(()));
+            bed.delete().ok();
+        }
+        if bed.differs(Difference::ExecOutputs) {
+            continue;
+        }
+        bed.sleeping();
+        let user = format!("{user}:{user}");
+        let command = bed.command(&["exec", "--user", &user, bed.id(), "sh", "-c", script]);
+        assert_eq!(text_of(with_pipes(command)), said, "exec as {user}");
+    }
+}
+
+fn what_the_caller_has_by_name_keeps_its_owner(runtime: &Runtime) {
+    let owner = |path: &std::path::Path| fs::metadata(path).map(|made| (made.uid(), made.gid())).unwrap();
+    for has_users in [false, true] {
+        let bed = Bed::new(runtime);
+        if has_users {
+            bed.user_namespace();
+        }
+        bed.script("true").configure(|config| config["process"]["user"] = json!({"uid": 1000, "gid": 1000}));
+        // A node of our own, as good as the host's, which is not to change hands for this.
+        let [null, fifo, file] = ["null", "fifo", "file"].map(|name| bed.path(name));
+        let made = Command::new("mknod").arg(&null).args(["c", "1", "3"]).status();
+        if !made.is_ok_and(|status| status.success()) {
+            return skip("the right to make devices");
+        }
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        fs::write(&file, "").unwrap();
+        let terminal = nix::pty::openpty(None, None).unwrap();
+        let open = |path: &std::path::Path| File::options().read(true).write(true).open(path).unwrap();
+        let exec = ["exec", "--user", "1000:1000", bed.id(), "true"];
+        for streams in [[open(&null), open(&fifo), open(&file)], [0, 0, 0].map(|_| terminal.slave.try_clone().unwrap().into())] {
+            let call = |arguments: &[&str]| {
+                let [input, output, errors] = streams.each_ref().map(|stream| stream.try_clone().unwrap());
+                let child = bed.command(arguments).stdin(input).stdout(output).stderr(errors).spawn().unwrap();
+                let ended = crate::bed::said::wait_or_kill(child, crate::bed::said::LIMIT);
+                assert!(ended.is_some_and(|status| status.success()), "{arguments:?}: {ended:?}: {:?}", fs::read_to_string(&file));
+            };
+            call(&["run", bed.id()]);
+            bed.sleeping();
+            call(&exec);
+            bed.end();
+            bed.delete().ok();
+            bed.script("true");
+        }
+        let terminal: File = terminal.slave.into();
+        let owners = [owner(&null), owner(&fifo), owner(&file), terminal.metadata().map(|made| (made.uid(), made.gid())).unwrap()];
+        assert!(owners == [(0, 0); 4] || bed.differs(Difference::GivenFiles), "{owners:?}");
+    }
 }
 
 fn a_user_namespace_has_every_capability_whatever_the_caller_lacks(runtime: &Runtime) {

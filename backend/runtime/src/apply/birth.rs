@@ -101,7 +101,6 @@ impl Outside<'_> {
         let (ours, theirs) = fd::message_pair()?;
         let board = Board::new(self.plan.steps.len())?;
         let streams = self.streams.take().ok_or_else(no_child)?;
-        self.give_away(&streams)?;
         let new = birth.namespaces.iter().fold(0, |all, kind| all | flag_of(*kind));
         // What is new is to belong to the user namespace that is entered first.
         let at_once = if entered.is_empty() { new } else { 0 };
@@ -124,8 +123,7 @@ impl Outside<'_> {
                 inside::run(self.plan, index, Inherited { socket: theirs, board, tasks, streams, wait, target, more_files })
             }
             Cloned::Parent { pid, pidfd } => {
-                // Dropped here: the other end of the outputs must end when the container's processes do.
-                drop((streams, theirs));
+                drop(theirs);
                 (self.wait, self.target) = (None, None);
                 self.pid = pid;
                 self.child = Some(Started { pid, pidfd, terminal: None, listener: None });
@@ -133,7 +131,11 @@ impl Outside<'_> {
                 if let Some(mut door) = door {
                     door.write_all(pid.to_string().as_bytes()).context("join", || "cgroup".to_owned())?;
                 }
-                if entered.is_empty() { Ok(()) } else { self.await_entry() }
+                if !entered.is_empty() {
+                    self.await_entry()?;
+                }
+                // Dropped after that: the other end of the outputs must end when the container's processes do.
+                self.give_away(&streams)
             }
         }
     }

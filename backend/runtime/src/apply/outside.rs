@@ -1,24 +1,23 @@
 //! The maker's half: makes what needs the host's rights, hands it over, and listens.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::time::Instant;
 
 use belljar_linux::attributes::MoreFiles;
-use belljar_linux::error::Context;
 use belljar_linux::process;
-use belljar_linux::{Error, Result};
+use belljar_linux::{Error, Result, fd};
 use belljar_model::namespace::Kind;
 use belljar_model::plan::{Outcome, Place, PlanRecord};
 use rustix::io::Errno;
 
 use super::line::Line;
 use super::starting::Wait;
-use super::{Report, Word, cgroup, hooks, starting, told, tree};
+use super::{Report, Word, cgroup, hooks, starting, streams, told, tree};
 use crate::cgroup::Claim;
 use crate::plan::Plan;
 use crate::seccomp::agent;
-use crate::spec::Moment;
+use crate::spec::{IdMaps, Moment};
 use crate::step::process::{HookRun, ListenerRun};
 use crate::step::tree::TreeStep;
 use crate::step::{CgroupStep, ProcessStep, Step};
@@ -247,17 +246,40 @@ impl<'a> Outside<'a> {
     /// A program may reopen its outputs by name (`/dev/stdout`), so they belong to the root of its user namespace, who gives
     /// them on to its user: what belongs to the host's root is nobody's inside.
     pub(super) fn give_away(&self, streams: &Streams) -> Result<()> {
-        let ids = self.plan.steps.iter().find_map(|step| match step {
-            Step::Process(ProcessStep::MapIds(ids)) => Some(ids),
-            _ => None,
-        });
-        let (Some(ids), Streams::Pipes { stdout, stderr }) = (ids, streams) else { return Ok(()) };
+        let Some(ids) = self.ids()? else { return Ok(()) };
         let owner = ids.root_uid().map(rustix::fs::Uid::from_raw);
         let group = ids.root_gid().map(rustix::fs::Gid::from_raw);
-        for output in [stdout, stderr] {
-            rustix::fs::fchown(output, owner, group).context("give away", || "output".into())?;
+        let all = match streams {
+            Streams::Pipes { stdout, stderr } => vec![stdout.as_fd(), stderr.as_fd()],
+            Streams::Inherited => vec![rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()],
+        };
+        all.into_iter().filter(|stream| fd::is_pipe(*stream)).try_for_each(|stream| streams::give(stream, owner, group))
+    }
+
+    /// What ids the process has in a user namespace that is not ours: its own new one, one that it has joined, or that of the
+    /// container that it enters.
+    fn ids(&self) -> Result<Option<IdMaps>> {
+        for step in &self.plan.steps {
+            match step {
+                Step::Process(ProcessStep::MapIds(ids)) => return Ok(Some(ids.clone())),
+                Step::Process(ProcessStep::Clone(birth)) if birth.entered.iter().any(|entered| entered.kind == Kind::User) => {
+                    return IdMaps::of_process(self.pid).map(Some);
+                }
+                Step::Process(ProcessStep::EnterTarget(kinds)) if kinds.contains(&Kind::User) => {
+                    let target = self.plan.steps.iter().find_map(|step| match step {
+                        Step::Process(ProcessStep::FindTarget(target)) => Some(*target),
+                        _ => None,
+                    });
+                    let Some(target) = target else { return Ok(None) };
+                    let ids = IdMaps::of_process(target.pid);
+                    // It lived when they were read, or they may be somebody else's.
+                    process::open(target.pid, target.start_ticks)?;
+                    return ids.map(Some);
+                }
+                _ => {}
+            }
         }
-        Ok(())
+        Ok(None)
     }
 
     /// Waits until the inside has taken this step.

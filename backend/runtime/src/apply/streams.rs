@@ -1,11 +1,11 @@
 //! Where standard input, output and error of the program go: to its maker's, to pipes, or to a terminal of the container's own.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use belljar_linux::error::Context;
 use belljar_linux::fd::Standard;
 use belljar_linux::{Error, Result, fd, terminal, tree as paths};
-use rustix::fs::{FileType, OFlags};
+use rustix::fs::{FileType, Gid, OFlags, Uid};
 use rustix::io::Errno;
 
 use super::Streams;
@@ -86,21 +86,23 @@ impl Inside<'_> {
         Ok(())
     }
 
-    /// The program's user may reopen its outputs by name, so they are given to it, as far as this process may: what somebody
-    /// else's is stays so. `/dev/null` is everybody's.
+    /// The program's user may reopen its outputs by name, so pipes, and a terminal that was made for it, are given to it. Anything
+    /// else is somebody's by a name of its own, on the host: a file, a device, a terminal stays whose it is.
     pub(super) fn give_streams(&self, uid: u32) -> Result<()> {
-        let owner = rustix::fs::Uid::from_raw(uid);
         for stream in [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()] {
-            let Ok(stat) = rustix::fs::fstat(stream) else { continue };
-            if is_null(stream) || stat.st_uid == uid {
-                continue;
-            }
-            match rustix::fs::fchown(stream, Some(owner), None) {
-                Err(Errno::PERM | Errno::INVAL | Errno::ROFS) => {}
-                given => given.context("give", || "outputs to the user".into())?,
+            if self.has_terminal || fd::is_pipe(stream) {
+                give(stream, Some(Uid::from_raw(uid)), None)?;
             }
         }
         Ok(())
+    }
+}
+
+/// Gives a stream to somebody, as far as this process may: what is refused stays whose it is.
+pub(super) fn give(stream: BorrowedFd<'_>, owner: Option<Uid>, group: Option<Gid>) -> Result<()> {
+    match rustix::fs::fchown(stream, owner, group) {
+        Err(Errno::PERM | Errno::INVAL | Errno::ROFS) => Ok(()),
+        given => given.context("give away", || "standard input, output and error".into()),
     }
 }
 

@@ -3,6 +3,8 @@
 
 use std::path::PathBuf;
 
+use belljar_linux::error::Context;
+use belljar_linux::{Result, file};
 use belljar_model::namespace::Kind;
 use serde::{Deserialize, Serialize};
 
@@ -78,6 +80,15 @@ impl IdMaps {
         Self { uids: map.clone(), gids: map }
     }
 
+    /// Those of the user namespace that a process is in, as they are seen from this one.
+    pub fn of_process(pid: i32) -> Result<Self> {
+        let list = |name: &str| {
+            let path = format!("/proc/{pid}/{name}");
+            file::read(&path).context("read", || path.clone()).map(|text| ranges_of(&text))
+        };
+        Ok(Self { uids: list("uid_map")?, gids: list("gid_map")? })
+    }
+
     /// What user id 0 of the inside is outside; `None` where it has none.
     pub fn root_uid(&self) -> Option<u32> {
         outside_of(&self.uids, 0)
@@ -99,6 +110,16 @@ impl std::fmt::Display for IdMaps {
     }
 }
 
+/// Reads lines of `uid_map`: the first id inside, the first one outside, and how many.
+fn ranges_of(text: &str) -> Vec<IdMap> {
+    let range = |line: &str| {
+        let mut numbers = line.split_ascii_whitespace().map(str::parse);
+        let mut next = || numbers.next()?.ok();
+        Some(IdMap { inside: next()?, outside: next()?, count: next()? })
+    };
+    text.lines().filter_map(range).collect()
+}
+
 /// What an id of the inside is outside.
 pub fn outside_of(maps: &[IdMap], inside: u32) -> Option<u32> {
     let holds = |map: &&IdMap| inside >= map.inside && u64::from(inside) < u64::from(map.inside) + u64::from(map.count);
@@ -108,6 +129,15 @@ pub fn outside_of(maps: &[IdMap], inside: u32) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_kernels_table_of_ids_is_read() {
+        let map = |inside, outside, count| IdMap { inside, outside, count };
+        let text = "         0     200000         10\n      1000     300000          5\n";
+        assert_eq!(ranges_of(text), [map(0, 200_000, 10), map(1000, 300_000, 5)]);
+        assert_eq!(ranges_of("         0          0 4294967295\n"), [map(0, 0, u32::MAX)]);
+        assert_eq!(ranges_of("nothing\n1 2\n"), []);
+    }
 
     #[test]
     fn an_id_is_found_in_the_range_that_holds_it() {

@@ -24,7 +24,7 @@ pub(crate) struct Runtime {
     kind: Kind,
     /// What stands before its arguments: the program, or a shell that prepares the mount namespace for it.
     words: Vec<OsString>,
-    /// Holds the link by which our executable is called.
+    /// Holds the link by which our executable is called, or what a peer has instead of the host's own.
     _folder: Option<TempDir>,
 }
 
@@ -67,11 +67,12 @@ impl Runtime {
             skip(name);
             return None;
         };
-        let words = match kind {
-            Kind::Crun if Path::new(UNIFIED).exists() => without_unified(&path),
-            _ => vec![path.into()],
-        };
-        Some(Self { kind, words, _folder: None })
+        if kind != Kind::Crun {
+            return Some(Self { kind, words: vec![path.into()], _folder: None });
+        }
+        let folder = tempfile::tempdir().expect("a folder can be made");
+        let words = with_precautions(&path, &folder.path().join("null"));
+        Some(Self { kind, words, _folder: Some(folder) })
     }
 
     pub(crate) fn kind(&self) -> Kind {
@@ -88,8 +89,14 @@ impl Runtime {
 
 /// crun refuses a host with controllers on both versions of cgroups, so it is called where the second is out of sight.
 /// The namespace is a slave: what the host mounts is seen, and what is taken away stays there.
-fn without_unified(program: &Path) -> Vec<OsString> {
-    let script = format!("umount {UNIFIED}; exec {} \"$@\"", program.display());
+///
+/// It also gives its standard input, output and error to the container's user where they are no terminals, the host's `/dev/null`
+/// among them: it gets a node of its own instead.
+fn with_precautions(program: &Path, null: &Path) -> Vec<OsString> {
+    let _where_none_can_be_made_it_gets_the_hosts = Command::new("mknod").arg(null).args(["-m", "666", "c", "1", "3"]).output();
+    let own = format!("null={}; [ -c $null ] && [ /proc/self/fd/0 -ef /dev/null ] && exec < $null", null.display());
+    let hide = if Path::new(UNIFIED).exists() { format!("umount {UNIFIED}; ") } else { String::new() };
+    let script = format!("{hide}{own}; exec {} \"$@\"", program.display());
     ["unshare", "--mount", "--propagation", "slave", "sh", "-c", &script, "crun"].map(OsString::from).to_vec()
 }
 
