@@ -122,15 +122,15 @@ pub struct Schedule {
     pub policy: u32,
     /// `SCHED_FLAG_*`.
     pub flags: u64,
-    /// For the ordinary policies.
+    /// For the ordinary policies: -20, which gets most, to 19.
     pub nice: i32,
-    /// For FIFO and RR.
+    /// For FIFO and RR: 1 to 99, the highest first.
     pub priority: u32,
-    /// For deadline, in nanoseconds, as the two that follow.
+    /// For deadline: processor time that it gets in each period, in nanoseconds.
     pub runtime: u64,
-    /// See there.
+    /// For deadline: by when after a period's begin it has got that time, in nanoseconds.
     pub deadline: u64,
-    /// See there.
+    /// For deadline: length of a period, in nanoseconds; 0 is as long as `deadline`.
     pub period: u64,
 }
 

@@ -72,11 +72,11 @@ pub mod scopes {
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Handled {
-    /// Kinds of access to files that are denied unless a rule allows them.
+    /// Kinds of access to files that are denied unless a rule allows them: bits of `LANDLOCK_ACCESS_FS_*`.
     pub files: u64,
-    /// The same of TCP ports.
+    /// The same of TCP ports: bits of `LANDLOCK_ACCESS_NET_*` (ABI 4).
     pub ports: u64,
-    /// What is out of reach altogether.
+    /// What is out of reach altogether: bits of `LANDLOCK_SCOPE_*`, as in [`scopes`] (ABI 6).
     pub scopes: u64,
 }
 

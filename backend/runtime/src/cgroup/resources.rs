@@ -72,7 +72,7 @@ pub struct Beyond {
     /// Whether all of it is killed where one process is, for memory (v2 only).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub oom_group: Option<bool>,
-    /// Weight against others where processors are short.
+    /// Weight against others where processors are short, 1 to 10000.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu_weight: Option<u32>,
     /// The processors of the cgroup above, which it gets back: v1 has to be told which those are.
@@ -81,7 +81,7 @@ pub struct Beyond {
     /// The same of memory nodes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mems_above: Option<String>,
-    /// Weight against others where a disk is busy.
+    /// Weight against others where a disk is busy, 1 to 10000.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub io_weight: Option<u32>,
     /// The same on one device.
@@ -108,36 +108,38 @@ pub struct DeviceWeight {
     pub major: u32,
     /// Its minor number.
     pub minor: u32,
-    /// Its weight; `None` is the one that the cgroup has for every device.
+    /// Its weight, 1 to 10000; `None` is the one that the cgroup has for every device.
     pub weight: Option<u32>,
 }
 
-/// Memory, in bytes; -1 is no limit.
+/// Memory. Every amount is in bytes; -1 is no limit, and 0 is not asked.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Memory {
-    /// At most.
+    /// At most, in bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<i64>,
-    /// What is kept from it when memory is short.
+    /// What is left to it when memory is short, in bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reservation: Option<i64>,
-    /// Memory and swap *together*.
+    /// Memory and swap *together*, in bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub swap: Option<i64>,
-    /// Of the kernel on its behalf: no kernel of today can limit it, so it is read and not used.
+    /// Of the kernel on its behalf, in bytes. No kernel since Linux 5.16 can limit it, so it is read and not used; whoever reads a
+    /// bundle warns of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kernel: Option<i64>,
-    /// Of the kernel for its TCP (v1 only).
+    /// Of the kernel for its TCP, in bytes (v1 only).
     #[serde(rename = "kernelTCP", skip_serializing_if = "Option::is_none")]
     pub kernel_tcp: Option<i64>,
-    /// How readily its pages go to swap: 0 to 100 (v1 only).
+    /// How readily its pages go to swap: 0 to 100, without a unit (v1 only); 2^64 - 1, Go's -1, is not asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub swappiness: Option<u64>,
     /// Whether its processes wait, instead of being killed, when it is out of memory (v1 only).
     #[serde(rename = "disableOOMKiller", skip_serializing_if = "Option::is_none")]
     pub disable_oom_killer: Option<bool>,
-    /// Whether cgroups below count: every kernel of today says yes, so it is read and not used.
+    /// Whether cgroups below count. Every kernel since Linux 5.11 says yes, so it is read and not used; whoever reads a bundle warns
+    /// of a no.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub use_hierarchy: Option<bool>,
     /// Whether a limit below what is used now is refused, where the kernel would kill.
@@ -145,35 +147,35 @@ pub struct Memory {
     pub check_before_update: Option<bool>,
 }
 
-/// Processors; times in microseconds.
+/// Processors. Every time is in microseconds.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Cpu {
-    /// Weight against others, 2 to 262144; 1024 is the usual one.
+    /// Weight against others, 2 to 262144, without a unit; 1024 is the usual one, and 0 is not asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shares: Option<u64>,
-    /// Time in each period; negative is no limit.
+    /// Time in each period, in microseconds of all its processors together; negative is no limit, and 0 is not asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub quota: Option<i64>,
-    /// Time that may be saved up beyond it.
+    /// Time that may be saved up beyond it, in microseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub burst: Option<u64>,
-    /// Length of a period.
+    /// Length of a period, in microseconds; 0 is not asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub period: Option<u64>,
-    /// Time for realtime processes in each of their periods (v1 only).
+    /// Time for realtime processes in each of their periods, in microseconds (v1 only); 0 is not asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub realtime_runtime: Option<i64>,
-    /// Length of those periods (v1 only).
+    /// Length of those periods, in microseconds (v1 only); 0 is not asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub realtime_period: Option<u64>,
     /// Which processors: `0-3,7`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpus: Option<String>,
-    /// Which memory nodes.
+    /// Which memory nodes: `0-1`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mems: Option<String>,
-    /// 1 runs only what nobody else wants.
+    /// 1 runs it only where nobody else wants to, 0 as others.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub idle: Option<i64>,
 }
@@ -182,7 +184,7 @@ pub struct Cpu {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Pids {
-    /// At most; negative is no limit, 0 is not asked.
+    /// How many processes and threads at most; negative is no limit, 0 is not asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<i64>,
 }
@@ -191,10 +193,10 @@ pub struct Pids {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct BlockIo {
-    /// Weight against others, 10 to 1000.
+    /// Weight against others, 10 to 1000, without a unit; 0 is not asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weight: Option<u16>,
-    /// Weight of its own processes against cgroups below it (v1 only, gone since Linux 5.0).
+    /// Weight of its own processes against cgroups below it, 10 to 1000 (v1 only, gone since Linux 5.0).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub leaf_weight: Option<u16>,
     /// Weights by device.
@@ -222,10 +224,10 @@ pub struct WeightDevice {
     pub major: u32,
     /// Its minor number.
     pub minor: u32,
-    /// Its weight.
+    /// Its weight, 10 to 1000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weight: Option<u16>,
-    /// Its leaf weight.
+    /// Its leaf weight, 10 to 1000 (v1 only).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub leaf_weight: Option<u16>,
 }
@@ -237,7 +239,7 @@ pub struct ThrottleDevice {
     pub major: u32,
     /// Its minor number.
     pub minor: u32,
-    /// In a second; 0 is no limit.
+    /// In a second: bytes or operations, as the list that it is in says; 0 is no limit.
     pub rate: u64,
 }
 
@@ -245,9 +247,9 @@ pub struct ThrottleDevice {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HugepageLimit {
-    /// `2MB`, `1GB`.
+    /// The size: `2MB`, `1GB`, as the kernel's files are named.
     pub page_size: String,
-    /// In bytes.
+    /// At most, in bytes.
     pub limit: u64,
 }
 
@@ -255,7 +257,7 @@ pub struct HugepageLimit {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Network {
-    /// Class for traffic control.
+    /// Class for traffic control, as `0xAAAABBBB` for `AAAA:BBBB` of `tc(8)`; 0 is not asked.
     #[serde(rename = "classID", skip_serializing_if = "Option::is_none")]
     pub class_id: Option<u32>,
     /// Priorities by interface.
@@ -268,7 +270,7 @@ pub struct Network {
 pub struct InterfacePriority {
     /// The interface.
     pub name: String,
-    /// Its priority.
+    /// Its priority, without a unit: higher leaves first.
     pub priority: u32,
 }
 
@@ -276,10 +278,10 @@ pub struct InterfacePriority {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Rdma {
-    /// Handles.
+    /// How many handles at most.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hca_handles: Option<u32>,
-    /// Objects.
+    /// How many objects at most.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hca_objects: Option<u32>,
 }

@@ -124,9 +124,11 @@ impl Capabilities {
 pub struct Rlimit {
     /// Its name: `NOFILE`.
     pub resource: String,
-    /// What applies.
+    /// What applies, in the resource's own unit (`getrlimit(2)`): bytes for `AS`, `CORE`, `DATA`, `FSIZE`, `MEMLOCK`, `MSGQUEUE`, `RSS`
+    /// and `STACK`, seconds for `CPU`, microseconds for `RTTIME`, a count for `LOCKS`, `NOFILE`, `NPROC` and `SIGPENDING`, a level for
+    /// `NICE` (20 less the nice value) and `RTPRIO`. 2^64 - 1 is no limit.
     pub soft: u64,
-    /// How far the process may raise it itself.
+    /// How far the process may raise it itself, in the same unit.
     pub hard: u64,
 }
 
