@@ -12,7 +12,7 @@ sentences! {
     memory_limits_stand_in_the_cgroup, memory_beyond_the_limit_ends_the_process, cpu_limits_stand_in_the_cgroup, cpusets_stand_in_the_cgroup,
     process_limits_stand_and_hold, blkio_limits_stand_in_the_cgroup, the_cgroup_has_the_name_that_was_asked_for, a_container_without_a_name_has_a_cgroup,
     the_first_process_is_in_every_cgroup, hugepage_limits_stand_in_the_cgroup, unlimited_is_a_value, cgroups_are_removed_with_their_children,
-    a_limit_that_the_kernel_refuses_is_an_error, a_cgroup_that_leaves_the_root_is_refused, the_oom_count_is_told,
+    memory_of_the_kernel_is_without_effect_and_that_is_said, a_limit_that_the_kernel_refuses_is_an_error, a_cgroup_that_leaves_the_root_is_refused, the_oom_count_is_told,
 }
 
 /// Whether this host has the controllers on version 1, whose files differ for more than memory and pids.
@@ -34,6 +34,24 @@ fn memory_limits_stand_in_the_cgroup(runtime: &Runtime) {
     bed.sleeping();
     assert_eq!(bed.limit(("memory", "memory.limit_in_bytes"), "memory.max"), "67108864");
     assert_eq!(bed.limit(("memory", "memory.soft_limit_in_bytes"), "memory.low"), "33554432");
+}
+
+fn memory_of_the_kernel_is_without_effect_and_that_is_said(runtime: &Runtime) {
+    let bed = Bed::new(runtime);
+    resources(&bed, "memory", json!({"kernel": 12_345_678}));
+    let made = bed.run("true");
+    assert_eq!(made.code(), 0, "{made:?}");
+    resources(&bed, "memory", json!({}));
+    bed.sleeping();
+    let changed = bed.call(&["update", "--kernel-memory", "12345678", bed.id()]);
+    assert_eq!(changed.code(), 0, "{changed:?}");
+    if !bed.differs(Difference::SilentKernelMemory) {
+        assert!(made.err.to_lowercase().contains("kernel"), "{made:?}");
+    }
+    if bed.kind() == Kind::Ours {
+        assert!(made.err.contains("level=warning") && made.err.contains("linux.resources.memory.kernel"), "{made:?}");
+        assert!(changed.err.contains("level=warning") && changed.err.contains("memory.kernel"), "{changed:?}");
+    }
 }
 
 const EAT: &str = "head -c 200m /dev/zero | tail > /dev/null; echo status $?";

@@ -59,6 +59,7 @@ fn run(call: &Call, line: &Line) -> Result<u8, Error> {
         }
         None => of_flags(line)?,
     };
+    translate::obsolete(&change, "").iter().for_each(|warning| call.journal.warning(warning));
     // What the specification has no words for, nobody can ask for here.
     let change = Resources { beyond: Beyond::default(), ..change };
     record.resources = cgroup::update(&change, &record.resources, &record.cgroup)?;

@@ -6,6 +6,7 @@ use belljar_model::Invalid;
 use belljar_runtime::spec::{Hook, HookState, Hooks};
 
 use super::absolute;
+use super::process::{check_environment, check_texts};
 use crate::document::{self, Document};
 
 /// The programs, with what they are told.
@@ -30,6 +31,8 @@ pub(super) fn hooks(document: &Document, bundle: &Path) -> Result<Hooks, Invalid
 fn list(field: &str, wanted: &[document::Hook]) -> Result<Vec<Hook>, Invalid> {
     let one = |(index, hook): (usize, &document::Hook)| {
         absolute(&format!("{field}[{index}].path"), &hook.path)?;
+        check_texts(&format!("{field}[{index}].args"), &hook.args)?;
+        check_environment(&format!("{field}[{index}].env"), &hook.env)?;
         let timeout = hook.timeout.map(|seconds| u32::try_from(seconds).ok().filter(|seconds| *seconds > 0));
         if timeout == Some(None) {
             return Err(Invalid::new(format!("{field}[{index}].timeout"), "it must be greater than zero"));

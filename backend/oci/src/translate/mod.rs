@@ -6,8 +6,9 @@
 //! know a command line or a state folder's files.
 //!
 //! What this cannot do is refused by name, never passed over: a container that is less than what was asked for is worse than
-//! none. Two exceptions are told with a warning: a capability that nobody here could have, as the specification wants it, and
-//! what would have to be mounted in a tree that is joined ([`others_tree`]).
+//! none. The exceptions are told with a warning: a capability that nobody here could have, as the specification wants it, what
+//! would have to be mounted in a tree that is joined ([`others_tree`]), options that a bind cannot take, and what the kernel used
+//! to have ([`obsolete`]).
 
 mod hooks;
 mod namespaces;
@@ -92,7 +93,7 @@ pub fn translate(document: &Document, request: &Request<'_>) -> Result<Translati
         readonly_paths,
         namespaces,
         cgroup: cgroup(linux, request)?,
-        resources: resources(linux)?,
+        resources: resources(linux, &mut warnings)?,
         hooks: hooks::hooks(document, request.bundle)?,
         mount_label: Some(linux.mount_label.clone()).filter(|label| !label.is_empty()),
         first: First::Program,
@@ -129,18 +130,41 @@ fn cgroup(linux: &Linux, request: &Request<'_>) -> Result<CgroupPlace, Invalid> 
     CgroupPlace::parse(Some(&linux.cgroups_path).filter(|path| !path.is_empty()).map(String::as_str), request.id, request.driver)
 }
 
+/// Where a document says what its cgroup may use.
+const RESOURCES: &str = "linux.resources.";
+
 /// The limits of its cgroup.
-fn resources(linux: &Linux) -> Result<Resources, Invalid> {
+fn resources(linux: &Linux, warnings: &mut Vec<String>) -> Result<Resources, Invalid> {
     // What the specification has no words for, no bundle can ask for.
     let resources = Resources { beyond: Beyond::default(), ..linux.resources.clone().unwrap_or_default() };
-    check_memory(&resources, "linux.resources.")?;
+    check_memory(&resources, RESOURCES)?;
+    warnings.extend(obsolete(&resources, RESOURCES));
     Ok(resources)
+}
+
+/// What is asked for and no kernel of today can do or undo, in sentences: the specification still has the fields.
+pub fn obsolete(resources: &Resources, parent: &str) -> Vec<String> {
+    let Some(memory) = &resources.memory else { return Vec::new() };
+    // 0 is not asked, and no limit is what holds.
+    let kernel = memory.kernel.filter(|bytes| *bytes > 0).map(|bytes| {
+        format!("{parent}memory.kernel: {bytes} is without effect: since Linux 5.16 the kernel's memory has no limit of its own, it counts as memory.limit does")
+    });
+    let apart = memory.use_hierarchy == Some(false);
+    let hierarchy =
+        apart.then(|| format!("{parent}memory.useHierarchy: false is without effect: since Linux 5.11 cgroups below always count"));
+    kernel.into_iter().chain(hierarchy).collect()
 }
 
 /// Refuses amounts of memory that are none: below zero there is only -1, for no limit.
 pub fn check_memory(resources: &Resources, parent: &str) -> Result<(), Invalid> {
     let Some(memory) = &resources.memory else { return Ok(()) };
-    let amounts = [("limit", memory.limit), ("reservation", memory.reservation), ("swap", memory.swap), ("kernelTCP", memory.kernel_tcp)];
+    let amounts = [
+        ("limit", memory.limit),
+        ("reservation", memory.reservation),
+        ("swap", memory.swap),
+        ("kernel", memory.kernel),
+        ("kernelTCP", memory.kernel_tcp),
+    ];
     match amounts.into_iter().find_map(|(name, amount)| Some((name, amount.filter(|amount| *amount < -1)?))) {
         Some((name, amount)) => Err(Invalid::new(format!("{parent}memory.{name}"), format!("{amount} is neither bytes nor -1, no limit"))),
         None => Ok(()),

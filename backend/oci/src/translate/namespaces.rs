@@ -55,6 +55,7 @@ pub(super) fn domainname(document: &Document, own: &Own) -> Result<Option<String
 /// In the host's namespace it would rename the host.
 fn name(field: &str, wanted: Option<&String>, own: &Own) -> Result<Option<String>, Invalid> {
     match wanted.filter(|name| !name.is_empty()) {
+        Some(name) if name.contains('\0') => Err(Invalid::new(field, "it has a zero byte in it")),
         Some(_) if !own.has(Kind::Uts) => Err(Invalid::new(field, "unable to set it without a private UTS namespace")),
         wanted => Ok(wanted.cloned()),
     }

@@ -95,14 +95,14 @@ fn terminal(wanted: &document::Process) -> Terminal {
 }
 
 /// A text that the kernel takes ends at its first zero byte: what follows would be lost without a word.
-fn check_texts(field: &str, texts: &[String]) -> Result<(), Invalid> {
+pub(super) fn check_texts(field: &str, texts: &[String]) -> Result<(), Invalid> {
     match texts.iter().position(|text| text.contains('\0')) {
         Some(index) => Err(Invalid::new(format!("{field}[{index}]"), "it has a zero byte in it")),
         None => Ok(()),
     }
 }
 
-fn check_environment(field: &str, variables: &[String]) -> Result<(), Invalid> {
+pub(super) fn check_environment(field: &str, variables: &[String]) -> Result<(), Invalid> {
     check_texts(field, variables)?;
     for (index, variable) in variables.iter().enumerate() {
         let problem = match variable.split_once('=') {
@@ -197,7 +197,12 @@ fn capabilities(
     // The kernel gives nobody an ambient capability that is not permitted and inheritable too (`capabilities(7)`); documents
     // that name one all the same are common, and mean what they get.
     let Capabilities { permitted, inheritable, ambient, .. } = &mut capabilities;
-    ambient.retain(|name| permitted.contains(name) && inheritable.contains(name));
+    let can_be_ambient = |name: &String| permitted.contains(name) && inheritable.contains(name);
+    let (kept, left_out): (Vec<String>, Vec<String>) = std::mem::take(ambient).into_iter().partition(can_be_ambient);
+    *ambient = kept;
+    if !left_out.is_empty() {
+        warnings.push(format!("{field}.ambient: ignoring what is not permitted and inheritable too: CAP_{}", left_out.join(", CAP_")));
+    }
     if !dropped.is_empty() {
         let names: Vec<String> = dropped.into_iter().collect();
         warnings.push(format!("{field}: ignoring unknown or unavailable capabilities: {}", names.join(", ")));

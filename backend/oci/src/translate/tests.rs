@@ -175,7 +175,13 @@ fn a_capability_that_nobody_can_have_is_dropped_with_a_word() {
     let Translation { spec, warnings, .. } = translated(|document| document["process"]["capabilities"] = sets).expect("it is fine");
     assert_eq!(spec.process.capabilities.bounding, ["KILL"]);
     assert!(spec.process.capabilities.ambient.is_empty(), "the kernel gives nobody what is not inheritable");
-    assert_eq!(warnings, ["process.capabilities: ignoring unknown or unavailable capabilities: CAP_FOO, KILL"]);
+    assert_eq!(
+        warnings,
+        [
+            "process.capabilities.ambient: ignoring what is not permitted and inheritable too: CAP_CHOWN",
+            "process.capabilities: ignoring unknown or unavailable capabilities: CAP_FOO, KILL",
+        ]
+    );
 }
 
 #[test]
@@ -219,11 +225,57 @@ fn hooks_have_a_path_and_time() {
 
 #[test]
 fn an_amount_of_memory_below_none_is_refused_by_its_field() {
-    for name in ["limit", "reservation", "swap", "kernelTCP"] {
+    for name in ["limit", "reservation", "swap", "kernel", "kernelTCP"] {
         let with = |amount: i64| move |document: &mut Value| document["linux"]["resources"] = json!({"memory": {name: amount}});
         assert_eq!(wrong(with(-2)), format!("linux.resources.memory.{name}"));
         assert!(translated(with(-1)).is_ok());
     }
+}
+
+#[test]
+fn what_no_kernel_of_today_can_do_is_told_by_its_field() {
+    let warnings = |memory: Value| {
+        translated(move |document| document["linux"]["resources"] = json!({"memory": memory})).expect("it is fine").warnings
+    };
+    for (memory, field) in [(json!({"kernel": 12_345_678}), "kernel"), (json!({"useHierarchy": false}), "useHierarchy")] {
+        let told = warnings(memory);
+        assert!(told.len() == 1 && told[0].starts_with(&format!("linux.resources.memory.{field}: ")), "{told:?}");
+    }
+    for what_holds in [json!({"kernel": -1}), json!({"kernel": 0}), json!({"useHierarchy": true}), json!({"limit": 5})] {
+        assert!(warnings(what_holds.clone()).is_empty(), "{what_holds}");
+    }
+}
+
+#[test]
+fn an_option_that_nobody_hears_is_told_by_its_place() {
+    let warnings = |mount: Value| translated(move |document| document["mounts"] = json!([mount])).expect("it is fine").warnings;
+    for (kind, source) in [("bind", "/b"), ("cgroup", "cgroup")] {
+        let mount = |options: Value| json!({"destination": "/a", "type": kind, "source": source, "options": options});
+        let told = warnings(mount(json!(["ro", "no-such-thing", "rprivate"])));
+        assert!(told.len() == 1 && told[0].starts_with("mounts[0].options[1]: \"no-such-thing\""), "{told:?}");
+        assert!(warnings(mount(json!(["", "ro", "nosuid", "relatime", "rslave", "defaults"]))).is_empty());
+    }
+    assert!(warnings(json!({"destination": "/a", "type": "tmpfs", "options": ["no-such-thing"]})).is_empty(), "the kernel answers");
+}
+
+#[test]
+fn a_zero_byte_is_no_part_of_a_name_a_word_or_a_path() {
+    assert_eq!(wrong(|document| document["hostname"] = json!("a\u{0}b")), "hostname");
+    assert_eq!(wrong(|document| document["domainname"] = json!("a\u{0}b")), "domainname");
+    let mount = |field: &'static str| {
+        wrong(move |document| {
+            let mut mount = json!({"destination": "/a", "type": "bind", "source": "/b", "options": ["bind"]});
+            mount[field] = json!("a\u{0}b");
+            document["mounts"] = json!([mount]);
+        })
+    };
+    assert_eq!(["destination", "type", "source"].map(mount), ["destination", "type", "source"].map(|field| format!("mounts[0].{field}")));
+    let hook = |field: &'static str, word: &'static str| {
+        wrong(move |document| document["hooks"] = json!({"poststop": [{"path": "/bin/true", field: ["A=1", word]}]}))
+    };
+    assert_eq!(hook("args", "a\u{0}b"), "hooks.poststop[0].args[1]");
+    assert_eq!(hook("env", "A=a\u{0}b"), "hooks.poststop[0].env[1]");
+    assert_eq!(hook("env", "A"), "hooks.poststop[0].env[1]");
 }
 
 #[test]

@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use belljar_model::Invalid;
-use belljar_runtime::spec::options::Entry;
-use belljar_runtime::spec::{Access, Device, DeviceKind, IdMaps, MountPoint, Propagation, Root, Tree};
+use belljar_runtime::cgroup::devices::{MAJOR_END, MINOR_END};
+use belljar_runtime::spec::options::{self, Entry};
+use belljar_runtime::spec::{Access, Content, Device, DeviceKind, IdMaps, MountPoint, Propagation, Root, Tree};
 
 use super::{absolute, namespaces};
 use crate::document::{self, Document, Linux};
@@ -13,9 +14,6 @@ use crate::document::{self, Document, Linux};
 const DEVICE_MODE: u32 = 0o666;
 /// `S_IFMT` of `stat(2)`.
 const KIND_OF_FILE: u32 = 0o170_000;
-/// Largest major and minor number (`MAJOR`, `MINOR` of the kernel's `kdev_t.h`).
-const MAJOR_END: i64 = 1 << 12;
-const MINOR_END: i64 = 1 << 20;
 
 /// The root of the container.
 pub(super) fn root(document: &Document, folder: PathBuf) -> Root {
@@ -49,9 +47,25 @@ pub(super) fn mounts(document: &Document, bundle: &Path, warnings: &mut Vec<Stri
             warnings.push(format!("{field}.destination: {:?} is not absolute; it is taken from the root", wanted.destination));
         }
         let within = |invalid: Invalid| Invalid::new(format!("{field}.{}", invalid.field), invalid.problem);
-        list.push(entry(wanted, bundle, &field)?.mount_point().map_err(within)?);
+        let mount = entry(wanted, bundle, &field)?.mount_point().map_err(within)?;
+        if matches!(mount.content, Content::Bind { .. } | Content::Cgroup) {
+            warnings.extend(unheard(wanted, &field));
+        }
+        list.push(mount);
     }
     Ok(list)
+}
+
+/// How much of an option a warning repeats: they go into logs.
+const SHOWN_LETTERS: usize = 64;
+
+/// What would be told to a file system that is there already, in sentences: engines give binds more than binds can take.
+fn unheard(wanted: &document::Mount, field: &str) -> Vec<String> {
+    let is_told = |option: &String| options::parse_options(std::slice::from_ref(option)).is_ok_and(|parsed| !parsed.options.is_empty());
+    let told = wanted.options.iter().enumerate().filter(|(_, option)| is_told(option));
+    let shown = |option: &String| option.chars().take(SHOWN_LETTERS).collect::<String>();
+    let sentence = "is without effect: it is no option of a mount, and the file system is there already";
+    told.map(|(index, option)| format!("{field}.options[{index}]: {:?} {sentence}", shown(option))).collect()
 }
 
 fn entry(wanted: &document::Mount, bundle: &Path, field: &str) -> Result<Entry, Invalid> {

@@ -2,7 +2,7 @@
 //! Pure.
 
 /// Least and largest shares of v1 (`sched-design-CFS`), and the usual ones.
-const SHARES: std::ops::RangeInclusive<u64> = 2..=262_144;
+pub const SHARES: std::ops::RangeInclusive<u64> = 2..=262_144;
 /// The usual weight, of v2 and of BFQ.
 const USUAL: u32 = 100;
 /// Largest weight that BFQ knows (`bfq-iosched.rst`).

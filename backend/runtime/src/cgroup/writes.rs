@@ -2,8 +2,8 @@
 //! else. Start reading at [`writes`].
 //!
 //! A field that this host cannot enforce is refused by its name, never dropped. Two are read and not used, because no
-//! kernel of today has them: `memory.kernel` and `memory.useHierarchy`. 0 means *not asked* where it does for the field's
-//! other runtimes.
+//! kernel of today has them: `memory.kernel` and `memory.useHierarchy`; whoever reads a bundle warns of them. 0 means *not asked*
+//! where it does for the field's other runtimes.
 
 mod beyond;
 
@@ -15,7 +15,7 @@ use belljar_model::cgroup::Version;
 use rustix::io::Errno;
 
 use super::resources::{BlockIo, CPU_PERIOD_USEC, Cpu, HugepageLimit, Memory, Network, Pids, Rdma, Resources, ThrottleDevice, asked};
-use super::weights::{io_weight_of_weight, weight_of_shares};
+use super::weights::{SHARES, io_weight_of_weight, weight_of_shares};
 use super::{Cgroup, Part};
 use beyond::Idle;
 
@@ -236,6 +236,8 @@ impl<'a> List<'a> {
         // Whoever is idle has no weight: the kernel refuses one.
         if let Some(shares) = asked(cpu.shares).filter(|_| idle == 0) {
             let part = self.part("cpu.shares", "cpu")?;
+            // The kernel would take the nearest that there is, without a word.
+            within("cpu.shares", shares, *SHARES.start(), *SHARES.end())?;
             match part.version {
                 Version::V1 => self.push(part, "cpu.shares", shares),
                 Version::V2 => self.push(part, "cpu.weight", weight_of_shares(shares)),

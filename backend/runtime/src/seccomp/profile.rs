@@ -256,6 +256,10 @@ impl Profile {
             }
             for name in rule.names() {
                 if !is_known(name) {
+                    if !could_be_a_call(name) {
+                        let shown: String = name.chars().take(NAME_LETTERS_MAX).collect();
+                        return Err(invalid(format!("{field}.names"), format!("{shown:?} can be no call's name")));
+                    }
                     warnings.push(format!(
                         "{field}: no architecture here has a call {name:?}; it is answered as what is newer than the profile"
                     ));
@@ -278,8 +282,12 @@ impl Profile {
                 }
             }
         }
-        if self.uses_notify() && self.listener_path.is_none() {
+        let is_given = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
+        if self.uses_notify() && !is_given(&self.listener_path) {
             return Err(invalid(format!("{FIELD}.listenerPath"), "is needed by SCMP_ACT_NOTIFY"));
+        }
+        if is_given(&self.listener_metadata) && !is_given(&self.listener_path) {
+            return Err(invalid(format!("{FIELD}.listenerMetadata"), "cannot stand without listenerPath"));
         }
         Ok(Read { rules: Rules { default, foreign: Verdict::KillThread, newer: NEWER, parts }, warnings })
     }
@@ -392,6 +400,15 @@ impl Argument {
         };
         Condition { argument: self.index as u8, test }
     }
+}
+
+/// Longer than the name of any call of any kernel (`sched_get_priority_max` is among the longest).
+const NAME_LETTERS_MAX: usize = 64;
+
+/// Whether a kernel to come might have a call of this name.
+fn could_be_a_call(name: &str) -> bool {
+    let is_of_a_name = |letter: u8| letter.is_ascii_alphanumeric() || letter == b'_';
+    !name.is_empty() && name.len() <= NAME_LETTERS_MAX && name.bytes().all(is_of_a_name)
 }
 
 /// Highest errno of the kernel (`MAX_ERRNO`).

@@ -250,7 +250,7 @@ fn a_wrong_profile_is_refused_by_the_field_that_is_wrong() {
         profile.load_flags()?;
         profile.rules(&X86_64).map(drop)
     };
-    let cases: [(&str, serde_json::Value, &str); 14] = [
+    let cases: [(&str, serde_json::Value, &str); 18] = [
         ("/defaultAction", "SCMP_ACT_NOPE".into(), "linux.seccomp.defaultAction"),
         ("/defaultAction", "SCMP_ACT_NOTIFY".into(), "linux.seccomp.defaultErrnoRet"),
         ("/defaultAction", "SCMP_ACT_ALLOW".into(), "linux.seccomp.defaultErrnoRet"),
@@ -258,6 +258,10 @@ fn a_wrong_profile_is_refused_by_the_field_that_is_wrong() {
         ("/architectures/0", "SCMP_ARCH_PDP11".into(), "linux.seccomp.architectures[0]"),
         ("/flags/0", "SECCOMP_FILTER_FLAG_NOPE".into(), "linux.seccomp.flags[0]"),
         ("/syscalls/0/names", serde_json::json!([]), "linux.seccomp.syscalls[0].names"),
+        ("/syscalls/0/names/0", "".into(), "linux.seccomp.syscalls[0].names"),
+        ("/syscalls/0/names/0", "re ad".into(), "linux.seccomp.syscalls[0].names"),
+        ("/syscalls/0/names/0", "r".repeat(65).into(), "linux.seccomp.syscalls[0].names"),
+        ("/listenerMetadata", "one".into(), "linux.seccomp.listenerMetadata"),
         ("/syscalls/0/action", "KILL".into(), "linux.seccomp.syscalls[0].action"),
         ("/syscalls/0/action", "SCMP_ACT_NOTIFY".into(), "linux.seccomp.listenerPath"),
         ("/syscalls/0/errnoRet", 3.into(), "linux.seccomp.syscalls[0].errnoRet"),

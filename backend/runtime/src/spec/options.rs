@@ -192,6 +192,11 @@ impl Entry {
         if self.target.is_empty() || self.target.contains('\0') {
             return Err(Invalid::new("destination", "is empty, or no path"));
         }
+        for (field, text) in [("type", &self.kind), ("source", &self.source)] {
+            if text.as_ref().is_some_and(|text| text.contains('\0')) {
+                return Err(Invalid::new(field, "has a zero byte in it"));
+            }
+        }
         let ids = mount_ids(parsed.ids, self.maps)?;
         let content = content(self.kind, self.source, &parsed)?;
         if !matches!(content, Content::Bind { .. }) && ids != MountIds::AsTheyAre {
@@ -237,7 +242,7 @@ fn content(kind: Option<String>, source: Option<String>, parsed: &Parsed) -> Res
             _ => Err(Invalid::new("source", "is missing, and a bind is nothing without")),
         },
         (_, None, Some(kind)) if kind == "cgroup" || kind == "cgroup2" => Ok(Content::Cgroup),
-        (_, None, Some(kind)) if !kind.is_empty() && !kind.contains('\0') => {
+        (_, None, Some(kind)) if !kind.is_empty() => {
             // A disk that cannot be written to cannot be mounted for writing first, so its file system is told as well.
             if !WITHOUT_DEVICE.contains(&kind.as_str()) {
                 told_read_only(&mut options);

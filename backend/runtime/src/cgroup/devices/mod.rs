@@ -22,6 +22,10 @@ use super::Cgroup;
 
 /// Most rules of one container: the list of v1 grows with the square of them.
 pub const RULES_MAX: usize = 512;
+/// Behind the largest major and minor number (`MAJOR`, `MINOR` of the kernel's `kdev_t.h`).
+pub const MAJOR_END: i64 = 1 << 12;
+/// The same of the minor one.
+pub const MINOR_END: i64 = 1 << 20;
 
 /// One rule, as engines write it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,10 +36,10 @@ pub struct Rule {
     /// `a` for all, `b` for block, `c` (or `u`) for character devices; absent is all.
     #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
-    /// Major number; absent or negative matches any.
+    /// Major number, below [`MAJOR_END`]; absent or -1 matches any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub major: Option<i64>,
-    /// Minor number; absent or negative matches any.
+    /// Minor number, below [`MINOR_END`]; absent or -1 matches any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub minor: Option<i64>,
     /// Any of `r`, `w` and `m` (make).
@@ -62,9 +66,12 @@ impl Rule {
             "c" | "u" => Some(DeviceKind::Character),
             other => return Err(Invalid::new(field("type"), format!("is {other:?}, and not one of a, b, c, u"))),
         };
-        let number = |name: &str, number: Option<i64>| match number {
+        let number = |name: &str, number: Option<i64>, end: i64| match number {
             None | Some(-1) => Ok(None),
-            Some(number) => u32::try_from(number).map(Some).map_err(|_| Invalid::new(field(name), format!("{number} is no device's"))),
+            Some(number) => match u32::try_from(number) {
+                Ok(own) if number < end => Ok(Some(own)),
+                _ => Err(Invalid::new(field(name), format!("{number} is no device's"))),
+            },
         };
         let mut access = 0;
         for letter in self.access.as_deref().unwrap_or_default().chars() {
@@ -79,7 +86,13 @@ impl Rule {
             return Err(Invalid::new(field("access"), "is empty: it needs one of r, w, m"));
         }
         let verdict = if self.allow { Verdict::Allow } else { Verdict::Deny };
-        Ok(DeviceRule { verdict, kind, major: number("major", self.major)?, minor: number("minor", self.minor)?, access })
+        Ok(DeviceRule {
+            verdict,
+            kind,
+            major: number("major", self.major, MAJOR_END)?,
+            minor: number("minor", self.minor, MINOR_END)?,
+            access,
+        })
     }
 }
 

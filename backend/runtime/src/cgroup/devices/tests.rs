@@ -170,6 +170,9 @@ fn what_is_no_rule_is_refused_by_its_field() {
     assert_eq!(rule(r#"{"allow": true, "access": "rx"}"#), Err("resources.devices[0].access".to_owned()));
     assert_eq!(rule(r#"{"allow": true}"#), Err("resources.devices[0].access".to_owned()));
     assert_eq!(rule(r#"{"major": 4294967296, "access": "r"}"#), Err("resources.devices[0].major".to_owned()));
+    assert_eq!(rule(r#"{"major": 4096, "access": "r"}"#), Err("resources.devices[0].major".to_owned()));
+    assert_eq!(rule(r#"{"minor": 1048576, "access": "r"}"#), Err("resources.devices[0].minor".to_owned()));
+    assert_eq!(rule(r#"{"major": 4095, "minor": 1048575, "access": "r"}"#), Ok(()));
     assert_eq!(rule(r#"{"minor": -2, "access": "r"}"#), Err("resources.devices[0].minor".to_owned()));
     assert_eq!(rule(r#"{"type": "c", "major": -1, "minor": null, "access": "rwm"}"#), Ok(()));
     assert_eq!(parse(&vec![Rule::deny_all(); RULES_MAX + 1]).unwrap_err().field, "resources.devices");

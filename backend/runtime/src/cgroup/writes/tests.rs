@@ -96,6 +96,12 @@ fn processors_in_order() {
     assert_eq!(both(r#"{"cpu": {"quota": -1}}"#), (vec!["cpu.cfs_quota_us = -1".to_owned()], vec!["cpu.max = max 100000".to_owned()]));
     assert_eq!(both(r#"{"cpu": {"period": 5000}}"#), (vec!["cpu.cfs_period_us = 5000".to_owned()], vec!["cpu.max = max 5000".to_owned()]));
     assert_eq!(both(r#"{"cpu": {"idle": 1, "shares": 9}}"#).1, ["cpu.idle = 1"]);
+    for shares in [1, 262_145] {
+        let text = format!(r#"{{"cpu": {{"shares": {shares}}}}}"#);
+        for version in [Version::V1, Version::V2] {
+            assert!(refused(version, &text).starts_with("resources.cpu.shares: must be between 2 and 262144"), "{shares}");
+        }
+    }
     assert_eq!(both(r#"{"cpu": {"idle": 0, "shares": 2}}"#).1, ["cpu.idle = 0 (or nothing)", "cpu.weight = 1"]);
     let realtime = r#"{"cpu": {"realtimeRuntime": 950000, "realtimePeriod": 1000000}}"#;
     assert_eq!(on(&host(Version::V1), &resources(realtime)).unwrap(), ["cpu.rt_period_us = 1000000", "cpu.rt_runtime_us = 950000"]);
