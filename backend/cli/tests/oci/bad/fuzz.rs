@@ -1,8 +1,11 @@
 //! Many values wrong at once, and texts that are no JSON, in this process: reading, translating and planning end with a
 //! plan or an error, never with a panic, and take neither long nor much memory.
 //!
-//! `BELLJAR_FUZZ_SECONDS` makes each search go on for so long; without it, it is a few thousand cases.
+//! What is broken are the descriptions in which every field is said, and the names are theirs: so the cases come far, and each
+//! search counts how far. `BELLJAR_FUZZ_SECONDS` makes each search go on for so long; without it, it is a few thousand cases.
 
+use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -16,8 +19,9 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use serde_json::Value;
 
+use super::rich::{self, Place};
 use super::{Wrong, places};
-use crate::bed::bundle;
+use crate::bed::{Kind, bundle};
 
 /// How many cases are tried where nobody asks for more.
 const CASES: u32 = 2000;
@@ -33,64 +37,98 @@ fn peak() -> u64 {
     field.trim_end_matches("kB").trim().parse().expect("the peak is a number")
 }
 
-/// Reads, translates and plans; the error is that it took too long.
-fn swallow(text: &[u8], facts: &Facts) -> Result<(), TestCaseError> {
-    let begun = Instant::now();
-    if let Ok(document) = document::parse::<Document>(text) {
-        let request = Request {
-            id: "fuzz",
-            bundle: Path::new("/"),
-            state_dir: Path::new("/nowhere"),
-            driver: Driver::Folders,
-            start: Start::WhenTold,
-            keyring: Keyring::New,
-            preserved_descriptors: 0,
-        };
-        if let Ok(translation) = translate::translate(&document, &request)
-            && let Ok(plan) = plan::make(&translation.spec, facts)
-        {
-            prop_assert!(plan.records().iter().all(|step| !step.text.is_empty()), "a step without words");
-        }
-    }
-    prop_assert!(begun.elapsed() < CASE_LIMIT, "it took {:?}", begun.elapsed());
-    Ok(())
+/// How many cases came how far: a search that never gets beyond the first step finds nothing.
+#[derive(Debug, Default)]
+struct Reached {
+    cases: Cell<u32>,
+    read: Cell<u32>,
+    translated: Cell<u32>,
+    planned: Cell<u32>,
 }
 
-/// Tries `strategy` as often as wanted.
-fn search<S: Strategy>(strategy: &S, swallow: impl Fn(S::Value, &Facts) -> Result<(), TestCaseError>) {
-    let facts = Facts { hierarchies: Hierarchies::probe().expect("the host's hierarchies can be read"), filter: None };
+impl Reached {
+    /// Reads, translates and plans; the error is that it took too long.
+    fn swallow(&self, text: &[u8], facts: &Facts) -> Result<(), TestCaseError> {
+        let count = |counter: &Cell<u32>| counter.set(counter.get() + 1);
+        let begun = Instant::now();
+        count(&self.cases);
+        if let Ok(document) = document::parse::<Document>(text) {
+            count(&self.read);
+            let request = Request {
+                id: "fuzz",
+                bundle: Path::new("/"),
+                state_dir: Path::new("/nowhere"),
+                driver: Driver::Folders,
+                start: Start::WhenTold,
+                keyring: Keyring::New,
+                preserved_descriptors: 0,
+            };
+            if let Ok(translation) = translate::translate(&document, &request) {
+                count(&self.translated);
+                if let Ok(plan) = plan::make(&translation.spec, facts) {
+                    count(&self.planned);
+                    prop_assert!(plan.records().iter().all(|step| !step.text.is_empty()), "a step without words");
+                }
+            }
+        }
+        prop_assert!(begun.elapsed() < CASE_LIMIT, "it took {:?}", begun.elapsed());
+        Ok(())
+    }
+}
+
+/// Reads, translates and plans one text.
+fn swallow(text: &[u8], facts: &Facts) -> Result<(), TestCaseError> {
+    Reached::default().swallow(text, facts)
+}
+
+/// Tries `strategy` as often as wanted, and says how far the cases came.
+fn search<S: Strategy>(strategy: &S, swallow: impl Fn(&Reached, S::Value, &Facts) -> Result<(), TestCaseError>) -> Reached {
+    let facts = facts();
     let before = peak();
     let seconds = std::env::var("BELLJAR_FUZZ_SECONDS").ok().and_then(|text| text.parse().ok()).map(Duration::from_secs);
     let begun = Instant::now();
+    let reached = Reached::default();
     loop {
         let mut runner = TestRunner::new(Config { cases: CASES, failure_persistence: None, ..Config::default() });
-        runner.run(strategy, |case| swallow(case, &facts)).unwrap_or_else(|error| panic!("{error}"));
+        runner.run(strategy, |case| swallow(&reached, case, &facts)).unwrap_or_else(|error| panic!("{error}"));
         assert!(peak().saturating_sub(before) < MEMORY_KIB_LIMIT, "it held {} KiB more than before", peak() - before);
         if seconds.is_none_or(|limit| begun.elapsed() >= limit) {
-            return;
+            println!("{reached:?}");
+            return reached;
         }
     }
 }
 
-/// The usual description with everything that needs no bed. The root is a folder of this host.
-fn description() -> Value {
+fn facts() -> Facts {
+    Facts { hierarchies: Hierarchies::probe().expect("the host's hierarchies can be read"), filter: None }
+}
+
+/// Whether at least one of `parts` cases came so far.
+fn one_of(parts: u32, counter: &Cell<u32>, reached: &Reached) -> bool {
+    counter.get() * parts >= reached.cases.get()
+}
+
+/// Every valid description, with a root that is a folder of this host.
+fn descriptions() -> Vec<Value> {
+    let place = Place { listener: Path::new("/nowhere"), disk: (8, 0) };
     let mut config = bundle::config("/fuzz");
     config["root"]["path"] = "/".into();
-    config["hooks"] = serde_json::json!({"createRuntime": [{"path": "/bin/true", "args": ["true"], "env": [], "timeout": 1}]});
-    config["linux"]["seccomp"] = serde_json::json!({
-        "defaultAction": "SCMP_ACT_ERRNO", "architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86"],
-        "syscalls": [{"names": ["read", "personality"], "action": "SCMP_ACT_ALLOW", "args": [{"index": 0, "value": 8, "op": "SCMP_CMP_EQ"}]}],
-    });
-    config["linux"]["resources"] = serde_json::json!({
-        "memory": {"limit": 1_000_000}, "cpu": {"shares": 5, "quota": 1000, "cpus": "0-1"}, "pids": {"limit": 5},
-        "devices": [{"allow": false, "access": "rwm"}, {"allow": true, "type": "c", "major": 1, "minor": 3, "access": "rw"}],
-        "blockIO": {"weight": 10, "throttleReadBpsDevice": [{"major": 8, "minor": 0, "rate": 5}]},
-        "hugepageLimits": [{"pageSize": "2MB", "limit": 5}], "unified": {"memory.high": "5"},
-    });
-    config["linux"]["sysctl"] = serde_json::json!({"net.ipv4.ip_forward": "1"});
-    config["linux"]["uidMappings"] = serde_json::json!([{"containerID": 0, "hostID": 1000, "size": 10}]);
-    config["linux"]["devices"] = serde_json::json!([{"path": "/dev/x", "type": "c", "major": 1, "minor": 3, "fileMode": 438}]);
-    config
+    rich::all(&rich::filled(config, Kind::Ours), &place).into_iter().map(|(_, config)| config).collect()
+}
+
+fn description() -> Value {
+    descriptions().swap_remove(0)
+}
+
+/// Every name of the specification, which the descriptions say, and now and then another.
+fn a_name() -> impl Strategy<Value = String> {
+    let names: BTreeSet<String> = descriptions().iter().flat_map(places).filter_map(|place| last_name(&place)).collect();
+    prop_oneof![9 => prop::sample::select(Vec::from_iter(names)), 1 => "[a-zA-Z._]{0,8}"]
+}
+
+fn last_name(place: &str) -> Option<String> {
+    let name = place.rsplit('/').next()?;
+    name.parse::<usize>().is_err().then(|| name.replace("~1", "/").replace("~0", "~"))
 }
 
 /// Any JSON at all, not too deep.
@@ -98,20 +136,25 @@ fn any_json() -> impl Strategy<Value = Value> {
     let numbers = prop_oneof![any::<i64>().prop_map(Value::from), any::<u64>().prop_map(Value::from), any::<f64>().prop_map(Value::from)];
     let words = prop_oneof![".{0,12}", "/[a-z./]{0,20}", "(CAP_|SCMP_ACT_|SCMP_CMP_|RLIMIT_)[A-Z]{0,6}", "[0-9,-]{0,9}"];
     let leaf = prop_oneof![Just(Value::Null), any::<bool>().prop_map(Value::from), numbers, words.prop_map(Value::from)];
-    leaf.prop_recursive(3, 24, 6, |inner| {
+    let name = a_name().boxed();
+    leaf.prop_recursive(3, 24, 6, move |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
-            prop::collection::hash_map("[a-zA-Z]{1,8}", inner, 0..6).prop_map(|map| Value::Object(map.into_iter().collect())),
+            prop::collection::hash_map(name.clone(), inner, 0..6).prop_map(|map| Value::Object(map.into_iter().collect())),
         ]
     })
 }
 
-/// What is done to one place of the document.
+/// What is done to one place of a document.
 #[derive(Debug, Clone)]
 enum Change {
     Wrong(Wrong),
     Replace(Value),
     Repeat(usize),
+    /// What stands at another place, of any description.
+    Move(usize, prop::sample::Index),
+    /// One more name in an object.
+    Name(String, Value),
 }
 
 fn change() -> impl Strategy<Value = Change> {
@@ -119,18 +162,33 @@ fn change() -> impl Strategy<Value = Change> {
         3 => prop::sample::select(&Wrong::ALL[..]).prop_map(Change::Wrong),
         3 => any_json().prop_map(Change::Replace),
         1 => (1usize..2000).prop_map(Change::Repeat),
+        3 => any::<(usize, prop::sample::Index)>().prop_map(|(which, place)| Change::Move(which, place)),
+        3 => (a_name(), any_json()).prop_map(|(name, value)| Change::Name(name, value)),
     ]
 }
 
-impl Change {
-    fn apply(self, document: &mut Value, place: &str) {
-        match (self, document.pointer_mut(place)) {
-            (Self::Wrong(wrong), Some(_)) => drop(wrong.apply(document, place)),
-            (Self::Replace(value), Some(place)) => *place = value,
-            (Self::Repeat(times), Some(Value::Array(array))) if array.len() == 1 => {
+/// The descriptions, each with its places.
+struct Valid(Vec<(Value, Vec<String>)>);
+
+impl Valid {
+    fn all() -> Self {
+        Self(descriptions().into_iter().map(|config| (config.clone(), places(&config))).collect())
+    }
+
+    fn change(&self, change: Change, document: &mut Value, place: &str) {
+        let Some(value) = document.pointer_mut(place) else { return };
+        match (change, value) {
+            (Change::Wrong(wrong), _) => drop(wrong.apply(document, place)),
+            (Change::Replace(instead), value) => *value = instead,
+            (Change::Move(which, other), value) => {
+                let (config, places) = &self.0[which % self.0.len()];
+                *value = config.pointer(other.get::<String>(places)).cloned().unwrap_or_default();
+            }
+            (Change::Repeat(times), Value::Array(array)) if array.len() == 1 => {
                 let one = array[0].clone();
                 array.extend(std::iter::repeat_n(one, times));
             }
+            (Change::Name(name, value), Value::Object(object)) => drop(object.insert(name, value)),
             _ => {}
         }
     }
@@ -138,37 +196,59 @@ impl Change {
 
 #[test]
 fn documents_with_many_changes_end_in_a_plan_or_an_error() {
-    let places = places(&description());
-    let changes = prop::collection::vec((prop::sample::select(places), change()), 1..6);
-    search(&changes, |changes, facts| {
-        let mut document = description();
+    let valid = Valid::all();
+    let changes = prop::collection::vec((any::<prop::sample::Index>(), change()), 1..5);
+    let reached = search(&(any::<usize>(), changes), |reached, (which, changes), facts| {
+        let (config, places) = &valid.0[which % valid.0.len()];
+        let mut document = config.clone();
         for (place, change) in changes {
-            change.apply(&mut document, &place);
+            valid.change(change, &mut document, place.get::<String>(places));
         }
-        swallow(document.to_string().as_bytes(), facts)
+        reached.swallow(document.to_string().as_bytes(), facts)
     });
+    assert!(one_of(8, &reached.read, &reached) && one_of(20, &reached.planned, &reached), "{reached:?}");
+}
+
+#[test]
+fn a_document_that_nobody_broke_comes_to_a_plan_where_this_host_can_do_it() {
+    let reached = Reached::default();
+    for config in descriptions() {
+        reached.swallow(config.to_string().as_bytes(), &facts()).expect("it is quick");
+    }
+    assert_eq!(reached.read, reached.cases, "{reached:?}");
+    assert!(one_of(2, &reached.planned, &reached), "{reached:?}");
 }
 
 #[test]
 fn texts_with_changed_bytes_end_in_a_plan_or_an_error() {
     let text = description().to_string().into_bytes();
     let flips = prop::collection::vec((0..text.len(), any::<u8>()), 0..8);
-    search(&(flips, 0..text.len()), |(flips, end), facts| {
+    let reached = search(&(flips, 0..text.len()), |reached, (flips, end), facts| {
         let mut text = text.clone();
         flips.into_iter().for_each(|(at, byte)| text[at] = byte);
-        swallow(&text, facts)?;
+        reached.swallow(&text, facts)?;
         swallow(&text[..end], facts)
     });
+    assert!(one_of(50, &reached.read, &reached), "{reached:?}");
 }
 
 #[test]
 fn any_json_at_all_ends_in_a_plan_or_an_error() {
-    search(&any_json(), |value, facts| swallow(value.to_string().as_bytes(), facts));
+    // The fields without which nothing is looked at are mostly there.
+    let sections = prop::sample::subsequence(vec!["ociVersion", "process", "root"], 1..4);
+    let needed = description();
+    let reached = search(&(any_json(), sections), |reached, (mut value, sections), facts| {
+        if let Value::Object(object) = &mut value {
+            sections.into_iter().for_each(|name| drop(object.insert(name.to_owned(), needed[name].clone())));
+        }
+        reached.swallow(value.to_string().as_bytes(), facts)
+    });
+    assert!(one_of(20, &reached.read, &reached) && reached.translated.get() > 0, "{reached:?}");
 }
 
 #[test]
 fn deep_and_long_documents_are_refused_in_time() {
-    let facts = Facts { hierarchies: Hierarchies::probe().expect("the host's hierarchies can be read"), filter: None };
+    let facts = facts();
     let deep = format!("{{\"ociVersion\": {}", "[".repeat(1_000_000));
     swallow(deep.as_bytes(), &facts).expect("depth");
     let unknown = format!("{{\"ociVersion\": \"1.0.2\", \"x\": {}{}}}", "[".repeat(100_000), "]".repeat(100_000));

@@ -1,18 +1,19 @@
 //! Bad bundles: a description in which everything is said, and everything that can be wrong with one value of it.
 //!
-//! [`rich`] is the description, [`Wrong`] a way of being wrong. [`bundles`] gives each to the executable; [`fuzz`] makes
-//! many wrong at once, in this process.
+//! [`rich`] has the descriptions, of which [`whole`] proves that they leave nothing out; [`Wrong`] is a way of being wrong.
+//! [`bundles`] gives each to the executable, and [`silence`] says which of them it may take without a word; [`fuzz`] makes many
+//! wrong at once, in this process.
 
 mod bundles;
 mod fuzz;
 mod rich;
+mod silence;
+mod whole;
 
 use serde_json::{Value, json};
 
-pub(crate) use rich::rich;
-
 /// One value made wrong.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Wrong {
     Missing,
     Null,
@@ -22,10 +23,13 @@ enum Wrong {
     Huge,
     Absurd,
     Unknown,
+    /// One more name in an object, that nobody knows.
+    Extra,
 }
 
 impl Wrong {
-    const ALL: [Self; 8] = [Self::Missing, Self::Null, Self::Empty, Self::Type, Self::Negative, Self::Huge, Self::Absurd, Self::Unknown];
+    const ALL: [Self; 9] =
+        [Self::Missing, Self::Null, Self::Empty, Self::Type, Self::Negative, Self::Huge, Self::Absurd, Self::Unknown, Self::Extra];
 
     /// What stands there instead; `None` where this cannot be wrong with such a value.
     fn instead_of(self, value: &Value) -> Option<Value> {
@@ -45,6 +49,11 @@ impl Wrong {
             (Self::Absurd, Value::String(_)) => Some(json!("a\u{0}b\n../../\u{1f600}")),
             (Self::Unknown, Value::String(_)) => Some(json!("no-such-thing")),
             (Self::Unknown, Value::Number(_)) => Some(json!(123_456_789)),
+            (Self::Extra, Value::Object(object)) => {
+                let mut object = object.clone();
+                object.insert("noSuchName".to_owned(), json!({"any": ["thing", {"at": null}], "thing": 1}));
+                Some(Value::Object(object))
+            }
             _ => None,
         }
     }
@@ -86,4 +95,23 @@ fn walk(value: &Value, path: &str, found: &mut Vec<String>) {
         Value::Array(array) => array.iter().enumerate().for_each(|(index, value)| visit(index.to_string(), value)),
         _ => {}
     }
+}
+
+/// A place with `*` for the number of each element: the same of every element of a list.
+fn pattern(place: &str) -> String {
+    place.split('/').map(|name| if name.parse::<usize>().is_ok() { "*" } else { name }).collect::<Vec<_>>().join("/")
+}
+
+/// Whether `place` is what `pattern` says: `*` is any one name, `**` at the end all that is there and below.
+fn is_at(place: &str, pattern: &str) -> bool {
+    let mut names = place.split('/');
+    for part in pattern.split('/') {
+        match (part, names.next()) {
+            ("**", _) => return true,
+            ("*", Some(_)) => {}
+            (part, name) if name == Some(part) => {}
+            _ => return false,
+        }
+    }
+    names.next().is_none()
 }
