@@ -1,6 +1,13 @@
-//! Whether a process is about to end, told from what the kernel says of it while it still has its name.
+//! Whether a process is about to end, told from what the kernel says of it while it still has its name; and how it ended.
 
-use crate::process;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
+use rustix::process::WaitIdOptions;
+
+use crate::error::{Context, Result};
+use crate::process::{self, Ended};
 
 /// Bit of SIGKILL in the sets of signals of `/proc/<pid>/status` (`signal(7)`: 9, counted from 0).
 const SIGKILL: u64 = 1 << 8;
@@ -25,6 +32,31 @@ fn has_kill_pending(status: &str) -> bool {
 /// Field 9 of `/proc/<pid>/stat`; the name before it may hold anything, a bracket included.
 fn flags(stat: &str) -> Option<u64> {
     stat.get(stat.rfind(')')? + 1..)?.split_ascii_whitespace().nth(6)?.parse().ok()
+}
+
+/// Reaps a child that has ended ([`process::wait`]), but tries for no longer than `limit`; `None` where it cannot be reaped by then, because somebody
+/// else traces it and does not let it go (`ptrace(2)`).
+pub fn wait_within(pidfd: impl AsFd, limit: Duration) -> Result<Option<Ended>> {
+    let deadline = Instant::now() + limit;
+    loop {
+        let ended = reap(&pidfd, WaitIdOptions::EXITED | WaitIdOptions::NOHANG)?;
+        if ended.is_some() || Instant::now() >= deadline {
+            return Ok(ended);
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// `None` where it has not ended, or a signal came in between.
+pub(crate) fn reap(pidfd: impl AsFd, options: WaitIdOptions) -> Result<Option<Ended>> {
+    let status = match rustix::process::waitid(rustix::process::WaitId::PidFd(pidfd.as_fd()), options) {
+        Err(Errno::INTR) => None,
+        other => other.context("wait for", || "child".into())?,
+    };
+    Ok(status.map(|status| match status.exit_status() {
+        Some(code) => Ended::Exited(code as u8),
+        None => Ended::Signaled(status.terminating_signal().unwrap_or(libc::SIGKILL)),
+    }))
 }
 
 #[cfg(test)]

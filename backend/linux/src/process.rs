@@ -4,7 +4,6 @@
 //! process has the start time that was noted ([`open`]); from then on the descriptor cannot come to mean another one.
 
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
-use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, WaitIdOptions};
@@ -328,35 +327,10 @@ pub enum Ended {
 /// Waits until the child of a pidfd has ended, and reaps it.
 pub fn wait(pidfd: impl AsFd) -> Result<Ended> {
     loop {
-        if let Some(ended) = reap(&pidfd, WaitIdOptions::EXITED)? {
+        if let Some(ended) = crate::ending::reap(&pidfd, WaitIdOptions::EXITED)? {
             return Ok(ended);
         }
     }
-}
-
-/// The same of a child that has ended, but for no longer than `limit`; `None` where it cannot be reaped by then, because somebody
-/// else traces it and does not let it go (`ptrace(2)`).
-pub fn wait_within(pidfd: impl AsFd, limit: Duration) -> Result<Option<Ended>> {
-    let deadline = Instant::now() + limit;
-    loop {
-        let ended = reap(&pidfd, WaitIdOptions::EXITED | WaitIdOptions::NOHANG)?;
-        if ended.is_some() || Instant::now() >= deadline {
-            return Ok(ended);
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
-/// `None` where it has not ended, or a signal came in between.
-fn reap(pidfd: impl AsFd, options: WaitIdOptions) -> Result<Option<Ended>> {
-    let status = match rustix::process::waitid(rustix::process::WaitId::PidFd(pidfd.as_fd()), options) {
-        Err(rustix::io::Errno::INTR) => None,
-        other => other.context("wait for", || "child".into())?,
-    };
-    Ok(status.map(|status| match status.exit_status() {
-        Some(code) => Ended::Exited(code as u8),
-        None => Ended::Signaled(status.terminating_signal().unwrap_or(libc::SIGKILL)),
-    }))
 }
 
 /// Reaps one child that has ended already; `None` where none has. For the reaper that is PID 1 of a container.

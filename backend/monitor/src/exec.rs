@@ -136,7 +136,7 @@ fn wait(socket: &OwnedFd, started: &Started, first: ProcessRef, place: &Place) -
         let _ = place.nest.as_ref().map(Nest::kill);
     }
     // A container that traces what is executed in it must not keep us here: there would be one more of us each time.
-    match process::wait_within(&started.pidfd, REAP_LIMIT) {
+    match belljar_linux::ending::wait_within(&started.pidfd, REAP_LIMIT) {
         Ok(Some(Ended::Exited(code))) => Word::Ended { code: Some(code), signal: None },
         Ok(Some(Ended::Signaled(number))) => Word::Ended { code: None, signal: Signal::from_number(number) },
         Ok(None) | Err(_) => Word::Ended { code: None, signal: None },
