@@ -93,7 +93,7 @@ fn begin(order: OwnedFd, streams: Streams) -> std::result::Result<(Started, Proc
     }
     let refused = |invalid: belljar_model::Invalid| Failure { step: "plan".into(), object: invalid.field, cause: invalid.problem };
     let filter = seccomp::of_process(&exec.process, exec.filters.as_deref()).map_err(refused)?;
-    let facts = ExecFacts { filter, ..ExecFacts::of(&exec, hierarchies).map_err(failed)? };
+    let facts = ExecFacts { filter, ..ExecFacts::of(exec.first, hierarchies).map_err(failed)? };
     let plan = make_exec(&exec, &facts).map_err(refused)?;
     let (record, started) = apply::apply(&plan, streams);
     let unknown = || Failure { step: "exec".into(), object: exec.process.arguments.concat(), cause: "nobody knows why".into() };

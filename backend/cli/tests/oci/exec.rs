@@ -17,7 +17,6 @@ sentences! {
     exec_into_a_paused_container_is_refused, exec_into_a_stopped_container_is_refused, exec_into_a_container_that_waits_works,
     exec_of_a_missing_program_is_an_error, exec_passes_standard_streams, exec_passes_extra_descriptors,
     exec_is_under_the_rules_of_landlock, exec_has_no_new_privileges_when_asked, many_execs_at_once_all_end, exec_into_a_missing_folder_is_an_error,
-    exec_works_in_a_container_that_is_at_its_limit_of_processes_and_is_counted,
 }
 
 fn exec_runs_beside_the_first_process(runtime: &Runtime) {
@@ -297,36 +296,5 @@ fn many_execs_at_once_all_end(runtime: &Runtime) {
         .collect();
     for (number, mut child) in children.into_iter().enumerate() {
         assert_eq!(child.wait().unwrap().code(), i32::try_from(number).ok());
-    }
-}
-
-fn exec_works_in_a_container_that_is_at_its_limit_of_processes_and_is_counted(runtime: &Runtime) {
-    for limit in [1, 2] {
-        let bed = Bed::new(runtime);
-        if bed.differs(Difference::ExecAtLimit) {
-            return;
-        }
-        bed.configure(|config| config["linux"]["resources"]["pids"] = json!({"limit": limit})).sleeping();
-        // Nothing of it makes a process but the last word.
-        let said = bed.exec("echo here; while read line; do echo $line; done < /proc/self/cgroup; cat /dev/null; echo forked");
-        let lines: Vec<&str> = said.out.lines().collect();
-        assert_eq!(lines.first(), Some(&"here"), "at a limit of {limit}: {said:?}");
-        assert!(lines.iter().any(|line| line.ends_with(":pids:/") || *line == "0::/"), "it is where the container is: {said:?}");
-        assert!(!lines.contains(&"forked") && said.err.contains("fork"), "what it makes is counted: {said:?}");
-        let counted = || bed.limit(("pids", "pids.current"), "pids.current");
-        wait_until("the first process is alone again", || (counted() == "1").then_some(()));
-        let mut pids = vec![bed.pid()];
-        for number in 1..=3 {
-            let file = bed.path("exec.pid");
-            let arguments = ["exec", "--detach", "--pid-file", file.to_str().unwrap(), bed.id(), "sleep", "1000"];
-            Said::in_files(bed.command(&arguments), &bed.path("exec.out"), &bed.path("exec.err")).ok();
-            assert_eq!(counted(), (1 + number).to_string());
-            pids.push(fs::read_to_string(&file).unwrap().parse().unwrap());
-        }
-        bed.kill("KILL").ok();
-        // A pid namespace ends with the last of it, and nobody else waits for these.
-        for pid in pids.into_iter().rev() {
-            bed.wait_end(pid);
-        }
     }
 }

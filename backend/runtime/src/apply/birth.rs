@@ -181,11 +181,11 @@ impl Outside<'_> {
     }
 
     fn open_tasks(&self) -> Result<Vec<std::fs::File>> {
-        let files = self.plan.steps.iter().filter_map(|step| match step {
+        let files = self.plan.steps.iter().find_map(|step| match step {
             Step::Cgroup(CgroupStep::Join { files }) => Some(files),
             _ => None,
         });
-        files.flatten().map(|path| cgroup::open_for_joining(path)).collect()
+        files.into_iter().flatten().map(|path| cgroup::open_for_joining(path)).collect()
     }
 
     fn map_ids(&mut self, ids: &IdMaps) -> Result<()> {

@@ -40,11 +40,12 @@ pub(super) fn open_for_joining(path: &Path) -> Result<File> {
     File::options().write(true).open(path).context("open", || path.display().to_string())
 }
 
-/// By the first `all` of the files. `0` means the writer; and since it is one thread that moves itself, on v1 the kernel need not
-/// stop the world for it.
-pub(super) fn join(tasks: &mut Vec<File>, all: usize) -> Result<()> {
-    for (index, mut file) in tasks.drain(..all.min(tasks.len())).enumerate() {
+/// `0` means the writer; and since it is one thread that moves itself, the kernel need not stop the world for it.
+pub(super) fn join(tasks: &mut Vec<File>) -> Result<()> {
+    let all = tasks.len();
+    for (index, file) in tasks.iter_mut().enumerate() {
         file.write_all(b"0").context("join", || format!("cgroup {} of {all}", index + 1))?;
     }
+    tasks.clear();
     Ok(())
 }

@@ -32,7 +32,7 @@ pub(super) struct Inherited {
     pub(super) socket: OwnedFd,
     /// What both read and write.
     pub(super) board: Board,
-    /// The files of each cgroup that it joins, in the order in which it does, opened with the host's rights.
+    /// `tasks` of each v1 hierarchy, opened with the host's rights.
     pub(super) tasks: Vec<File>,
     /// Where output goes.
     pub(super) streams: Streams,
@@ -234,7 +234,7 @@ impl Inside<'_> {
 
     fn take_of_cgroup(&mut self, step: &CgroupStep) -> Result<()> {
         match step {
-            CgroupStep::Join { files } => cgroup::join(&mut self.tasks, files.len()),
+            CgroupStep::Join { .. } => cgroup::join(&mut self.tasks),
             CgroupStep::Unshare => namespace::unshare_cgroup(),
             _ => Err(super::misplaced(step.verb(), &step.object())),
         }

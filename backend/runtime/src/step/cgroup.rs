@@ -24,9 +24,9 @@ pub enum CgroupStep {
     Guard(Guard),
     /// Sets one limit.
     Limit(Write),
-    /// The process moves itself into cgroups that it was not born in.
+    /// The first process moves itself into the v1 cgroups.
     Join {
-        /// The files by which it does: `tasks` of v1, `cgroup.procs` of v2.
+        /// The `tasks` files.
         files: Vec<PathBuf>,
     },
     /// Makes the cgroup that it is in the root of what it sees.
@@ -63,10 +63,7 @@ impl CgroupStep {
             CgroupStep::Scope(scope) => format!("{} in {} by systemd", scope.unit, scope.slice),
             CgroupStep::Guard(guard) => guard.to_string(),
             CgroupStep::Limit(write) => format!("{} to {}", write.file, write.value),
-            CgroupStep::Join { files } => match files.as_slice() {
-                [one] => format!("cgroup {}", one.parent().unwrap_or(one).display()),
-                files => format!("{} cgroups", files.len()),
-            },
+            CgroupStep::Join { files } => format!("{} cgroups", files.len()),
             CgroupStep::Unshare => "cgroup namespace".into(),
         }
     }

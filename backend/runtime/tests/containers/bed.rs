@@ -268,7 +268,7 @@ fn make(spec: &Spec, folder: &Path) -> Outcome {
 }
 
 fn execute(exec: &Exec, folder: &Path) -> Outcome {
-    let facts = ExecFacts::of(exec, Hierarchies::probe().expect("hierarchies")).expect("facts");
+    let facts = ExecFacts::of(exec.first, Hierarchies::probe().expect("hierarchies")).expect("facts");
     carry_out_plan(plan::make_exec(exec, &facts), folder, Start::AtOnce)
 }
 
