@@ -94,7 +94,6 @@ differences! {
     SetupOfTheHost: [Runc], "unless all is rprivate or rslave, what it mounts is the host's too";
     UnknownToHooks: [Runc, Crun], "they know nothing of a container, nor of its hook, before it is created";
     FrozenKill: [Crun], "what it kills while it is frozen stays so, and alive";
-    ExecAtLimit: [Runc], "its exec makes threads in the container's cgroup, which may be refused";
     CreatedOutputs: [Runc], "its create leaves pipes to the host's root, where its run does not";
     ExecOutputs: [Crun], "its exec leaves pipes to the host's root, where its run does not";
     QueuesOfNobodysGroup: [Runc], "it makes the ipc namespace as the container's root, but with the host's group";
