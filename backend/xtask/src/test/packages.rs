@@ -4,7 +4,7 @@ use super::counts::Counts;
 use crate::command::{self, command, find, is_root, succeeds};
 
 /// A program (or a whole path), the Debian package that brings it, and what needs it.
-const NEEDED: [(&str, &str, &str); 29] = [
+const NEEDED: [(&str, &str, &str); 30] = [
     ("chromium", "chromium", "the browser tests"),
     ("node", "nodejs", "the browser tests"),
     ("npm", "npm", "the browser tests"),
@@ -22,6 +22,7 @@ const NEEDED: [(&str, &str, &str); 29] = [
     ("runc", "runc", "the runtimes and the bench"),
     ("crun", "crun", "the runtimes and the bench"),
     ("/lib/systemd/systemd", "systemd", "the runtimes"),
+    ("strace", "strace", "the runtimes"),
     ("umoci", "umoci", "the runtimes and real images"),
     ("debootstrap", "debootstrap", "real images"),
     ("zstd", "zstd", "real images"),
