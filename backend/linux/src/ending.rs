@@ -34,8 +34,8 @@ fn flags(stat: &str) -> Option<u64> {
     stat.get(stat.rfind(')')? + 1..)?.split_ascii_whitespace().nth(6)?.parse().ok()
 }
 
-/// Reaps a child that has ended ([`process::wait`]), but tries for no longer than `limit`; `None` where it cannot be reaped by then, because somebody
-/// else traces it and does not let it go (`ptrace(2)`).
+/// Reaps a child that has ended ([`process::wait`]), but tries for no longer than `limit`; `None` where it cannot be reaped by then,
+/// because somebody else traces it and does not let it go (`ptrace(2)`).
 pub fn wait_within(pidfd: impl AsFd, limit: Duration) -> Result<Option<Ended>> {
     let deadline = Instant::now() + limit;
     loop {

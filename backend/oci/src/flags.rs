@@ -36,6 +36,8 @@ pub(crate) enum Order {
     Anywhere,
     /// Before the first word only: the rest is somebody else's command line.
     First,
+    /// Nowhere, and none is unknown: what is refused anyhow is refused for its own reason, whatever engines call it with.
+    Unread,
 }
 
 /// What was written, told apart.
@@ -74,13 +76,18 @@ pub(crate) fn texts(words: impl Iterator<Item = OsString>) -> Result<Vec<String>
 /// Tells flags and words apart.
 pub(crate) fn parse(flags: &'static [Flag], order: Order, words: &[String]) -> Result<Line, Error> {
     let mut line = Line::default();
+    if order == Order::Unread {
+        let asks = words.iter().find(|word| matches!(word.as_str(), "--help" | "-help" | "-h"));
+        line.words = words.to_vec();
+        return asks.map_or(Ok(line), |_| Err(Error::Unknown { flag: "help".to_owned() }));
+    }
     let mut rest = words.iter();
     while let Some(word) = rest.next() {
         let Some(name) = word.strip_prefix('-').filter(|name| !name.is_empty()) else {
             line.words.push(word.clone());
             match order {
                 Order::Anywhere => continue,
-                Order::First => break,
+                Order::First | Order::Unread => break,
             }
         };
         let name = name.strip_prefix('-').unwrap_or(name);
@@ -186,6 +193,8 @@ mod tests {
         let words = line(Order::First, "-e A=1 id ls -f -x").expect("it is fine").words;
         assert_eq!(words, ["id", "ls", "-f", "-x"]);
         assert_eq!(line(Order::Anywhere, "-f -- -x").expect("it is fine").words, ["-x"]);
+        assert_eq!(line(Order::Unread, "--image-path /x id").expect("it is fine").words, ["--image-path", "/x", "id"]);
+        assert!(line(Order::Unread, "--help").is_err());
     }
 
     #[test]

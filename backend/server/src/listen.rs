@@ -233,14 +233,20 @@ mod tests {
         answer
     }
 
+    /// A server, by its address, what ends it when it is dropped, and its task.
+    async fn served(settings: &Settings) -> (SocketAddr, oneshot::Sender<()>, tokio::task::JoinHandle<()>) {
+        let listeners = Listeners::bind(settings).await.expect("it listens");
+        let address = listeners.address();
+        let (end, ended) = oneshot::channel::<()>();
+        let running = tokio::spawn(listeners.run(router(), CancellationToken::new(), async { drop(ended.await) }));
+        (address, end, running)
+    }
+
     #[tokio::test]
     async fn every_request_carries_who_sent_it() {
         let folder = tempfile::tempdir().expect("a folder");
         let settings = settings(folder.path());
-        let listeners = Listeners::bind(&settings).await.expect("it listens");
-        let address = listeners.address();
-        let (end, ended) = oneshot::channel::<()>();
-        let running = tokio::spawn(listeners.run(router(), CancellationToken::new(), async { drop(ended.await) }));
+        let (address, end, running) = served(&settings).await;
         let over_tcp = exchange(TcpStream::connect(address).await.expect("a connection")).await;
         assert!(over_tcp.ends_with("Network(127.0.0.1)"), "{over_tcp}");
         let over_socket = exchange(UnixStream::connect(&settings.socket).await.expect("a connection")).await;
@@ -254,10 +260,7 @@ mod tests {
     async fn whoever_only_connects_keeps_nobody_out() {
         let folder = tempfile::tempdir().expect("a folder");
         let settings = settings(folder.path());
-        let listeners = Listeners::bind(&settings).await.expect("it listens");
-        let address = listeners.address();
-        let (end, ended) = oneshot::channel::<()>();
-        let running = tokio::spawn(listeners.run(router(), CancellationToken::new(), async { drop(ended.await) }));
+        let (address, end, running) = served(&settings).await;
         let mut silent = Vec::new();
         for _ in 0..CONNECTIONS_MAX {
             let mut stream = TcpStream::connect(address).await.expect("a connection");

@@ -92,7 +92,7 @@ fn tell(line: &Event<'_>) -> Result<(), Error> {
     print(&format!("{line}\n"))
 }
 
-/// Reads `5s`, `500ms`, `1m`, `2h`.
+/// Reads `5s`, `500ms`, `1.5h`, `1m30s`: what Go reads as a duration.
 fn duration(text: &str) -> Option<Duration> {
     let (mut rest, mut seconds) = (text, 0.0);
     while !rest.is_empty() {

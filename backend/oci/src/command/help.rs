@@ -2,41 +2,14 @@
 
 use super::{COMMANDS, Call, Command, DONE, Error, FAILED, GLOBAL, print};
 use crate::document::SPEC_VERSION;
-use crate::flags::{Flag, Line, Order, describe, switch, valued};
-
-/// What engines call the two with: they are to read why it is not done, and not that a flag is unknown.
-const SAVING: &[Flag] = &[
-    valued("image-path", "", "DIR", "not used"),
-    valued("work-path", "", "DIR", "not used"),
-    valued("parent-path", "", "DIR", "not used"),
-    valued("bundle", "b", "DIR", "not used"),
-    valued("console-socket", "", "SOCKET", "not used"),
-    valued("pid-file", "", "FILE", "not used"),
-    valued("status-fd", "", "N", "not used"),
-    valued("page-server", "", "ADDRESS", "not used"),
-    valued("manage-cgroups-mode", "", "MODE", "not used"),
-    valued("empty-ns", "", "NAMESPACE", "not used"),
-    valued("lsm-profile", "", "PROFILE", "not used"),
-    valued("lsm-mount-context", "", "CONTEXT", "not used"),
-    switch("leave-running", "", "not used"),
-    switch("tcp-established", "", "not used"),
-    switch("ext-unix-sk", "", "not used"),
-    switch("shell-job", "", "not used"),
-    switch("lazy-pages", "", "not used"),
-    switch("file-locks", "", "not used"),
-    switch("pre-dump", "", "not used"),
-    switch("auto-dedup", "", "not used"),
-    switch("detach", "d", "not used"),
-    switch("no-subreaper", "", "not used"),
-    switch("no-pivot", "", "not used"),
-];
+use crate::flags::{Line, Order, describe};
 
 pub(super) const CHECKPOINT: Command = Command {
     name: "checkpoint",
     words: "<container-id>",
     about: "not supported: containers are made anew instead",
-    flags: SAVING,
-    order: Order::Anywhere,
+    flags: &[],
+    order: Order::Unread,
     run: |_, _| Err(Error::Unsupported { what: "checkpoint", reason: "this runtime does not save the memory of processes" }),
 };
 
@@ -44,8 +17,8 @@ pub(super) const RESTORE: Command = Command {
     name: "restore",
     words: "<container-id>",
     about: "not supported: containers are made anew instead",
-    flags: SAVING,
-    order: Order::Anywhere,
+    flags: &[],
+    order: Order::Unread,
     run: |_, _| Err(Error::Unsupported { what: "restore", reason: "this runtime does not save the memory of processes" }),
 };
 
