@@ -19,13 +19,13 @@ pub(crate) enum Error {
     },
 }
 
-/// Builds the executable of a profile as it is shipped: with everything it needs in itself. An engine starts it several times
-/// for each container, and looking libraries up and joining them is most of what that takes. Only the executable itself is told
-/// so, what it is made of is the same as ever. What has to be set right for the place that it is loaded at is listed in the short
-/// form (`DT_RELR`), which is read faster.
+/// Builds the executable of a profile as it is shipped: with everything it needs in itself, for the one place in memory that it is
+/// linked for. An engine starts it several times for each container, and looking libraries up, joining them, and setting right
+/// what depends on the place takes longer than everything else that a start is. Only the executable itself is told so, what it is
+/// made of is the same as ever; stack, heap and every mapping still lie where nobody can foretell.
 pub(crate) fn build(profile: &str) -> Result<(), command::Error> {
     let package = ["rustc", "--package", "belljar", "--bin", "belljar", "--profile", profile, "--locked"];
-    let linked = ["--", "-C", "target-feature=+crt-static", "-C", "link-arg=-Wl,-z,pack-relative-relocs"];
+    let linked = ["--", "-C", "target-feature=+crt-static", "-C", "relocation-model=static"];
     command::run(&mut cargo(&[&package[..], &linked].concat()))
 }
 

@@ -20,8 +20,8 @@ use super::line::Line;
 use super::outside::{Outside, Started, no_child};
 use super::{Report, Word, cgroup, told};
 use crate::spec::{Clock, IdMap, IdMaps, Namespace, Source, TimeOffset};
+use crate::step::ProcessStep;
 use crate::step::process::{Birth, Joining};
-use crate::step::{CgroupStep, ProcessStep, Step};
 
 /// Files that either side may have open beside the mounts that are handed over.
 const FILES_BESIDE: u64 = 256;
@@ -91,7 +91,6 @@ impl Outside<'_> {
 
     /// Everything that the child needs from our side is opened before: afterwards it has no way to our files.
     fn clone(&mut self, index: usize, birth: &Birth) -> Result<()> {
-        let tasks = self.open_tasks()?;
         let entered = birth.entered.iter().map(open).collect::<Result<Vec<_>>>()?;
         let (unified, door) = match &birth.cgroup {
             Joining::AtBirth(folder) if self.is_in_cgroups_of_another() => (None, Some(self.open_door(folder)?)),
@@ -101,7 +100,7 @@ impl Outside<'_> {
         let (ours, theirs) = fd::message_pair()?;
         let board = Board::new(self.plan.steps.len())?;
         let streams = self.streams.take().ok_or_else(no_child)?;
-        let new = birth.namespaces.iter().fold(0, |all, kind| all | flag_of(*kind));
+        let new = flags_of(&birth.namespaces);
         // What is new is to belong to the user namespace that is entered first.
         let at_once = if entered.is_empty() { new } else { 0 };
         self.more_files = attributes::allow_files(self.plan.mounts_handed_over() as u64 + FILES_BESIDE);
@@ -120,7 +119,7 @@ impl Outside<'_> {
                     enter_in_child(index, &theirs, &entered, new);
                 }
                 let (wait, target, more_files) = (self.wait.take(), self.target.take(), self.more_files.take());
-                inside::run(self.plan, index, Inherited { socket: theirs, board, tasks, streams, wait, target, more_files })
+                inside::run(self.plan, index, Inherited { socket: theirs, board, streams, wait, target, more_files })
             }
             Cloned::Parent { pid, pidfd } => {
                 drop(theirs);
@@ -178,14 +177,6 @@ impl Outside<'_> {
         self.pid = process::pid_of(&pidfd)?;
         self.child = Some(Started { pid: self.pid, pidfd, terminal: None, listener: None });
         process::wait(&first.pidfd).map(drop)
-    }
-
-    fn open_tasks(&self) -> Result<Vec<std::fs::File>> {
-        let files = self.plan.steps.iter().find_map(|step| match step {
-            Step::Cgroup(CgroupStep::Join { files }) => Some(files),
-            _ => None,
-        });
-        files.into_iter().flatten().map(|path| cgroup::open_for_joining(path)).collect()
     }
 
     fn map_ids(&mut self, ids: &IdMaps) -> Result<()> {
@@ -266,6 +257,11 @@ fn schedule_of(scheduler: &crate::spec::Scheduler) -> attributes::Schedule {
         deadline: scheduler.deadline_nsec,
         period: scheduler.period_nsec,
     }
+}
+
+/// The kernel's flags for kinds of namespaces.
+pub(super) fn flags_of(kinds: &[Kind]) -> i32 {
+    kinds.iter().fold(0, |all, kind| all | flag_of(*kind))
 }
 
 /// The kernel's flag for a kind of namespace.

@@ -12,10 +12,10 @@ use super::Started;
 use crate::cgroup::{Claim, systemd};
 use crate::step::CgroupStep;
 
-/// Takes an outer step. `child` is the container's first process, where there is one yet; `claim` keeps the cgroup for it.
-pub(super) fn take(step: &CgroupStep, child: Option<&Started>, claim: &mut Option<Claim>) -> Result<()> {
+/// Takes an outer step. `child` is the container's first process, where there is one yet; `claims` keep the cgroup for it.
+pub(super) fn take(step: &CgroupStep, child: Option<&Started>, claims: &mut Vec<Claim>) -> Result<()> {
     match step {
-        CgroupStep::Make { cgroup, needed } => cgroup.make(needed).map(|made| *claim = made),
+        CgroupStep::Make { cgroup, needed } => cgroup.make(needed).map(|claim| claims.extend(claim)),
         CgroupStep::Guard(guard) => guard.begin(),
         CgroupStep::Limit(write) => write.apply(),
         CgroupStep::Scope(scope) => {

@@ -32,8 +32,6 @@ pub(super) struct Inherited {
     pub(super) socket: OwnedFd,
     /// What both read and write.
     pub(super) board: Board,
-    /// `tasks` of each v1 hierarchy, opened with the host's rights.
-    pub(super) tasks: Vec<File>,
     /// Where output goes.
     pub(super) streams: Streams,
     /// Where it is told to start.
@@ -49,7 +47,6 @@ impl Inherited {
     /// container has nothing else of ours, should somebody look into it after all.
     fn keep_only(&self, preserved: u32) -> Result<()> {
         let mut kept = vec![self.socket.as_fd()];
-        kept.extend(self.tasks.iter().map(AsFd::as_fd));
         kept.extend(self.target.iter().map(AsFd::as_fd));
         kept.extend(self.wait.iter().flat_map(|wait| [&wait.words, &wait.held, &wait.reports]).map(AsFd::as_fd));
         if let Streams::Pipes { stdout, stderr } = &self.streams {
@@ -76,7 +73,7 @@ pub(super) fn run(plan: &Plan, born: usize, inherited: Inherited) -> ! {
         line: Line::Socket { socket: inherited.socket, board: inherited.board },
         wait: inherited.wait,
         target: inherited.target,
-        tasks: inherited.tasks,
+        tasks: Vec::new(),
         more_files: inherited.more_files,
         streams: Some(inherited.streams),
         tree: tree::Inside::default(),
@@ -100,6 +97,7 @@ pub(super) struct Inside<'a> {
     line: Line,
     wait: Option<Wait>,
     target: Option<OwnedFd>,
+    /// `tasks` of each v1 hierarchy, opened with the host's rights, until they are joined.
     tasks: Vec<File>,
     /// Until every mount has its place.
     more_files: Option<MoreFiles>,
@@ -128,8 +126,11 @@ impl Inside<'_> {
         let mut mounts_come = false;
         for (index, step) in self.plan.steps.iter().enumerate().skip(born + 1) {
             match (step.place(), turn) {
-                (Place::Inside, Place::Outside) if mounts_come => self.await_mounts(),
-                (Place::Inside, Place::Outside) => self.await_turn(),
+                (Place::Inside, Place::Outside) => match self.plan.joins_in_turn(index) {
+                    Some((_, files)) if mounts_come || !files.is_empty() => self.await_descriptors(files.len()),
+                    None if mounts_come => self.await_descriptors(0),
+                    _ => self.await_turn(),
+                },
                 (Place::Outside, Place::Inside) => self.end_turn(index),
                 _ => {}
             }
@@ -155,10 +156,15 @@ impl Inside<'_> {
         }
     }
 
-    fn await_mounts(&mut self) {
+    /// Waits for a turn that comes with so many cgroups to join, and then mounts.
+    fn await_descriptors(&mut self, joined: usize) {
         match self.line.await_go_with_descriptors() {
-            Ok(Some(taken)) => self.tree.mounts.extend(taken.into_iter().map(Some)),
-            Ok(None) | Err(_) => process::exit_now(1),
+            Ok(Some(taken)) if taken.len() >= joined => {
+                let mut taken = taken.into_iter();
+                self.tasks = taken.by_ref().take(joined).map(File::from).collect();
+                self.tree.mounts.extend(taken.map(Some));
+            }
+            Ok(_) | Err(_) => process::exit_now(1),
         }
     }
 
@@ -245,7 +251,7 @@ impl Inside<'_> {
             ProcessStep::EnterTarget(kinds) => self.enter_target(kinds),
             ProcessStep::NewSession(keyring) => new_session(*keyring),
             ProcessStep::BecomeNamespaceRoot => identity::become_mortal(0, 0, &[]),
-            ProcessStep::UnshareIpc => namespace::unshare(namespace::CLONE_NEWIPC),
+            ProcessStep::Unshare(kinds) => namespace::unshare(birth::flags_of(kinds)),
             ProcessStep::SetHostname(name) => nix::unistd::sethostname(name).context("set", || name.clone()),
             ProcessStep::SetDomainname(name) => attributes::set_domainname(name),
             ProcessStep::BringLoopbackUp => net::loopback_up(),
@@ -320,7 +326,7 @@ impl Inside<'_> {
         }
         // One that shares our mounts is shut into a folder of them (`TreeStep::Chroot`), and so is what enters it.
         let shared = if kinds.contains(&Kind::Mnt) { None } else { Some(root_of(&target)?) };
-        let flags = kinds.iter().fold(0, |all, kind| all | birth::flag_of(*kind));
+        let flags = birth::flags_of(kinds);
         if flags != 0 {
             namespace::enter(&target, flags)?;
         }

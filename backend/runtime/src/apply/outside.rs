@@ -138,8 +138,8 @@ pub(super) struct Outside<'a> {
     /// The first process of a container that is entered.
     pub(super) target: Option<OwnedFd>,
     pub(super) tree: tree::Outside,
-    /// Keeps the cgroup for the first process.
-    claim: Option<Claim>,
+    /// Keep the cgroup for the first process.
+    claims: Vec<Claim>,
     /// The outer end of the terminal that was made.
     terminal: Option<OwnedFd>,
     /// What receives the calls that the filter does not answer itself.
@@ -150,6 +150,8 @@ pub(super) struct Outside<'a> {
     pub(super) more_files: Option<MoreFiles>,
     /// What is handed over with the inside's next turn.
     handed: Vec<OwnedFd>,
+    /// Steps that the inside takes while the outside goes on.
+    beside: Vec<usize>,
     /// What was heard of a later step than the one that is waited for.
     heard: Option<(Report, Vec<OwnedFd>)>,
     /// The last step inside is on its way: the line's end means that it succeeded.
@@ -170,12 +172,13 @@ impl<'a> Outside<'a> {
             wait: None,
             target: None,
             tree: tree::Outside::default(),
-            claim: None,
+            claims: Vec::new(),
             terminal: None,
             filter_listener: None,
             left: Vec::new(),
             more_files: None,
             handed: Vec::new(),
+            beside: Vec::new(),
             heard: None,
             exec_begun: false,
             meanwhile: None,
@@ -195,13 +198,20 @@ impl<'a> Outside<'a> {
             match step.place() {
                 Place::Outside => {
                     let begun = Instant::now();
-                    self.take(index, step).map_err(failed)?;
+                    if let Err(error) = self.take(index, step) {
+                        // What failed may be that the inside is gone, which then has said why.
+                        self.catch_up()?;
+                        return Err(failed(error));
+                    }
                     self.done(index, begun.elapsed().as_nanos() as u64);
                     if plan.turns_inside_after(index) {
+                        self.open_tasks(index + 1)?;
                         self.go().map_err(failed)?;
                     }
                 }
+                Place::Inside if step.goes_on_beside() => self.beside.push(index),
                 Place::Inside => {
+                    self.catch_up()?;
                     if self.listen(index)? == Goes::Waits {
                         return Ok(());
                     }
@@ -211,9 +221,17 @@ impl<'a> Outside<'a> {
         Ok(())
     }
 
+    /// Waits until the inside has taken what it was left alone with.
+    fn catch_up(&mut self) -> std::result::Result<(), Failed> {
+        for index in std::mem::take(&mut self.beside) {
+            self.listen(index)?;
+        }
+        Ok(())
+    }
+
     fn take(&mut self, index: usize, step: &Step) -> Result<()> {
         match step {
-            Step::Cgroup(step) => cgroup::take(step, self.child.as_ref(), &mut self.claim),
+            Step::Cgroup(step) => cgroup::take(step, self.child.as_ref(), &mut self.claims),
             Step::Tree(TreeStep::HandOver { .. }) => {
                 self.handed = std::mem::take(&mut self.tree.mounts);
                 Ok(())
@@ -221,6 +239,14 @@ impl<'a> Outside<'a> {
             Step::Tree(step) => self.tree.take(step),
             Step::Process(step) => self.take_of_process(index, step),
         }
+    }
+
+    /// What the turn that begins at `index` joins cgroups by is handed over before everything else.
+    fn open_tasks(&mut self, index: usize) -> std::result::Result<(), Failed> {
+        let Some((join, files)) = self.plan.joins_in_turn(index) else { return Ok(()) };
+        let opened: Result<Vec<OwnedFd>> = files.iter().map(|path| Ok(cgroup::open_for_joining(path)?.into())).collect();
+        self.handed.splice(..0, opened.map_err(|error| (join, told(&error)))?);
+        Ok(())
     }
 
     fn go(&mut self) -> Result<()> {

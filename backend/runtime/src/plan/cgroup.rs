@@ -1,5 +1,6 @@
-//! The container's cgroup in the plan: made, guarded and limited before there is a process, or, where systemd makes it,
-//! around the process as soon as there is one.
+//! The container's cgroup in the plan: made, guarded and limited before there is a process that could be in it. In v2 the process is
+//! born there. Into those of v1 it moves itself, so they are made while it makes its namespaces; and where systemd makes the
+//! cgroup, that is around the process as soon as there is one.
 
 use std::path::PathBuf;
 
@@ -38,12 +39,23 @@ pub(super) fn parts(spec: &Spec, hierarchies: &Hierarchies) -> Result<Parts, Inv
     let needed = place::needed(&writes);
     let held = guard(spec, &cgroup).map_err(named)?.map(CgroupStep::Guard).into_iter().chain(writes.into_iter().map(CgroupStep::Limit));
     let Some(unit) = spec.cgroup.unit() else {
-        let unified = cgroup.parts().iter().find(|part| part.version == Version::V2);
+        let of = |version: Version| Some(cgroup.clone().only(|part| part.version == version)).filter(|cgroup| !cgroup.parts().is_empty());
+        let (unified, others) = (of(Version::V2), of(Version::V1));
+        let joining = unified.as_ref().and_then(|cgroup| cgroup.parts().first()).map(|part| part.path.clone());
+        let made = |cgroup: Option<Cgroup>| -> Vec<CgroupStep> {
+            cgroup.into_iter().map(|cgroup| CgroupStep::Make { cgroup, needed: needed.clone() }).collect()
+        };
+        let (mut before_clone, mut after_clone) = (made(unified), made(others));
+        if after_clone.is_empty() {
+            before_clone.extend(held)
+        } else {
+            after_clone.extend(held)
+        }
         return Ok(Parts {
-            joining: unified.map_or(Joining::Later, |part| Joining::AtBirth(part.path.clone())),
-            after_clone: Vec::new(),
+            joining: joining.map_or(Joining::Later, Joining::AtBirth),
             join: Some(CgroupStep::Join { files: joining_files(&cgroup) }),
-            before_clone: std::iter::once(CgroupStep::Make { cgroup, needed }).chain(held).collect(),
+            before_clone,
+            after_clone,
         });
     };
     // What systemd does not manage is made by us and joined as ever; the rest comes with the scope.

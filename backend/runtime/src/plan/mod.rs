@@ -3,11 +3,12 @@
 //! ```text
 //! outside: the maker (the host's namespaces)   inside: the first process (its own)
 //! ──────────────────────────────────────────   ───────────────────────────────────
-//! fill init layer, make cgroup, set limits
+//! fill init layer; v2: make cgroup, set limits
 //! enter what is joined; FIFOs for the start
-//! clone ─────────────────────────────────────▶ waits
+//! clone ─────────────────────────────────────▶ makes the namespaces that need no birth
 //! leave; map ids (so that there is a root)       ·
 //! what only the host may set, by pid             ·
+//! v1: make cgroups, set limits                   ·
 //! root and binds, detached, owners mapped        ·
 //! hand over ─────────────────────────────────▶ join cgroup first: all that follows is counted there
 //! reads what each step took                    new root, file systems, masks while the host's are still visible
@@ -35,6 +36,7 @@ pub use exec::{ExecFacts, make_exec};
 pub use sysctl::{Foreign, check_sysctls};
 pub(crate) use tree::{COVERABLE, standard_devices, tidied};
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use belljar_model::namespace::Kind;
@@ -115,7 +117,7 @@ pub fn make(spec: &Spec, facts: &Facts) -> Result<Plan, Invalid> {
         steps.add([ProcessStep::BecomeNamespaceRoot]);
     }
     if process::unshares_ipc(spec) {
-        steps.add([ProcessStep::UnshareIpc]);
+        steps.add([ProcessStep::Unshare(vec![Kind::Ipc])]);
     }
     steps.add(tree.inside);
     steps.add(process::surroundings(spec));
@@ -187,6 +189,16 @@ impl Plan {
     /// Whether the step after this one is taken inside.
     pub(crate) fn turns_inside_after(&self, index: usize) -> bool {
         self.steps.get(index + 1).is_some_and(|next| next.place() == Place::Inside)
+    }
+
+    /// Where the turn inside that begins at `index` joins cgroups, and by which files: they are opened outside, with the host's
+    /// rights, and handed over with the turn.
+    pub(crate) fn joins_in_turn(&self, index: usize) -> Option<(usize, &[PathBuf])> {
+        let turn = self.steps.iter().enumerate().skip(index).take_while(|(_, step)| step.place() == Place::Inside);
+        turn.into_iter().find_map(|(index, step)| match step {
+            Step::Cgroup(CgroupStep::Join { files }) => Some((index, files.as_slice())),
+            _ => None,
+        })
     }
 
     /// How many mounts are made outside and go inside.

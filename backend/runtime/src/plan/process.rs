@@ -74,14 +74,19 @@ pub(super) fn birth(spec: &Spec, cgroup: Joining) -> Vec<ProcessStep> {
     // namespace is there already.
     let later = |kind: Kind| matches!(kind, Kind::Cgroup | Kind::Time) || (kind == Kind::Ipc && unshares_ipc(spec));
     let new = spec.namespaces.iter().filter(|namespace| namespace.source == Source::New && !later(namespace.kind));
+    let new = new.map(|namespace| namespace.kind);
     // One that enters other namespaces first makes its own there, as the user that it is by then.
-    let at_once = by_child.is_empty() && is_new(spec, Kind::User);
+    let enters = !by_child.is_empty();
+    let (at_birth, beside): (Vec<_>, Vec<_>) = new.partition(|kind| enters || is_of_birth(*kind));
     steps.push(ProcessStep::Clone(Birth {
-        namespaces: new.map(|namespace| namespace.kind).collect(),
+        namespaces: at_birth,
         entered: by_child.into_iter().cloned().collect(),
-        owner: spec.ids.as_ref().filter(|_| at_once).and_then(IdMaps::root_uid),
+        owner: spec.ids.as_ref().filter(|_| !enters && is_new(spec, Kind::User)).and_then(IdMaps::root_uid),
         cgroup,
     }));
+    if !beside.is_empty() {
+        steps.push(ProcessStep::Unshare(beside));
+    }
     if !left.is_empty() {
         steps.push(ProcessStep::LeaveNamespaces(left));
     }
@@ -92,7 +97,13 @@ pub(super) fn birth(spec: &Spec, cgroup: Joining) -> Vec<ProcessStep> {
     steps
 }
 
-/// Whether its ipc namespace is made by itself, once it is root of its user namespace: the file system of message queues comes with
+/// Whether a process can be in a new one of these from its birth only, or has to be for what else is to belong to it. All others
+/// it makes around itself while the maker goes on: a network namespace takes the kernel as long as everything else of a birth.
+fn is_of_birth(kind: Kind) -> bool {
+    matches!(kind, Kind::Pid | Kind::User)
+}
+
+/// Whether its ipc namespace is made only once it is root of its user namespace: the file system of message queues comes with
 /// it, and its root belongs to whoever makes it. The host's root would be nobody inside, and could not be given away from there.
 pub(super) fn unshares_ipc(spec: &Spec) -> bool {
     spec.has_own_users() && is_new(spec, Kind::Ipc)

@@ -34,6 +34,11 @@ impl Step {
         }
     }
 
+    /// Whether the outside goes on while the inside takes it, since nothing outside needs it until the next step inside.
+    pub(crate) fn goes_on_beside(&self) -> bool {
+        matches!(self, Step::Process(ProcessStep::Unshare(_)))
+    }
+
     /// What is done.
     pub fn verb(&self) -> &'static str {
         match self {

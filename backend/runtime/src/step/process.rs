@@ -59,8 +59,8 @@ pub enum ProcessStep {
     NewSession(Keyring),
     /// Becomes user 0 of its user namespace.
     BecomeNamespaceRoot,
-    /// Makes a new ipc namespace, as that root: its message queues are the container's then.
-    UnshareIpc,
+    /// Makes new namespaces around itself.
+    Unshare(Vec<Kind>),
     /// Sets the hostname.
     SetHostname(String),
     /// Sets the NIS domain name.
@@ -140,7 +140,7 @@ pub enum ProcessStep {
 /// How the first process comes to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Birth {
-    /// Its new namespaces.
+    /// Its new namespaces, or those of them that nobody can make around itself.
     pub namespaces: Vec<Kind>,
     /// Namespaces that it has to enter itself: a user namespace, and then those that are new belong to that one; a mount
     /// namespace, where the maker would lose its own paths.
@@ -254,7 +254,7 @@ impl ProcessStep {
             ProcessStep::RunHook(_) => "run",
             ProcessStep::NewSession(_) => "begin",
             ProcessStep::BecomeNamespaceRoot | ProcessStep::BecomeUser(_) => "become",
-            ProcessStep::UnshareIpc => "unshare",
+            ProcessStep::Unshare(_) => "unshare",
             ProcessStep::BringLoopbackUp => "bring up",
             ProcessStep::ConnectOutputs => "connect",
             ProcessStep::Label(_) => "label",
@@ -293,7 +293,7 @@ impl ProcessStep {
             ProcessStep::NewSession(Keyring::New) => "session and keyring".into(),
             ProcessStep::NewSession(Keyring::Inherited) => "session".into(),
             ProcessStep::BecomeNamespaceRoot => "root of the user namespace".into(),
-            ProcessStep::UnshareIpc => "ipc namespace".into(),
+            ProcessStep::Unshare(kinds) => format!("{} namespace{}", words(kinds), if kinds.len() == 1 { "" } else { "s" }),
             ProcessStep::SetHostname(name) => format!("hostname {name}"),
             ProcessStep::SetDomainname(name) => format!("domain name {name}"),
             ProcessStep::BringLoopbackUp => "lo".into(),
