@@ -25,7 +25,7 @@ use belljar_linux::process;
 use belljar_runtime::cgroup::{Cgroup, Resources};
 use serde::{Deserialize, Serialize};
 
-use crate::document::{self, Document};
+use crate::document;
 
 /// Where containers are kept where `--root` does not say otherwise. Its parent is the run folder of Belljar itself.
 pub const DEFAULT_ROOT: &str = "/run/belljar/oci";
@@ -351,7 +351,7 @@ impl Folder {
     /// The program of that document.
     pub fn program_of(&self, text: &[u8]) -> Result<document::Process, Error> {
         let damaged = |source| Error::Damaged { id: self.id.clone(), source };
-        Document::of_text(&self.path, text).map(|config| config.process.unwrap_or_default()).map_err(damaged)
+        document::program_of_text(&self.path, text).map_err(damaged)
     }
 
     /// The text of the document that it was made from.

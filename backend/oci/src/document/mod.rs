@@ -202,6 +202,16 @@ impl Document {
     }
 }
 
+/// The program that a document which was read before says, and nothing else of it.
+pub fn program_of_text(bundle: &Path, text: &[u8]) -> Result<Process, Error> {
+    #[derive(Deserialize)]
+    struct Whole {
+        process: Option<Process>,
+    }
+    let whole: Whole = parse(text).map_err(|problem| Error::Wrong { path: bundle.join(CONFIG), problem })?;
+    Ok(whole.process.unwrap_or_default())
+}
+
 /// The text of a bundle's document.
 pub fn text_of_bundle(bundle: &Path) -> Result<Vec<u8>, Error> {
     read_bounded(&bundle.join(CONFIG))

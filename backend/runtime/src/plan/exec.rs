@@ -35,7 +35,8 @@ use crate::step::{CgroupStep, ProcessStep};
 /// With which flags [`belljar_linux::process::clone`] makes a sibling.
 const SIBLING: u64 = (libc::CLONE_PIDFD | libc::CLONE_PARENT | libc::SIGCHLD) as u64;
 /// What is called beside that from the second clone to the program.
-const TO_BE_DONE: [&str; 7] = ["setsid", "ioctl", "prctl", "write", "close", "execve", "exit_group"];
+const TO_BE_DONE: [libc::c_long; 7] =
+    [libc::SYS_setsid, libc::SYS_ioctl, libc::SYS_prctl, libc::SYS_write, libc::SYS_close, libc::SYS_execve, libc::SYS_exit_group];
 
 /// What of the host and of the container decides about the steps.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,16 +102,16 @@ pub fn make_exec(exec: &Exec, facts: &ExecFacts) -> Result<Plan, Invalid> {
 
 /// Whether a process that has this filter can still do what is to be done before it is the program, by asking the filter itself.
 fn lets_appear(filter: &Prepared) -> bool {
-    let answer = |name: &str, first: u64| {
+    let answer = |number: libc::c_long, first: u64| {
         let call = |number| Call { audit: Arch::NATIVE.audit(), number, arguments: [first, 0, 0, 0, 0, 0] };
-        Arch::NATIVE.number(name).map_or(Verdict::KillThread, |number| run(&filter.program, &call(number)).0)
+        u32::try_from(number).map_or(Verdict::KillThread, |number| run(&filter.program, &call(number)).0)
     };
-    let allows = |name: &str, first: u64| matches!(answer(name, first), Verdict::Allow | Verdict::Log);
+    let allows = |number, first| matches!(answer(number, first), Verdict::Allow | Verdict::Log);
     // Where the newer call is said not to exist, the older one is taken.
-    let clones = matches!(answer("clone3", 0), Verdict::Allow | Verdict::Log)
-        || (answer("clone3", 0) == Verdict::Errno(libc::ENOSYS as u16) && allows("clone", SIBLING));
+    let clones = allows(libc::SYS_clone3, 0)
+        || (answer(libc::SYS_clone3, 0) == Verdict::Errno(libc::ENOSYS as u16) && allows(libc::SYS_clone, SIBLING));
     let told = matches!(filter.listener, Listener::Agent { .. });
-    !told && clones && TO_BE_DONE.iter().all(|name| allows(name, 0))
+    !told && clones && TO_BE_DONE.iter().all(|number| allows(*number, 0))
 }
 
 /// Where the first process is, which may be below the container's own folder: one with controllers handed down further takes
