@@ -98,6 +98,9 @@ differences! {
     ExecOutputs: [Crun], "its exec leaves pipes to the host's root, where its run does not";
     QueuesOfNobodysGroup: [Runc], "it makes the ipc namespace as the container's root, but with the host's group";
     GivenFiles: [Runc, Crun], "they give the caller's own files to the container's user";
+    LinearShares: [Runc, Crun], "to them shares are a weight of version 2 on a straight line, on which the usual 1024 are not the usual 100";
+    RefusedKernelMemory: [Crun], "it refuses the limit on version 2, where ours says that it is without effect, as on version 1";
+    EscapingCgroup: [Crun], "on version 2 it makes the folder outside of the cgroups, and fails at what it does not find there";
     SilentKernelMemory: [Crun], "it writes the limit to a file that the kernel no longer looks at, and says nothing";
 }
 

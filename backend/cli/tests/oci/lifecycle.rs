@@ -9,7 +9,7 @@ use nix::sys::wait::WaitStatus;
 use nix::unistd::Pid;
 use serde_json::json;
 
-use crate::bed::{Bed, Kind, Runtime, Said};
+use crate::bed::{Bed, Kind, Runtime, Said, is_version_2};
 use crate::differences::Difference;
 
 sentences! {
@@ -398,13 +398,20 @@ fn a_failed_create_leaves_nothing(runtime: &Runtime) {
 fn what_somebody_else_froze_is_paused_and_can_be_resumed_and_killed(runtime: &Runtime) {
     let bed = Bed::new(runtime);
     bed.sleeping();
-    let file = std::path::Path::new("/sys/fs/cgroup/freezer").join(bed.id()).join("freezer.state");
+    let hierarchies = std::path::Path::new("/sys/fs/cgroup");
+    let ((file, word), (told, says)) = if is_version_2() {
+        let own = hierarchies.join(bed.id());
+        ((own.join("cgroup.freeze"), "1"), (own.join("cgroup.events"), "frozen 1\n"))
+    } else {
+        let file = hierarchies.join("freezer").join(bed.id()).join("freezer.state");
+        ((file.clone(), "FROZEN"), (file, "FROZEN\n"))
+    };
     if !file.exists() {
-        return belljar_testbed::skip("the controller freezer on version 1");
+        return belljar_testbed::skip("the controller freezer");
     }
     let freeze = || {
-        fs::write(&file, "FROZEN").unwrap();
-        wait_until("it is frozen", || fs::read_to_string(&file).ok().filter(|state| state == "FROZEN\n"));
+        fs::write(&file, word).unwrap();
+        wait_until("it is frozen", || fs::read_to_string(&told).ok().filter(|told| told.ends_with(says)));
         assert_eq!(bed.status(), "paused");
     };
     freeze();

@@ -25,6 +25,7 @@ macro_rules! sentences {
     };
 }
 
+mod apparmor;
 mod attacks;
 mod bad;
 mod bed;
@@ -44,6 +45,7 @@ mod process;
 mod seccomp;
 mod systemd;
 mod terminal;
+mod unified;
 mod userns;
 mod watch;
 mod ways;

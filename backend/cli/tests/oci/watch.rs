@@ -8,8 +8,9 @@ use std::time::Duration;
 use belljar_testbed::process::pids;
 use serde_json::{Value, json};
 
-use crate::bed::{Bed, Runtime, Said};
+use crate::bed::{Bed, Runtime, Said, is_version_2};
 use crate::differences::Difference;
+use crate::limits::weight;
 
 sentences! {
     pause_stops_and_resume_continues, a_second_pause_and_a_second_resume_are_refused, a_paused_container_can_be_killed,
@@ -144,7 +145,10 @@ fn update_changes_limits_from_options(runtime: &Runtime) {
     bed.call(&update).ok();
     assert_eq!(memory(&bed), "67108864");
     assert_eq!(bed.limit(("pids", "pids.max"), "pids.max"), "77");
-    if fs::exists("/sys/fs/cgroup/cpu").unwrap() {
+    if is_version_2() {
+        assert_eq!(bed.limit(("", ""), "cpu.max"), "25000 50000");
+        assert_eq!(bed.limit(("", ""), "cpu.weight"), weight(&bed, 512).to_string());
+    } else if fs::exists("/sys/fs/cgroup/cpu").unwrap() {
         assert_eq!(bed.limit(("cpu", "cpu.cfs_quota_us"), ""), "25000");
         assert_eq!(bed.limit(("cpu", "cpu.cfs_period_us"), ""), "50000");
         assert_eq!(bed.limit(("cpu", "cpu.shares"), ""), "512");
@@ -201,7 +205,7 @@ fn events_tell_that_memory_ran_out(runtime: &Runtime) {
         return;
     }
     bed.configure(|config| config["linux"]["resources"]["memory"] = json!({"limit": 33_554_432}));
-    bed.script("read go < /fifo; head -c 200m /dev/zero | tail > /dev/null; exec sleep 1000");
+    bed.script("read go < /fifo; dd if=/dev/zero of=/dev/null bs=200M count=1; exec sleep 1000");
     nix::unistd::mkfifo(&bed.root("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
     bed.create().start();
     let told = fs::File::create(bed.path("events")).unwrap();
@@ -224,8 +228,8 @@ fn update_by(bed: &Bed, document: &Value) -> Said {
 }
 
 fn every_limit_rises_and_falls_while_it_lives(runtime: &Runtime) {
-    if !fs::exists("/sys/fs/cgroup/cpu").unwrap() {
-        return belljar_testbed::skip("the controller cpu on version 1");
+    if !is_version_2() && !fs::exists("/sys/fs/cgroup/cpu").unwrap() {
+        return belljar_testbed::skip("the controller cpu");
     }
     let bed = Bed::new(runtime);
     bed.sleeping();
@@ -236,18 +240,23 @@ fn every_limit_rises_and_falls_while_it_lives(runtime: &Runtime) {
             "pids": {"limit": pids},
         });
         update_by(&bed, &document).ok();
+        // Version 2 counts swap alone, and has a weight for shares.
+        let (swap, shares) = match is_version_2() {
+            true => (swap - memory, weight(&bed, quota / 100)),
+            false => (swap, quota / 100),
+        };
+        let expected = [memory << 20, swap << 20, memory << 19, shares, pids].map(|number: i64| number.to_string());
         let found = [
-            ("memory", "memory.limit_in_bytes"),
-            ("memory", "memory.memsw.limit_in_bytes"),
-            ("memory", "memory.soft_limit_in_bytes"),
-            ("cpu", "cpu.cfs_quota_us"),
-            ("cpu", "cpu.shares"),
-            ("pids", "pids.max"),
-            ("cpuset", "cpuset.cpus"),
+            (("memory", "memory.limit_in_bytes"), "memory.max"),
+            (("memory", "memory.memsw.limit_in_bytes"), "memory.swap.max"),
+            (("memory", "memory.soft_limit_in_bytes"), "memory.low"),
+            (("cpu", "cpu.shares"), "cpu.weight"),
+            (("pids", "pids.max"), "pids.max"),
         ];
-        let found = found.map(|file| bed.limit(file, ""));
-        let numbers = [memory << 20, swap << 20, memory << 19, quota, quota / 100, pids].map(|number: i64| number.to_string());
-        assert_eq!((&found[..6], found[6].as_str()), (&numbers[..], cpus));
+        assert_eq!(found.map(|(version1, version2)| bed.limit(version1, version2)), expected);
+        assert_eq!(bed.limit(("cpuset", "cpuset.cpus"), "cpuset.cpus"), cpus);
+        let time = if is_version_2() { format!("{quota} 100000") } else { quota.to_string() };
+        assert_eq!(bed.limit(("cpu", "cpu.cfs_quota_us"), "cpu.max"), time);
     }
 }
 

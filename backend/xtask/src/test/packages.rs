@@ -4,7 +4,7 @@ use super::counts::Counts;
 use crate::command::{self, command, find, is_root, succeeds};
 
 /// A program (or a whole path), the Debian package that brings it, and what needs it.
-const NEEDED: [(&str, &str, &str); 30] = [
+const NEEDED: [(&str, &str, &str); 31] = [
     ("chromium", "chromium", "the browser tests"),
     ("node", "nodejs", "the browser tests"),
     ("npm", "npm", "the browser tests"),
@@ -32,6 +32,7 @@ const NEEDED: [(&str, &str, &str); 30] = [
     ("bwrap", "bubblewrap", "the bench"),
     ("qemu-system-x86_64", "qemu-system-x86", "the tests on cgroup v2 alone"),
     ("mkfs.ext4", "e2fsprogs", "the tests on cgroup v2 alone"),
+    ("apparmor_parser", "apparmor", "the tests of AppArmor on cgroup v2 alone"),
     ("mkfs.xfs", "xfsprogs", "the tests of quotas on cgroup v2 alone"),
     ("mkfs.vfat", "dosfstools", "a data folder on FAT"),
     ("/usr/include/seccomp.h", "libseccomp-dev", "the tests of filters"),

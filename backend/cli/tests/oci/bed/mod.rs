@@ -258,7 +258,7 @@ impl<'a> Bed<'a> {
     pub(crate) fn limit(&self, version1: (&str, &str), version2: &str) -> String {
         let (controller, name) = version1;
         let hierarchies = Path::new("/sys/fs/cgroup");
-        let path = match hierarchies.join("cgroup.controllers").exists() {
+        let path = match is_version_2() {
             true => hierarchies.join(&self.id).join(version2),
             false => hierarchies.join(controller).join(&self.id).join(name),
         };
@@ -284,6 +284,11 @@ impl Drop for Bed<'_> {
         }
         traces::remove(self);
     }
+}
+
+/// Whether this host has the version 2 of cgroups alone.
+pub(crate) fn is_version_2() -> bool {
+    Path::new("/sys/fs/cgroup/cgroup.controllers").exists()
 }
 
 /// Lets everybody pass through a folder.

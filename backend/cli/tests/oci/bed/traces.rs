@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use belljar_testbed::process::{command_line, is_alive, kill_hard, pids};
 use belljar_testbed::wait::try_wait;
 use nix::mount::{MntFlags, umount2};
+use nix::sys::wait::{WaitPidFlag, waitpid};
+use nix::unistd::Pid;
 
 use super::{Bed, said};
 
@@ -85,12 +87,26 @@ pub(crate) fn remove(bed: &Bed) {
     try_wait(said::LIMIT / 3, || {
         let left = processes(bed);
         left.iter().for_each(|pid| kill_hard(*pid));
-        left.is_empty().then_some(())
+        if left.is_empty() {
+            return Some(());
+        }
+        // The first process of a pid namespace ends after everybody in it was waited for (`zap_pid_ns_processes`), and whoever
+        // entered is a child of this process.
+        reap(bed);
+        None
     });
     for target in mounts(bed) {
         let _gone = umount2(&target, MntFlags::MNT_DETACH);
     }
     remove_cgroups(bed.id());
+}
+
+/// Waits for whoever ended in a cgroup of the bed; one that is no child of this process is somebody else's to wait for.
+fn reap(bed: &Bed) {
+    let ended = |pid: &i32| !is_alive(*pid) && fs::read_to_string(format!("/proc/{pid}/cgroup")).is_ok_and(|own| names(&own, bed.id()));
+    for pid in pids().into_iter().filter(ended) {
+        let _not_ours = waitpid(Pid::from_raw(pid), Some(WaitPidFlag::WNOHANG));
+    }
 }
 
 /// Removes every cgroup of this name, with those below; nobody is in them any more.

@@ -10,8 +10,15 @@ use crate::command::{cargo, output};
 use crate::repository;
 
 /// What runs: packages (by folder) and their targets. Those that touch the kernel, in the order of what fails soonest.
-const SUITES: [(&str, &str); 6] =
-    [("linux", "lib"), ("runtime", "lib"), ("runtime", "containers"), ("supervisor", "lib"), ("monitor", "lib"), ("cli", "whole")];
+const SUITES: [(&str, &str); 7] = [
+    ("linux", "lib"),
+    ("runtime", "lib"),
+    ("runtime", "containers"),
+    ("supervisor", "lib"),
+    ("monitor", "lib"),
+    ("cli", "oci"),
+    ("cli", "whole"),
+];
 
 /// What was built.
 pub(super) struct Built {
@@ -24,7 +31,7 @@ pub(super) struct Built {
 /// Builds them. The whole workspace is named, as by the stage `tests`: with fewer packages the features of their
 /// dependencies would be others, and everything would be compiled again.
 pub(super) fn build() -> Result<Built, Error> {
-    let targets = ["--lib", "--test", "containers", "--test", "whole"];
+    let targets = ["--lib", "--test", "containers", "--test", "oci", "--test", "whole"];
     let options = ["test", "--workspace", "--locked", "--no-run", "--quiet", "--message-format=json-render-diagnostics"];
     let messages = output(&mut cargo(&[&options[..], &targets].concat()))?;
     let artifacts: Vec<Value> = messages.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();

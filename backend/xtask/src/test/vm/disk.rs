@@ -5,15 +5,18 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use super::Error;
 use super::build::Built;
 use super::kernel::Kernel;
+use super::programs;
 use super::report::Orders;
+use super::{Error, PROGRAMS_FOLDER};
 use crate::command::{command, find, output, run};
 use crate::repository::{self, files};
 
 /// Programs of this host that tests and containers execute; busybox is every other.
-const PROGRAMS: [&str; 46] = [
+const PROGRAMS: [&str; 49] = [
+    "runc",
+    "crun",
     "sh",
     "bash",
     "perl",
@@ -43,6 +46,7 @@ const PROGRAMS: [&str; 46] = [
     "mknod",
     "mv",
     "nice",
+    "ps",
     "readlink",
     "rm",
     "sed",
@@ -139,6 +143,8 @@ pub(super) fn make(folder: &Path, built: &Built, orders: &Orders) -> Result<Path
     root.strip(&own, Path::new("/vm/xtask"))?;
     root.strip(&built.product, &built.product)?;
     orders.suites.iter().try_for_each(|suite| root.strip(&suite.executable, &suite.executable))?;
+    root.folder(PROGRAMS_FOLDER.trim_start_matches('/'))?;
+    programs::compile(&root.at(Path::new(PROGRAMS_FOLDER)))?;
     root.write("vm/orders.json", &serde_json::to_vec(orders)?)?;
     let disk = folder.join("disk.ext4");
     if disk.exists() {

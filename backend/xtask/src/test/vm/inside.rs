@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use belljar_testbed::{process, wait};
 
 use super::report::{Ended, How, Line, Orders, Suite, need};
-use super::{Error, SOFTWARE, SOFTWARE_PATIENCE};
+use super::{Error, PROGRAMS_FOLDER, SOFTWARE, SOFTWARE_PATIENCE};
 use crate::repository;
 use crate::test::counts::SECOND_TRY;
 
@@ -39,7 +39,7 @@ pub(crate) fn run(orders: &Path) -> Result<ExitCode, Error> {
     let (jobs, limit) = (Mutex::new(jobs), Duration::from_secs(orders.test_limit_seconds));
     let (name, value) = SOFTWARE.split_once('=').unwrap_or_default();
     let is_software = std::env::var(name).as_deref() == Ok(value);
-    let left_out = if is_software && orders.filters.is_empty() { &orders.left_out_in_software[..] } else { &[] };
+    let (orders, leaves_out) = (&orders, is_software && orders.filters.is_empty());
     let patience = if is_software { SOFTWARE_PATIENCE } else { "1" };
     let next = || jobs.lock().ok()?.pop_front();
     std::thread::scope(|scope| {
@@ -47,7 +47,7 @@ pub(crate) fn run(orders: &Path) -> Result<ExitCode, Error> {
             .map(|_| {
                 scope.spawn(move || -> Result<(), Error> {
                     while let Some(job) = next() {
-                        let is_left_out = left_out.iter().any(|beginning| job.name().starts_with(beginning));
+                        let is_left_out = leaves_out && orders.leave_out(&job.name());
                         tell(&Line::Ended(if is_left_out { Ended::left_out(job.name()) } else { job.run_up_to_twice(patience, limit)? }))?;
                     }
                     Ok(())
@@ -99,7 +99,7 @@ impl Job {
         command.args([&self.test, "--exact", "--nocapture"]).current_dir(&self.suite.folder).process_group(0);
         // Nothing is written beside a snapshot that differs, and no cargo is there to be asked where the workspace lies.
         command.env("INSTA_UPDATE", "no").env("INSTA_WORKSPACE_ROOT", repository::root());
-        command.env("BELLJAR_TEST_PATIENCE", patience);
+        command.env("BELLJAR_TEST_PATIENCE", patience).env("BELLJAR_TEST_PROGRAMS", PROGRAMS_FOLDER);
         let child = command.stdin(Stdio::null()).stdout(stdout?).stderr(stderr?).spawn();
         let mut child = child.map_err(Error::file("execute", &self.suite.executable))?;
         let ended = wait::try_wait(limit, || child.try_wait().ok().flatten());

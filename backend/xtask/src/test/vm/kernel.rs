@@ -10,9 +10,9 @@ use crate::repository::files;
 /// The package that depends on the newest kernel for clouds, which has what virtual machines need and little else.
 pub(super) const PACKAGE: &str = "linux-image-cloud-amd64";
 
-/// Modules that the machine needs before it has a disk, the file system of containers' roots, a device that tests bind, and file systems in
-/// files with quotas; each after those that it depends on. What a kernel has built in is not among its files, and passed over.
-const MODULES: [&str; 13] = [
+/// Modules that the machine needs before it has a disk, the file system of containers' roots, devices that tests bind and open, and file
+/// systems in files with quotas; each after those that it depends on. What a kernel has built in is not among its files, and passed over.
+const MODULES: [&str; 14] = [
     "virtio_ring",
     "virtio",
     "virtio_pci_modern_dev",
@@ -21,6 +21,7 @@ const MODULES: [&str; 13] = [
     "virtio_blk",
     "overlay",
     "tun",
+    "fuse",
     "loop",
     "quota_tree",
     "quota_v2",

@@ -29,6 +29,8 @@ pub(super) struct Orders {
     pub(super) filters: Vec<String>,
     /// Beginnings of the names of tests that do not run where QEMU executes the machine, unless there are filters.
     pub(super) left_out_in_software: Vec<String>,
+    /// Beginnings of the names of those among them that do run there.
+    pub(super) kept_in_software: Vec<String>,
     /// Tests at a time.
     pub(super) side_by_side: usize,
     /// Seconds that a test may take.
