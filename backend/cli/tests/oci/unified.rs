@@ -80,8 +80,7 @@ fn a_container_does_not_raise_its_own_limits(runtime: &Runtime) {
         let is_border = || fs::read_to_string("/proc/self/mountinfo").unwrap().contains("nsdelegate");
         let was_border = is_border();
         let said = bed.run("cd /sys/fs/cgroup; (echo 99 > pids.max) 2>&1; cat pids.max");
-        // It is an option of all mounts together. A peer that mounts cgroups for a container without a namespace of them takes
-        // it away from the host; ours binds.
+        // It is an option of all mounts together, and was seen to go where peers ran at the same time; ours binds what is mounted.
         if !was_border || !is_border() {
             return skip("cgroups whose namespaces are borders (nsdelegate)");
         }
