@@ -1,5 +1,6 @@
 //! Carries a plan out: two loops walk the same list of steps, one outside ([`outside`]), one inside ([`inside`]), with a
-//! line between them ([`line`]). Each takes the steps of its own place, and waits where the list changes to the other's.
+//! line between them ([`line`]). Each takes the steps of its own place, and waits where the list changes to the other's; only
+//! what a process makes around itself does the outside not wait for, as nothing of it is needed out there.
 //!
 //! ```text
 //! outside ──▶ inside   `go` where steps of the outside are followed by steps of the inside, with what is handed over: at most

@@ -61,7 +61,7 @@ const PROGRAMS: [&str; 4] = ["qemu-system-x86_64", "busybox", "mkfs.ext4", "stri
 const BOOT_LIMIT: [(Accelerator, Duration); 2] =
     [(Accelerator::Kvm, Duration::from_secs(10)), (Accelerator::Software, Duration::from_secs(90))];
 /// All tests together, from the first one on; the machine is ended then, and what it has not told is a failure.
-const TESTS_LIMIT: Duration = Duration::from_secs(1800);
+const TESTS_LIMIT: Duration = Duration::from_secs(2400);
 /// One test, of which none takes longer than a minute on this host.
 const TEST_LIMIT: Duration = Duration::from_secs(150);
 /// Tests at a time: most of them wait for a process or a server, and the machine has two processors.
