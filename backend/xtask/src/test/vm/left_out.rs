@@ -4,8 +4,8 @@
 use super::report::Orders;
 
 /// Those that count what happens within a time, that walk trees of thousands of folders, and what no version of cgroups
-/// touches: attacks, files, images, volumes. Some of these also ask for GNU's tools, where the machine's userland is busybox.
-const OF_PRODUCT: [&str; 28] = [
+/// touches: attacks, refusals, files, images, volumes. Some of these also ask for GNU's tools, where the machine's userland is busybox.
+const OF_PRODUCT: [&str; 35] = [
     "linux/lib: removal::",
     "runtime/lib: bundle::tests::a_container_that_dug_deeper",
     "runtime/lib: seccomp::",
@@ -16,6 +16,7 @@ const OF_PRODUCT: [&str; 28] = [
     "runtime/containers: tree::a_root_whose_own_folders",
     "cli/whole: access::",
     "cli/whole: attacks::",
+    "cli/whole: bad_input::",
     "cli/whole: crash::",
     "cli/whole: crowd::",
     "cli/whole: damage::",
@@ -24,7 +25,12 @@ const OF_PRODUCT: [&str; 28] = [
     "cli/whole: files::",
     "cli/whole: files_attacked::",
     "cli/whole: filter::",
+    "cli/whole: health::a_check_whose_program",
     "cli/whole: health::a_flood",
+    "cli/whole: health::a_server_that_was_killed",
+    "cli/whole: health::each_start",
+    "cli/whole: health::failures_in_the_start",
+    "cli/whole: health::flags_are",
     "cli/whole: health::many_are_checked",
     "cli/whole: health::what_is_not_said",
     "cli/whole: image_pages::",
@@ -32,6 +38,7 @@ const OF_PRODUCT: [&str; 28] = [
     "cli/whole: lifecycle::a_rootfs_archive",
     "cli/whole: memory::",
     "cli/whole: overlay::",
+    "cli/whole: refusals::",
     "cli/whole: room::",
     "cli/whole: tour::",
     "cli/whole: volumes::",
