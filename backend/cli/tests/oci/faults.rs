@@ -191,6 +191,21 @@ fn whichever_call_fails_while_a_container_with_its_own_users_is_made_nothing_of_
 }
 
 #[test]
+fn namespaces_that_cannot_be_made_are_told_by_their_step_whatever_is_made_meanwhile() {
+    with_strace(|runtime| {
+        let bed = Bed::new(runtime);
+        bed.script(&format!("echo {RAN}"));
+        let faults = Faults { bed: &bed, arguments: &["run", bed.id()] };
+        // At once, and after the maker has given the next turn.
+        for delay in ["", ":delay_enter=300000"] {
+            let said = faults.traced(&["-e", &format!("inject=unshare:error=ENOSPC:when=1{delay}")]).refused();
+            assert!(said.contains("unshare ") && said.contains("ENOSPC") && !said.contains("hand over"), "{said}");
+            bed.assert_nothing_left();
+        }
+    });
+}
+
+#[test]
 fn whichever_call_fails_while_a_container_is_entered_the_container_stays_as_it_was() {
     with_strace(|runtime| {
         let bed = Bed::new(runtime);

@@ -82,7 +82,11 @@ impl Line {
         let mut message = [0; REPORT_BYTES];
         match self {
             Line::Socket { socket, .. } => {
-                let (length, passed) = fd::receive(socket, &mut message)?;
+                let (length, passed) = match fd::receive(socket, &mut message) {
+                    // It ended before it had read our last word; what it said before that is still to be heard (`unix(7)`).
+                    Err(error) if error.errno == Errno::CONNRESET => fd::receive(socket, &mut message)?,
+                    received => received?,
+                };
                 Ok((Report::decode(&message[..length]), passed))
             }
             Line::Pipes { from, .. } => {

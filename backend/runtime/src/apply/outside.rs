@@ -130,6 +130,8 @@ pub(super) struct Outside<'a> {
     pub(super) plan: &'a Plan,
     pub(super) streams: Option<Streams>,
     record: PlanRecord,
+    /// The last step that it came to.
+    reached: usize,
     pub(super) child: Option<Started>,
     /// The first process; 0 before there is one.
     pub(super) pid: i32,
@@ -166,6 +168,7 @@ impl<'a> Outside<'a> {
             plan,
             streams,
             record: PlanRecord { steps: plan.records(), failure: None },
+            reached: 0,
             child: None,
             pid: 0,
             line: None,
@@ -194,19 +197,13 @@ impl<'a> Outside<'a> {
     fn run(&mut self) -> std::result::Result<(), Failed> {
         let plan = self.plan;
         for (index, step) in plan.steps.iter().enumerate() {
-            let failed = |error: Error| (index, told(&error));
+            self.reached = index;
             match step.place() {
                 Place::Outside => {
-                    let begun = Instant::now();
-                    if let Err(error) = self.take(index, step) {
-                        // What failed may be that the inside is gone, which then has said why.
+                    if let Err(failed) = self.take_outside(index, step) {
+                        // It may be for this only that the inside is gone, which then has said why.
                         self.catch_up()?;
-                        return Err(failed(error));
-                    }
-                    self.done(index, begun.elapsed().as_nanos() as u64);
-                    if plan.turns_inside_after(index) {
-                        self.open_tasks(index + 1)?;
-                        self.go().map_err(failed)?;
+                        return Err(failed);
                     }
                 }
                 Place::Inside if step.goes_on_beside() => self.beside.push(index),
@@ -217,6 +214,19 @@ impl<'a> Outside<'a> {
                     }
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Takes an outer step, and gives the turn to the inside where that is the next.
+    fn take_outside(&mut self, index: usize, step: &Step) -> std::result::Result<(), Failed> {
+        let failed = |error: Error| (index, told(&error));
+        let begun = Instant::now();
+        self.take(index, step).map_err(failed)?;
+        self.done(index, begun.elapsed().as_nanos() as u64);
+        if self.plan.turns_inside_after(index) {
+            self.open_tasks(index + 1)?;
+            self.go().map_err(failed)?;
         }
         Ok(())
     }
@@ -435,10 +445,15 @@ impl<'a> Outside<'a> {
             let _ = process::signal(&child.pidfd, 9);
             let _ = process::wait(&child.pidfd);
         }
-        // What was reached, the step that failed included: it may have come half-way. Only the making of a cgroup takes
-        // back by itself what it made: a folder that it refuses to share is somebody's.
-        let half_way = !matches!(self.plan.steps.get(index), Some(Step::Cgroup(CgroupStep::Make { .. })));
-        self.plan.steps.iter().take(index + usize::from(half_way)).rev().for_each(undo_step);
+        // What was reached, the step that failed included: it may have come half-way; and what the outside took meanwhile. Only the
+        // making of a cgroup takes back by itself what it made: a folder that it refuses to share is somebody's.
+        let reached = self.reached.max(index) + 1;
+        for (step, record) in self.plan.steps.iter().zip(&self.record.steps).take(reached).rev() {
+            let is_whole = record.took_usec.is_some();
+            if is_whole || !matches!(step, Step::Cgroup(CgroupStep::Make { .. })) {
+                undo_step(step);
+            }
+        }
     }
 }
 

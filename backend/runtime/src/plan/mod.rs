@@ -194,8 +194,8 @@ impl Plan {
     /// Where the turn inside that begins at `index` joins cgroups, and by which files: they are opened outside, with the host's
     /// rights, and handed over with the turn.
     pub(crate) fn joins_in_turn(&self, index: usize) -> Option<(usize, &[PathBuf])> {
-        let turn = self.steps.iter().enumerate().skip(index).take_while(|(_, step)| step.place() == Place::Inside);
-        turn.into_iter().find_map(|(index, step)| match step {
+        let mut turn = self.steps.iter().enumerate().skip(index).take_while(|(_, step)| step.place() == Place::Inside);
+        turn.find_map(|(index, step)| match step {
             Step::Cgroup(CgroupStep::Join { files }) => Some((index, files.as_slice())),
             _ => None,
         })

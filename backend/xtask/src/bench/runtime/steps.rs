@@ -46,7 +46,7 @@ fn plan(bundles: &Bundles) -> Result<Vec<Value>, Box<dyn Error>> {
 fn table(name: &str, steps: Vec<(String, Vec<u64>)>) -> String {
     let medians: Vec<(String, u64)> = steps.into_iter().map(|(line, times)| (line, median(times))).collect();
     let sum: u64 = medians.iter().map(|(_, usec)| usec).sum();
-    let mut text = format!("\nsteps of {name}: {} of them, {:.2} ms\n", medians.len(), sum as f64 / 1e3);
+    let mut text = format!("\nsteps of {name}: {} of them, {:.2} ms in sum, some side by side\n", medians.len(), sum as f64 / 1e3);
     for (line, usec) in medians.iter().filter(|(_, usec)| *usec >= SHOWN_USEC) {
         let short: String = line.chars().take(100).collect();
         let _infallible = writeln!(text, "{usec:7} us  {short}");
@@ -74,6 +74,9 @@ mod tests {
             ("inside umask".to_owned(), vec![4]),
         ];
         let text = table("it", steps);
-        assert!(text.contains("3 of them, 0.51 ms") && text.contains("500 us  outside clone") && text.contains("7 us  2 more"), "{text}");
+        assert!(
+            text.contains("3 of them, 0.51 ms in sum") && text.contains("500 us  outside clone") && text.contains("7 us  2 more"),
+            "{text}"
+        );
     }
 }
