@@ -58,7 +58,8 @@ impl CgroupStep {
     pub fn object(&self) -> String {
         match self {
             CgroupStep::Make { cgroup, .. } => {
-                format!("cgroup {} in {} hierarchies", cgroup.kernel_path().trim_start_matches('/'), cgroup.parts().len())
+                let hierarchies = if cgroup.parts().len() == 1 { "hierarchy" } else { "hierarchies" };
+                format!("cgroup {} in {} {hierarchies}", cgroup.kernel_path().trim_start_matches('/'), cgroup.parts().len())
             }
             CgroupStep::Scope(scope) => format!("{} in {} by systemd", scope.unit, scope.slice),
             CgroupStep::Guard(guard) => guard.to_string(),
