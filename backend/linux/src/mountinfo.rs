@@ -28,9 +28,19 @@ pub struct Mount {
 
 /// All mounts that this process sees.
 pub fn read() -> Result<Vec<Mount>> {
+    Ok(text()?.lines().filter_map(parse).collect())
+}
+
+/// Those of them that are of these kinds of file systems.
+pub fn read_kinds(kinds: &[&str]) -> Result<Vec<Mount>> {
+    let is_wanted =
+        |line: &&str| line.split_once(" - ").and_then(|(_, right)| right.split(' ').next()).is_some_and(|kind| kinds.contains(&kind));
+    Ok(text()?.lines().filter(is_wanted).filter_map(parse).collect())
+}
+
+fn text() -> Result<String> {
     let path = "/proc/self/mountinfo";
-    let text = crate::file::read(path).context("read", || path.into())?;
-    Ok(text.lines().filter_map(parse).collect())
+    crate::file::read(path).context("read", || path.into())
 }
 
 /// The mounts that process `pid` sees, and whether the table is longer than `bytes_max`, to which it is cut. A container may mount
@@ -133,6 +143,8 @@ mod tests {
         let me = std::process::id() as i32;
         let (all, extent) = read_of(me, 1 << 20).unwrap();
         assert_eq!((extent, all.len()), (Extent::Whole, read().unwrap().len()));
+        let is_proc = |mount: &Mount| mount.filesystem == "proc";
+        assert!(read_kinds(&["proc"]).unwrap().iter().eq(all.iter().filter(|mount| is_proc(mount))) && all.iter().any(is_proc));
         let (some, extent) = read_of(me, 300).unwrap();
         assert_eq!(extent, Extent::Cut);
         assert!(some.len() < all.len() && all[..some.len()] == some);

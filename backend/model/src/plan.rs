@@ -37,7 +37,7 @@ pub enum Place {
 }
 
 /// What became of a step.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
     /// Done.
@@ -45,5 +45,6 @@ pub enum Outcome {
     /// Failed; the plan ended here.
     Failed,
     /// Not reached.
+    #[default]
     Pending,
 }

@@ -1,6 +1,7 @@
 //! What of a document is Linux's own.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -34,7 +35,7 @@ pub struct Linux {
     pub devices: Vec<Device>,
     /// The filter of system calls.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub seccomp: Option<belljar_runtime::seccomp::Profile>,
+    pub seccomp: Option<Arc<belljar_runtime::seccomp::Profile>>,
     /// How mounts of the root spread.
     #[serde(default, deserialize_with = "no_word", skip_serializing_if = "Option::is_none")]
     pub rootfs_propagation: Option<Propagation>,

@@ -183,12 +183,15 @@ fn capabilities(
         }
         kept
     };
+    let bounding = known(&wanted.bounding);
+    // Most documents name one list several times: the kernel is asked once.
+    let mut known = |names: &Vec<String>| if *names == wanted.bounding { bounding.clone() } else { known(names) };
     let mut capabilities = Capabilities {
-        bounding: known(&wanted.bounding),
         effective: known(&wanted.effective),
         permitted: known(&wanted.permitted),
         inheritable: known(&wanted.inheritable),
         ambient: known(&wanted.ambient),
+        bounding: bounding.clone(),
     };
     // The kernel refuses it too (`capset(2)`); passed over, the container would have less than its document says.
     if let Some(name) = capabilities.effective.iter().find(|name| !capabilities.permitted.contains(name)) {

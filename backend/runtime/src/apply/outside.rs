@@ -7,6 +7,7 @@ use std::time::Instant;
 use belljar_linux::attributes::MoreFiles;
 use belljar_linux::process;
 use belljar_linux::{Error, Result, fd};
+use belljar_model::Failure;
 use belljar_model::namespace::Kind;
 use belljar_model::plan::{Outcome, Place, PlanRecord};
 use rustix::io::Errno;
@@ -67,12 +68,13 @@ pub fn apply_meanwhile(plan: &Plan, streams: Streams, meanwhile: impl FnOnce(i32
     outside.work_meanwhile();
     match outcome {
         Ok(()) => {
+            let record = outside.record();
             let (terminal, listener) = (outside.terminal, outside.filter_listener);
-            (outside.record, outside.child.map(|child| Started { terminal, listener, ..child }))
+            (record, outside.child.map(|child| Started { terminal, listener, ..child }))
         }
         Err((index, cause)) => {
             outside.fail(index, cause);
-            (outside.record, None)
+            (outside.record(), None)
         }
     }
 }
@@ -87,7 +89,7 @@ pub fn start(plan: &Plan, state_dir: &Path, pid: i32) -> Result<PlanRecord> {
     if let Err((index, cause)) = outside.run() {
         outside.fail(index, cause);
     }
-    Ok(outside.record)
+    Ok(outside.record())
 }
 
 /// Carries out a plan without a process of its own: what is left to do after a container's start, whose first process is `pid`, or
@@ -98,7 +100,7 @@ pub fn finish(plan: &Plan, pid: i32) -> PlanRecord {
     if let Err((index, cause)) = outside.run() {
         outside.fail(index, cause);
     }
-    outside.record
+    outside.record()
 }
 
 /// Undoes what outlasts processes and descriptors, the last step first. Everything else of a container that never came to
@@ -126,10 +128,21 @@ enum Goes {
     Waits,
 }
 
+/// What became of a step.
+#[derive(Debug, Default)]
+struct Mark {
+    outcome: Outcome,
+    took_usec: Option<u64>,
+    /// How it was taken differently from how it was planned.
+    note: Option<String>,
+}
+
 pub(super) struct Outside<'a> {
     pub(super) plan: &'a Plan,
     pub(super) streams: Option<Streams>,
-    record: PlanRecord,
+    /// What became of each step.
+    marks: Vec<Mark>,
+    failure: Option<Failure>,
     /// The last step that it came to.
     reached: usize,
     pub(super) child: Option<Started>,
@@ -167,7 +180,8 @@ impl<'a> Outside<'a> {
         Self {
             plan,
             streams,
-            record: PlanRecord { steps: plan.records(), failure: None },
+            marks: plan.steps.iter().map(|_| Mark::default()).collect(),
+            failure: None,
             reached: 0,
             child: None,
             pid: 0,
@@ -186,6 +200,16 @@ impl<'a> Outside<'a> {
             exec_begun: false,
             meanwhile: None,
         }
+    }
+
+    /// The steps in words, and what became of each. Nobody waits for the words before everything is done.
+    fn record(&mut self) -> PlanRecord {
+        let mut steps = self.plan.records();
+        for (step, mark) in steps.iter_mut().zip(std::mem::take(&mut self.marks)) {
+            (step.outcome, step.took_usec) = (mark.outcome, mark.took_usec);
+            step.text.extend(mark.note);
+        }
+        PlanRecord { steps, failure: self.failure.take() }
     }
 
     fn work_meanwhile(&mut self) {
@@ -423,18 +447,16 @@ impl<'a> Outside<'a> {
     }
 
     fn done(&mut self, index: usize, took_nsec: u64) {
-        if let Some(step) = self.record.steps.get_mut(index) {
-            step.outcome = Outcome::Done;
-            step.took_usec = Some(took_nsec / 1000);
-            step.text.extend(self.tree.note.take());
+        if let Some(mark) = self.marks.get_mut(index) {
+            *mark = Mark { outcome: Outcome::Done, took_usec: Some(took_nsec / 1000), note: self.tree.note.take().or(mark.note.take()) };
         }
     }
 
     fn fail(&mut self, index: usize, cause: String) {
-        if let Some(step) = self.record.steps.get_mut(index) {
-            step.outcome = Outcome::Failed;
+        if let Some(mark) = self.marks.get_mut(index) {
+            mark.outcome = Outcome::Failed;
         }
-        self.record.failure = Some(self.plan.failure(index, cause));
+        self.failure = Some(self.plan.failure(index, cause));
         self.line = None;
         self.wait = None;
         self.tree.mounts.clear();
@@ -448,8 +470,8 @@ impl<'a> Outside<'a> {
         // What was reached, the step that failed included: it may have come half-way; and what the outside took meanwhile. Only the
         // making of a cgroup takes back by itself what it made: a folder that it refuses to share is somebody's.
         let reached = self.reached.max(index) + 1;
-        for (step, record) in self.plan.steps.iter().zip(&self.record.steps).take(reached).rev() {
-            let is_whole = record.took_usec.is_some();
+        for (step, mark) in self.plan.steps.iter().zip(&self.marks).take(reached).rev() {
+            let is_whole = mark.took_usec.is_some();
             if is_whole || !matches!(step, Step::Cgroup(CgroupStep::Make { .. })) {
                 undo_step(step);
             }

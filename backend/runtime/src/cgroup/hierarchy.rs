@@ -43,7 +43,7 @@ pub struct Hierarchies {
 impl Hierarchies {
     /// Asks the kernel, as it is now. `ENOENT` where no cgroup hierarchy is mounted.
     pub fn probe() -> Result<Self> {
-        let mounts = mountinfo::read()?;
+        let mounts = mountinfo::read_kinds(&["cgroup", "cgroup2"])?;
         let systemd = if Path::new("/run/systemd/system").exists() { Systemd::Runs } else { Systemd::Absent };
         let found = Self::from_mounts(&mounts, systemd, |file| file::read(file).ok());
         if found.list.is_empty() {

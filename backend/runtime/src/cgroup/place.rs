@@ -203,8 +203,8 @@ impl Part {
         for level in self.levels() {
             let above = level.parent().unwrap_or(&self.point);
             for file in files {
-                let own = file::read(level.join(file)).unwrap_or_default();
-                if own.trim().is_empty() {
+                let is_new = found == Found::New && level == self.path;
+                if is_new || file::read(level.join(file)).unwrap_or_default().trim().is_empty() {
                     let path = above.join(file);
                     let list = file::read(&path).context("read", || path.display().to_string())?;
                     write(&level.join(file), list.trim())?;

@@ -258,7 +258,7 @@ pub fn default_program() -> &'static [sock_filter] {
 impl Group {
     fn rule(&self) -> Rule {
         let mut rule = Rule { comment: Some(self.why.to_owned()), ..rule("") };
-        rule.names = self.calls.split_whitespace().map(str::to_owned).collect();
+        rule.names = self.calls.split_whitespace().map(Into::into).collect();
         match self.when {
             When::Always => {}
             When::With(capability) => rule.includes.caps = vec![capability.to_owned()],
@@ -271,7 +271,7 @@ impl Group {
 
 fn rule(name: &str) -> Rule {
     Rule {
-        names: vec![name.to_owned()],
+        names: vec![name.into()],
         name: None,
         action: Action::Allow,
         errno_ret: None,

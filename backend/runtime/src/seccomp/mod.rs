@@ -38,7 +38,7 @@ pub use profile::{Context, Profile};
 pub use record::Recorded;
 
 /// Which filter a process gets; without one of these it gets none.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, Hash)]
 pub struct Choice {
     /// Whose rules.
     #[serde(default)]
@@ -49,17 +49,17 @@ pub struct Choice {
 }
 
 /// Whose rules a filter has.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, Hash)]
 pub enum Source {
     /// Ours.
     #[default]
     Default,
     /// Somebody's profile.
-    Profile(Box<Profile>),
+    Profile(Arc<Profile>),
 }
 
 /// Whether calls that the rules refuse with an errno are counted, and what they get then.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, Hash)]
 pub enum Record {
     /// Not counted.
     #[default]
@@ -110,8 +110,8 @@ pub enum Listener {
 
 impl Choice {
     /// Somebody's profile.
-    pub fn of(profile: Profile) -> Self {
-        Self { source: Source::Profile(Box::new(profile)), record: Record::No }
+    pub fn of(profile: Arc<Profile>) -> Self {
+        Self { source: Source::Profile(profile), record: Record::No }
     }
 }
 

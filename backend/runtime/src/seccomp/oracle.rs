@@ -50,7 +50,7 @@ const LIBSECCOMPS: [(Arch, &str); 5] =
     [(Arch::X86_64, "x86_64"), (Arch::X86, "x86"), (Arch::X32, "x32"), (Arch::Aarch64, "aarch64"), (Arch::Arm, "arm")];
 
 /// The names that libseccomp knows, with its number on an architecture; negative where that has none of its own.
-fn known(program: &PathBuf, arch: &str, names: &[String]) -> Vec<i32> {
+fn known(program: &PathBuf, arch: &str, names: &[impl std::fmt::Display]) -> Vec<i32> {
     let lines: String = names.iter().map(|name| format!("knows {arch} {name}\n")).collect();
     let text = String::from_utf8(ask(program, &lines).unwrap()).unwrap();
     text.lines().map(|line| line.parse().unwrap()).collect()
@@ -235,7 +235,7 @@ fn random(cases: u32, strategy: impl Strategy<Value = Profile>, test: impl Fn(&P
 fn any_profile_as_people_write_them() -> impl Strategy<Value = Profile> {
     (any_profile(), any_action(), prop::collection::vec(any::<u32>(), 0..8)).prop_map(|(mut profile, action, values)| {
         let mut seen = std::collections::BTreeSet::from(["getpid".to_owned(), "personality".to_owned()]);
-        profile.syscalls.retain(|rule| rule.names.iter().all(|name| seen.insert(name.clone())));
+        profile.syscalls.retain(|rule| rule.names.iter().all(|name| seen.insert(name.to_string())));
         for rule in &mut profile.syscalls {
             let indexes: Vec<u32> = rule.args.iter().map(|arg| arg.index).collect();
             if let Some(twice) = indexes.iter().find(|index| indexes.iter().filter(|other| other == index).count() > 1) {

@@ -7,6 +7,7 @@
 use belljar_linux::seccomp::Flags;
 use belljar_model::Invalid;
 use belljar_model::objects::Objects;
+use compact_str::CompactString;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::arch::{Arch, Named, is_known};
@@ -16,7 +17,7 @@ use super::words::FLAGS;
 pub use super::words::{Action, Op};
 
 /// A profile in either format.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Hash)]
 #[serde(rename_all = "camelCase")]
 pub struct Profile {
     /// What a call without a rule gets.
@@ -48,7 +49,7 @@ pub struct Profile {
 }
 
 /// Architectures that go with a native one.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Hash)]
 #[serde(rename_all = "camelCase")]
 pub struct ArchMap {
     /// The native one.
@@ -66,12 +67,12 @@ impl ArchMap {
 }
 
 /// One rule: these calls, with these arguments, get this.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Hash)]
 #[serde(rename_all = "camelCase")]
 pub struct Rule {
-    /// Names of calls.
+    /// Names of calls: hundreds, none of which needs memory of its own.
     #[serde(default, deserialize_with = "nullable", skip_serializing_if = "Vec::is_empty")]
-    pub names: Vec<String>,
+    pub names: Vec<CompactString>,
     /// One name, as old profile files write it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
@@ -98,7 +99,7 @@ pub struct Rule {
 }
 
 /// A condition on one argument.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Hash)]
 #[serde(rename_all = "camelCase")]
 pub struct Argument {
     /// Which, 0 to 5.
@@ -113,7 +114,7 @@ pub struct Argument {
 }
 
 /// When a rule of a profile file counts.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, Hash)]
 #[serde(rename_all = "camelCase")]
 pub struct Filter {
     /// Capabilities, `CAP_…`, of the bounding set.
@@ -342,7 +343,7 @@ impl Profile {
 
 impl Rule {
     fn names(&self) -> impl Iterator<Item = &str> {
-        self.name.iter().chain(&self.names).map(String::as_str)
+        self.name.as_deref().into_iter().chain(self.names.iter().map(CompactString::as_str))
     }
 
     /// What is wrong with it, whether or not it counts here.

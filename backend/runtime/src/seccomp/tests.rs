@@ -296,7 +296,7 @@ fn a_profile_file_is_resolved_for_capabilities_architecture_and_kernel() {
         assert!(resolved.arch_map.is_empty());
         let again = resolved.rules(context).unwrap();
         assert_eq!(again, field().rules(context).unwrap(), "the same decisions either way");
-        let names: Vec<String> = resolved.syscalls.iter().flat_map(|rule| rule.names.clone()).collect();
+        let names: Vec<String> = resolved.syscalls.iter().flat_map(|rule| &rule.names).map(ToString::to_string).collect();
         (names, resolved.architectures)
     };
     let (plain, architectures) = names(&X86_64);

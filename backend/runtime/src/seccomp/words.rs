@@ -24,7 +24,7 @@ pub const FLAGS: [&str; 4] =
     ["SECCOMP_FILTER_FLAG_TSYNC", "SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_SPEC_ALLOW", "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"];
 
 /// What a call gets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Hash)]
 pub enum Action {
     /// The thread ends, as the oldest name has it.
     #[serde(rename = "SCMP_ACT_KILL")]
@@ -56,7 +56,7 @@ pub enum Action {
 }
 
 /// How an argument is compared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Hash)]
 pub enum Op {
     /// Is not.
     #[serde(rename = "SCMP_CMP_NE")]

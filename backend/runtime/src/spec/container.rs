@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use belljar_model::container::{Config, ProcessRef};
 use belljar_model::idmap::IdRange;
@@ -196,7 +197,7 @@ fn filter(wanted: &security::Seccomp) -> Result<Option<Choice>, Invalid> {
         security::Seccomp::Record => choice(seccomp::Source::Default, Record::Refuse),
         security::Seccomp::Profile(profile) => {
             let text = serde_json::to_vec(profile).map_err(|error| Invalid::new(PROFILE_FIELD, error.to_string()))?;
-            choice(seccomp::Source::Profile(Box::new(Profile::parse(&text).map_err(as_asked)?)), Record::No)
+            choice(seccomp::Source::Profile(Arc::new(Profile::parse(&text).map_err(as_asked)?)), Record::No)
         }
     })
 }

@@ -16,7 +16,6 @@ use std::time::Duration;
 
 use super::table::{Spread, Table};
 use crate::command::{self, cargo};
-use crate::repository;
 use bundle::Bundles;
 use contender::Contender;
 
@@ -120,11 +119,6 @@ fn in_turns(
     }
     let measured = contenders.into_iter().zip(durations);
     Ok(measured.map(|(contender, durations)| Measured { contender, spread: Spread::of(durations) }).collect())
-}
-
-/// The path of an executable that was built for release.
-fn built(name: &str) -> String {
-    repository::root().join("target/release").join(name).to_string_lossy().into_owned()
 }
 
 /// A path as a word of a command line; none of ours has a quote in it.

@@ -66,6 +66,25 @@ pub(super) enum Program {
 /// Where runtimes keep their states: in memory, as `/run` is wherever something starts the machine.
 const STATES: &str = "/dev/shm";
 
+/// What was built for release here, and takes part: ours, and the least that a container can be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Executable {
+    /// Ours.
+    Belljar,
+    /// The bare program.
+    Bare,
+}
+
+impl Executable {
+    /// Its place below the folder of what is built for release.
+    fn built(self) -> &'static str {
+        match self {
+            Executable::Belljar => "belljar",
+            Executable::Bare => "examples/bare",
+        }
+    }
+}
+
 /// One folder for each, below one folder.
 pub(super) struct Bundles {
     folder: PathBuf,
@@ -85,6 +104,9 @@ impl Bundles {
         }
         let states = tempfile::Builder::new().prefix("belljar-bench-").tempdir_in(STATES)?;
         let made = Self { folder: folder.to_owned(), states };
+        for executable in [Executable::Belljar, Executable::Bare] {
+            made.install(executable)?;
+        }
         let seccomp = filter(&repository::read(&repository::root().join(FIELD))?);
         for (program, user) in
             [(Program::True, User::Host), (Program::True, User::Own), (Program::Stay, User::Host), (Program::Stay, User::Own)]
@@ -94,6 +116,22 @@ impl Bundles {
             fs::write(bundle.join("config.json"), description(&root, program, user, &seccomp).to_string())?;
         }
         Ok(made)
+    }
+
+    /// Puts an executable where it is run, as the others were put where they are: written from one end to the other. What a
+    /// linker has left, page by page in the order in which it came to them, is in pieces of one page in memory too, and
+    /// everybody who executes it has to be shown each of them by itself.
+    fn install(&self, executable: Executable) -> Result<(), Box<dyn Error>> {
+        let built = repository::root().join("target/release").join(executable.built());
+        let place = self.executable(executable);
+        fs::create_dir_all(place.parent().unwrap_or(&self.folder))?;
+        fs::copy(&built, &place).map_err(|error| format!("cannot install {}: {error}", built.display()))?;
+        Ok(())
+    }
+
+    /// Where an executable of ours is run from.
+    pub(super) fn executable(&self, executable: Executable) -> PathBuf {
+        self.folder.join("bin").join(Path::new(executable.built()).file_name().unwrap_or_default())
     }
 
     /// The folder that everything is in.

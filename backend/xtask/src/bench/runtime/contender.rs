@@ -6,8 +6,8 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use super::super::shell::{Shell, UNIFIED};
-use super::bundle::{Bundles, MASKED, Program, READ_ONLY, User};
-use super::{built, word};
+use super::bundle::{Bundles, Executable, MASKED, Program, READ_ONLY, User};
+use super::word;
 use crate::command::find;
 
 /// The least that a container can be, and the same with a user namespace.
@@ -49,10 +49,11 @@ impl Drop for Contender {
 /// Everybody who is installed and can run the bundle here; says who is not.
 pub(super) fn all(bundles: &Bundles) -> Vec<Contender> {
     let root = word(&bundles.root());
-    let bare = |flag: &str| Kind::Line(format!("'{}' {flag}{root} /bin/true", built("examples/bare")));
+    let bare = |flag: &str| Kind::Line(format!("{} {flag}{root} /bin/true", word(&bundles.executable(Executable::Bare))));
     let state = |name: &str| word(&bundles.state(name));
     let runtime = |name: &str| Kind::Runtime(format!("{name} --root {}", state(name)));
-    let ours = || Kind::Runtime(format!("'{}' runtime --root {}", built("belljar"), state("belljar")));
+    let executable = word(&bundles.executable(Executable::Belljar));
+    let ours = || Kind::Runtime(format!("{executable} runtime --root {}", state("belljar")));
     let contenders = [
         ("fork and execute, nothing else", Kind::Line(word(&bundles.root().join("bin/true"))), User::Host),
         (BARE, bare(""), User::Host),

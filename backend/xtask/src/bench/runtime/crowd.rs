@@ -6,8 +6,7 @@ use std::fs;
 use belljar_testbed::process;
 
 use super::super::table::{Spread, Table};
-use super::built;
-use super::bundle::Bundles;
+use super::bundle::{Bundles, Executable};
 use super::contender::{self, Contender};
 
 /// Starts alone and with the others there.
@@ -28,7 +27,7 @@ pub(super) fn measure(table: &mut Table, bundles: &Bundles, count: u32) -> Resul
         let beside = starts(&mut contender, bundles)?;
         table.spread(&format!("  one more beside {count}"), beside, format!("{:.2} times one alone", beside.median_ms / alone.median_ms));
         if contender.is_ours() {
-            memory(table, count);
+            memory(table, bundles, count);
         }
         contender.delete_all(count)?;
     }
@@ -45,8 +44,8 @@ fn starts(contender: &mut Contender, bundles: &Bundles) -> Result<Spread, Box<dy
 }
 
 /// Memory of every process that executes our file, shared by the containers.
-fn memory(table: &mut Table, count: u32) {
-    let ours = fs::canonicalize(built("belljar")).unwrap_or_default();
+fn memory(table: &mut Table, bundles: &Bundles, count: u32) {
+    let ours = fs::canonicalize(bundles.executable(Executable::Belljar)).unwrap_or_default();
     let remains = |pid: &i32| fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|executable| executable == ours);
     let sizes: Vec<u64> = process::pids().into_iter().filter(remains).filter_map(process::pss_bytes).collect();
     let what = format!("  memory of ours for each, {} processes", sizes.len());
