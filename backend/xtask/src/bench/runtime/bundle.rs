@@ -2,8 +2,8 @@
 //! of its own, its mounts, its masks, its fourteen capabilities, its filter, and a cgroup. One more has a user namespace too.
 
 use std::error::Error;
-use std::fs;
-use std::os::unix::fs::symlink;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
@@ -125,7 +125,9 @@ impl Bundles {
         let built = repository::root().join("target/release").join(executable.built());
         let place = self.executable(executable);
         fs::create_dir_all(place.parent().unwrap_or(&self.folder))?;
-        fs::copy(&built, &place).map_err(|error| format!("cannot install {}: {error}", built.display()))?;
+        let failed = |error| format!("cannot install {}: {error}", built.display());
+        fs::write(&place, fs::read(&built).map_err(failed)?)?;
+        fs::set_permissions(&place, Permissions::from_mode(0o755))?;
         Ok(())
     }
 
