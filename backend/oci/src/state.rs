@@ -19,6 +19,7 @@ use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use belljar_linux::process;
@@ -195,13 +196,26 @@ pub struct Folder {
 /// Keeps other commands from changing the container until it is dropped.
 #[derive(Debug)]
 pub struct Lock {
-    folder: OwnedFd,
+    folder: Arc<OwnedFd>,
 }
 
 impl Drop for Lock {
     /// Not by closing alone: a first process that waits for its start is a copy of us, and holds the same open folder.
     fn drop(&mut self) {
         let _ = rustix::fs::flock(&self.folder, rustix::fs::FlockOperation::Unlock);
+    }
+}
+
+/// The folder of a container that others may change by now, or have removed.
+#[derive(Debug)]
+pub struct Released {
+    folder: Arc<OwnedFd>,
+}
+
+impl Lock {
+    /// Lets others change the container; which folder it was is kept in mind.
+    pub fn release(self) -> Released {
+        Released { folder: self.folder.clone() }
     }
 }
 
@@ -256,11 +270,28 @@ impl Folder {
 
     /// Waits for whoever is changing the container, and keeps others from it.
     pub fn lock(&self) -> Result<Lock, Error> {
+        self.patiently(|| self.try_lock())
+    }
+
+    /// Waits for whoever is changing the container, and keeps others from it. `None` where it was removed meanwhile, and what has
+    /// its name now, if anything, is another.
+    pub fn lock_again(&self, released: Released) -> Result<Option<Lock>, Error> {
+        self.patiently(|| self.has_locked(&released.folder).map(|has| has.then_some(())))?;
+        let lock = Lock { folder: released.folder };
+        match self.is_at_its_place(&lock.folder) {
+            Ok(true) => Ok(Some(lock)),
+            Ok(false) | Err(Error::Missing { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Tries until something comes of it, or the time is over.
+    fn patiently<T>(&self, mut attempt: impl FnMut() -> Result<Option<T>, Error>) -> Result<T, Error> {
         let deadline = Instant::now() + LOCK_LIMIT;
         let mut pause = Duration::from_micros(200);
         loop {
-            if let Some(lock) = self.try_lock()? {
-                return Ok(lock);
+            if let Some(outcome) = attempt()? {
+                return Ok(outcome);
             }
             if Instant::now() > deadline {
                 return Err(Error::Busy { id: self.id.clone() });
@@ -272,24 +303,34 @@ impl Folder {
 
     /// `None` where somebody else has it.
     fn try_lock(&self) -> Result<Option<Lock>, Error> {
-        use rustix::fs::{FlockOperation, Mode, OFlags};
+        use rustix::fs::{Mode, OFlags};
         let opened = rustix::fs::open(&self.path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
         let folder = match opened {
             Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => return Err(self.missing()),
             opened => opened.map_err(|errno| self.failed("open", &self.path, errno.into()))?,
         };
-        match rustix::fs::flock(&folder, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
-            Err(errno) => return Err(self.failed("lock", &self.path, errno.into())),
+        if !self.has_locked(&folder)? {
+            return Ok(None);
         }
         // Deleted, and perhaps made anew, while this waited: then it is not the folder of that name any more.
-        let ours = rustix::fs::fstat(&folder).map_err(|errno| self.failed("look at", &self.path, errno.into()))?;
-        match std::fs::metadata(&self.path) {
-            Ok(there) if there.ino() == ours.st_ino => Ok(Some(Lock { folder })),
-            Ok(_) => Ok(None),
-            Err(_) => Err(self.missing()),
+        let lock = Lock { folder: Arc::new(folder) };
+        Ok(self.is_at_its_place(&lock.folder)?.then_some(lock))
+    }
+
+    /// `false` where somebody else has it.
+    fn has_locked(&self, folder: &OwnedFd) -> Result<bool, Error> {
+        match rustix::fs::flock(folder, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(true),
+            Err(rustix::io::Errno::WOULDBLOCK) => Ok(false),
+            Err(errno) => Err(self.failed("lock", &self.path, errno.into())),
         }
+    }
+
+    /// Whether an open folder is the one of this name: as long as it is open, no other has its number.
+    fn is_at_its_place(&self, folder: &OwnedFd) -> Result<bool, Error> {
+        let ours = rustix::fs::fstat(folder).map_err(|errno| self.failed("look at", &self.path, errno.into()))?;
+        let there = std::fs::metadata(&self.path).map_err(|_| self.missing())?;
+        Ok((there.dev(), there.ino()) == (ours.st_dev, ours.st_ino))
     }
 
     /// Whether somebody is changing the container.

@@ -6,7 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use belljar_testbed::process::kill_hard;
+use belljar_testbed::process::{is_alive, kill_hard};
+use belljar_testbed::wait_until;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::json;
 
 use crate::bed::said::{LIMIT, Said, wait_or_kill};
@@ -289,5 +292,33 @@ fn a_signal_to_all_freezes_nobody() {
         bed.wait_output("told");
         bed.end();
         bed.delete().ok();
+    });
+}
+
+#[test]
+fn a_foreground_run_whose_container_was_deleted_leaves_the_next_of_its_id_alone() {
+    crate::bed::with(Kind::Ours, |runtime| {
+        let bed = Bed::new(runtime);
+        let note =
+            |word: &str| json!([{"path": "/bin/sh", "args": ["sh", "-c", format!("echo {word} >> {}", bed.path("notes").display())]}]);
+        bed.script("echo began; exec sleep 1000").configure(|config| config["hooks"] = json!({"poststop": note("ended")}));
+        let foreground = bed.command(&["run", bed.id()]).stdin(Stdio::null()).stdout(File::create(bed.path("met")).unwrap()).spawn();
+        let foreground = foreground.expect("the runtime runs");
+        let said = || std::fs::read_to_string(bed.path("met")).unwrap_or_default();
+        wait_until("the program runs", || (said() == "began\n").then_some(()));
+        // It sees nothing of all that follows before it goes on.
+        let maker = Pid::from_raw(i32::try_from(foreground.id()).expect("a pid fits i32"));
+        kill(maker, Signal::SIGSTOP).expect("it is ours");
+        bed.call(&["delete", "--force", bed.id()]).ok();
+        bed.create().start();
+        let next = bed.pid();
+        kill(maker, Signal::SIGCONT).expect("it is ours");
+        assert_eq!(wait_or_kill(foreground, LIMIT).expect("it ends").code(), Some(128 + 9));
+        assert_eq!((bed.status().as_str(), bed.pid()), ("running", next));
+        assert!(is_alive(next) && !traces::cgroups(bed.id()).is_empty());
+        assert_eq!(std::fs::read_to_string(bed.path("notes")).unwrap(), "ended\n", "the first one's hook ran once");
+        bed.end();
+        bed.delete().ok();
+        bed.assert_nothing_left();
     });
 }

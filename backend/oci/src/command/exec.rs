@@ -103,7 +103,8 @@ fn join(call: &Call, line: &Line, (folder, record): (&Folder, &Record), wanted: 
     let filters = Some(folder.filters());
     let exec = Exec { id: record.id.clone(), first, cgroup, process, state: spec.hooks.state, filters };
     let filter = seccomp::of_process(&exec.process, exec.filters.as_deref())?;
-    let facts = ExecFacts { filter, ..ExecFacts::of(first, Hierarchies::probe()?)? };
+    // Its folders were found when it was made: where hierarchies are now is not asked.
+    let facts = ExecFacts { filter, ..ExecFacts::of(first, Hierarchies::default())? };
     // Only in the mount namespace of both is the container's root a folder that can be entered (`TreeStep::Chroot`).
     if shares_mounts && facts.entered.contains(&Kind::Mnt) {
         return Err(Error::status(

@@ -1,11 +1,14 @@
 //! `run`: a container is created and started, and where it is not detached this stays until its program ends.
 
+use belljar_runtime::Spec;
 use belljar_runtime::spec::Start;
 
 use super::{Call, Command, DONE, Error, delete};
 use crate::flags::{Flag, Line, Order, switch, valued};
+use crate::journal::Journal;
 use crate::make::{self, Made, Stay, Wish};
 use crate::relay::Signals;
+use crate::state::{Folder, Record, Released};
 
 const FLAGS: &[Flag] = &[
     valued("bundle", "b", "DIR", "the bundle (default: the current directory)"),
@@ -38,7 +41,7 @@ fn ran(call: &Call, line: &Line, id: &str) -> Result<u8, Error> {
     let wish = Wish { id, line, root: &call.root, driver: call.driver, start: Start::AtOnce, stay };
     let Made { folder, record, spec, mut running, lock } = make::make(&wish, bundle, &call.journal)?;
     // All that is known is written down: hooks may ask for it, or change it, as long as they want.
-    drop(lock);
+    let released = lock.release();
     if let Some(first) = record.first {
         make::poststart(&spec, first, &call.journal);
     }
@@ -50,6 +53,15 @@ fn ran(call: &Call, line: &Line, id: &str) -> Result<u8, Error> {
     };
     let status = make::stay(&mut running, &signals);
     // Also where nobody can stay with it: who called is told that it failed, and looks for nothing any more.
-    let destroyed = if line.has("keep") { Ok(()) } else { delete::destroy(&folder, &record, Some(spec), &call.journal) };
+    let destroyed = if line.has("keep") { Ok(()) } else { end(&folder, released, (&record, spec), &call.journal) };
     status.and_then(|status| destroyed.map(|()| status))
+}
+
+/// Takes away what is left of the container, unless somebody deleted it meanwhile: then all of this was done, and what has its id
+/// now, if anything, is another's.
+fn end(folder: &Folder, released: Released, (record, spec): (&Record, Spec), journal: &Journal) -> Result<(), Error> {
+    match folder.lock_again(released)? {
+        Some(_lock) => delete::destroy(folder, record, Some(spec), journal),
+        None => Ok(()),
+    }
 }

@@ -165,17 +165,17 @@ impl Outside<'_> {
             _ => return Err(no_child()),
         }
         if let Some(pidfd) = passed.pop() {
-            self.follow(pidfd)?;
+            self.follow(process::pid_of(&pidfd)?, pidfd)?;
         }
         self.tree.user_namespace = Some(namespace::open(self.pid, "user")?);
         Ok(())
     }
 
     /// The child went on as another process, and ends.
-    pub(super) fn follow(&mut self, pidfd: OwnedFd) -> Result<()> {
+    pub(super) fn follow(&mut self, pid: i32, pidfd: OwnedFd) -> Result<()> {
         let first = self.child.take().ok_or_else(no_child)?;
-        self.pid = process::pid_of(&pidfd)?;
-        self.child = Some(Started { pid: self.pid, pidfd, terminal: None, listener: None });
+        self.pid = pid;
+        self.child = Some(Started { pid, pidfd, terminal: None, listener: None });
         process::wait(&first.pidfd).map(drop)
     }
 

@@ -369,7 +369,7 @@ impl<'a> Outside<'a> {
                 }
                 Some(Report { index, took_nsec, outcome: Word::GoesOnAs(pid) }) => {
                     // Our child, which nobody waits for but us: the pid is its own.
-                    let followed = process::open_child(pid).and_then(|pidfd| self.follow(pidfd));
+                    let followed = process::open_child(pid).and_then(|pidfd| self.follow(pid, pidfd));
                     followed.map_err(|error| (index, told(&error)))?;
                     self.done(index, took_nsec);
                     return Ok(Goes::On);

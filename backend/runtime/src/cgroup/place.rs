@@ -217,10 +217,13 @@ impl Part {
     /// v2: a controller works in a folder only if every folder above hands it down. One at a time, so that one that is
     /// refused does not take the others with it; only a needed one is missed.
     pub(super) fn enable(&self, needed: &[String]) -> Result<()> {
-        let own = words(&self.path.join("cgroup.controllers"));
-        let here = |name: &str| self.controllers.iter().any(|has| has == name);
-        let wanted = WANTED_ON_V2.iter().copied().chain(needed.iter().map(String::as_str));
-        let missing: Vec<&str> = wanted.filter(|name| here(name) && !own.iter().any(|has| has == name)).collect();
+        let here = |name: &&str| self.controllers.iter().any(|has| has == name);
+        let mut missing: Vec<&str> = WANTED_ON_V2.iter().copied().chain(needed.iter().map(String::as_str)).filter(here).collect();
+        // Beside version 1 there is often none of them, and nothing to look for.
+        if !missing.is_empty() {
+            let own = words(&self.path.join("cgroup.controllers"));
+            missing.retain(|name| !own.iter().any(|has| has == name));
+        }
         for level in if missing.is_empty() { Vec::new() } else { self.levels() } {
             let above = level.parent().unwrap_or(&self.point);
             for name in &missing {

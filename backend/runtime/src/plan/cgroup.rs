@@ -51,23 +51,18 @@ pub(super) fn parts(spec: &Spec, hierarchies: &Hierarchies) -> Result<Parts, Inv
         } else {
             after_clone.extend(held)
         }
-        return Ok(Parts {
-            joining: joining.map_or(Joining::Later, Joining::AtBirth),
-            join: Some(CgroupStep::Join { files: joining_files(&cgroup) }),
-            before_clone,
-            after_clone,
-        });
+        let joining = joining.map_or(Joining::Later, Joining::AtBirth);
+        return Ok(Parts { joining, join: join(&cgroup), before_clone, after_clone });
     };
     // What systemd does not manage is made by us and joined as ever; the rest comes with the scope.
     let ours = cgroup.clone().only(|part| part.version == Version::V1 && !part.is_named());
     let scope = Scope { unit, slice: slice(&spec.cgroup), properties: properties::of(&spec.resources, &cgroup).map_err(named)? };
-    let files = joining_files(&ours);
-    let alone = ours.parts().is_empty();
+    let join = join(&ours);
     Ok(Parts {
-        before_clone: if alone { Vec::new() } else { vec![CgroupStep::Make { cgroup: ours, needed }] },
+        before_clone: if ours.parts().is_empty() { Vec::new() } else { vec![CgroupStep::Make { cgroup: ours, needed }] },
         joining: Joining::Later,
         after_clone: std::iter::once(CgroupStep::Scope(scope)).chain(held).collect(),
-        join: (!alone).then_some(CgroupStep::Join { files }),
+        join,
     })
 }
 
@@ -87,6 +82,8 @@ fn guard(spec: &Spec, cgroup: &Cgroup) -> Result<Option<Guard>, Invalid> {
     }
 }
 
-pub(super) fn joining_files(cgroup: &Cgroup) -> Vec<PathBuf> {
-    cgroup.parts().iter().filter(|part| part.version == Version::V1).map(Part::joining_file).collect()
+/// How the process moves itself into the cgroups of version 1; none where there are none.
+pub(super) fn join(cgroup: &Cgroup) -> Option<CgroupStep> {
+    let files: Vec<PathBuf> = cgroup.parts().iter().filter(|part| part.version == Version::V1).map(Part::joining_file).collect();
+    (!files.is_empty()).then_some(CgroupStep::Join { files })
 }

@@ -15,7 +15,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use belljar_linux::{Result as KernelResult, namespace};
+use belljar_linux::{Result as KernelResult, file, namespace};
 use belljar_model::Invalid;
 use belljar_model::cgroup::Version;
 use belljar_model::container::ProcessRef;
@@ -29,8 +29,8 @@ use crate::seccomp::machine::{Call, run};
 use crate::seccomp::rules::Verdict;
 use crate::seccomp::{Listener, Prepared};
 use crate::spec::{Exec, First, Moment};
+use crate::step::ProcessStep;
 use crate::step::process::{Birth, Console, Joining};
-use crate::step::{CgroupStep, ProcessStep};
 
 /// With which flags [`belljar_linux::process::clone`] makes a sibling.
 const SIBLING: u64 = (libc::CLONE_PIDFD | libc::CLONE_PARENT | libc::SIGCHLD) as u64;
@@ -63,7 +63,7 @@ impl ExecFacts {
                 entered.push(kind);
             }
         }
-        let text = std::fs::read_to_string(format!("/proc/{}/cgroup", first.pid)).unwrap_or_default();
+        let text = file::read(format!("/proc/{}/cgroup", first.pid)).unwrap_or_default();
         let unified = text.lines().find_map(|line| line.strip_prefix("0::")).map(PathBuf::from);
         Ok(Self { hierarchies, entered, unified, filter: None })
     }
@@ -79,7 +79,7 @@ pub fn make_exec(exec: &Exec, facts: &ExecFacts) -> Result<Plan, Invalid> {
     steps.add([ProcessStep::Clone(Birth { namespaces: Vec::new(), entered: Vec::new(), owner: None, cgroup: joining(&cgroup, facts) })]);
     steps.add(process::by_pid(&exec.process));
 
-    steps.add([CgroupStep::Join { files: super::cgroup::joining_files(&cgroup) }]);
+    steps.add(super::cgroup::join(&cgroup));
     steps.add([ProcessStep::EnterTarget(facts.entered.clone())]);
     if facts.entered.contains(&Kind::User) {
         steps.add([ProcessStep::BecomeNamespaceRoot]);

@@ -64,8 +64,13 @@ impl CgroupStep {
             CgroupStep::Scope(scope) => format!("{} in {} by systemd", scope.unit, scope.slice),
             CgroupStep::Guard(guard) => guard.to_string(),
             CgroupStep::Limit(write) => format!("{} to {}", write.file, write.value),
-            CgroupStep::Join { files } => format!("{} cgroups", files.len()),
+            CgroupStep::Join { files } => counted(files.len()),
             CgroupStep::Unshare => "cgroup namespace".into(),
         }
     }
+}
+
+/// So many cgroups, in words.
+pub(super) fn counted(cgroups: usize) -> String {
+    format!("{cgroups} cgroup{}", if cgroups == 1 { "" } else { "s" })
 }

@@ -310,7 +310,7 @@ impl TreeStep {
             }
             TreeStep::TakeRoot { folder, .. } => format!("{} as root", folder.display()),
             TreeStep::TakeBind(bind) => bind.to_string(),
-            TreeStep::TakeCgroups { folders, access } => format!("{} cgroups{}", folders.len(), limited(*access)),
+            TreeStep::TakeCgroups { folders, access } => format!("{}{}", super::cgroup::counted(folders.len()), limited(*access)),
             TreeStep::HandOver { mounts } => format!("{mounts} mounts"),
             TreeStep::ShareWithHost => "mounts with the host, where that was asked".into(),
             TreeStep::MakeMountsPrivate => "mounts of the host from propagation".into(),

@@ -1,6 +1,6 @@
 //! Races for real, some seconds each: somebody who shares a folder with the container exchanges a folder or a file for a
 //! link to the host as quickly as the kernel allows, while the runtime mounts, masks or makes something there
-//! (CVE-2021-30465, CVE-2024-45310, CVE-2025-31133, CVE-2025-52565).
+//! (CVE-2021-30465, CVE-2024-45310, CVE-2025-31133, CVE-2025-52565, CVE-2025-52881).
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -162,5 +162,56 @@ fn a_working_folder_is_never_made_outside() {
         bed.configure(|config| config["process"]["cwd"] = json!("/volume/dir/made/here"));
         bed.script("pwd");
         race(bed, (&volume.join("dir"), &volume.join("link")), |_| canary.assert_alive());
+    });
+}
+
+/// Mounts that lie in the root's own `/dev`, which whoever shares the root can change.
+fn with_a_dev_of_the_root(bed: &Bed) {
+    bed.configure(|config| {
+        let mounts = config["mounts"].as_array_mut().expect("mounts are a list");
+        mounts.retain(|mount| !matches!(mount["destination"].as_str(), Some("/dev" | "/dev/shm" | "/dev/mqueue")));
+    });
+    fs::create_dir_all(bed.root("dev/pts")).expect("a folder can be made");
+}
+
+#[test]
+fn a_console_is_the_terminal_that_was_made_and_covers_nothing_else() {
+    on_ours(|bed, _| {
+        let canary = Canary::new(bed);
+        with_a_dev_of_the_root(bed);
+        fs::write(bed.root("dev/console"), "").expect("a file can be written");
+        symlink("/proc/sys/kernel/hostname", bed.root("dev/bait")).expect("a link can be made");
+        symlink(&canary.path, bed.root("dev/ptsbait")).expect("a link can be made");
+        bed.configure(|config| config["process"]["terminal"] = json!(true));
+        // The numbers of the first terminal of a devpts, in hexadecimal.
+        bed.script("stat -c %t:%T /dev/console; stat -c %t /proc/sys/kernel/hostname; tty");
+        let judge = |said: &Said| {
+            canary.assert_alive();
+            assert!(!said.status.success() || said.out == "88:0\r\n0\r\n/dev/pts/0\r\n", "{said:?}");
+        };
+        race(bed, (&bed.root("dev/console"), &bed.root("dev/bait")), judge);
+        race(bed, (&bed.root("dev/pts"), &bed.root("dev/ptsbait")), judge);
+    });
+}
+
+#[test]
+fn what_is_written_to_proc_is_written_to_the_kernels_own() {
+    on_ours(|bed, _| {
+        let volume = volume(bed);
+        let fake = volume.join("sys/net/ipv4/ip_forward");
+        fs::create_dir_all(fake.parent().expect("it is deep")).expect("a folder can be made");
+        fs::write(&fake, "as it was").expect("a file can be written");
+        fs::create_dir_all(bed.root("proc")).expect("a folder can be made");
+        symlink("/volume", bed.root("bait")).expect("a link can be made");
+        bed.configure(|config| {
+            // The volume first, so that it is there when `/proc` is looked for.
+            config["mounts"].as_array_mut().expect("mounts are a list").rotate_right(1);
+            config["linux"]["sysctl"] = json!({"net.ipv4.ip_forward": "1"});
+        });
+        bed.script("cat /proc/sys/net/ipv4/ip_forward");
+        race(bed, (&bed.root("proc"), &bed.root("bait")), |said| {
+            assert_eq!(fs::read_to_string(&fake).expect("it is there"), "as it was");
+            assert!(!said.status.success() || said.out == "1\n", "{said:?}");
+        });
     });
 }

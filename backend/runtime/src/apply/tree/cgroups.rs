@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use belljar_linux::mount::{self, Attributes, Depth, Value};
-use belljar_linux::{Result, device, tree};
+use belljar_linux::{Result, device};
 
 use super::{Inside, Outside, attributes, place};
 use crate::spec::{Access, Attribute, MountAttributes};
@@ -15,7 +15,7 @@ impl Outside {
         let limited = if access == Access::ReadOnly { Attributes::MOUNT_ATTR_RDONLY } else { Attributes::empty() };
         let never = Attributes::MOUNT_ATTR_NOSUID | Attributes::MOUNT_ATTR_NODEV | Attributes::MOUNT_ATTR_NOEXEC;
         for folder in folders {
-            let taken = mount::clone_opened(tree::root(folder)?)?;
+            let taken = mount::clone_tree(folder, Depth::One)?;
             mount::set_attributes(&taken, limited | never, Depth::One)?;
             self.mounts.push(taken);
         }
