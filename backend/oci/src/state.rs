@@ -276,13 +276,13 @@ impl Folder {
     /// Waits for whoever is changing the container, and keeps others from it. `None` where it was removed meanwhile, and what has
     /// its name now, if anything, is another.
     pub fn lock_again(&self, released: Released) -> Result<Option<Lock>, Error> {
-        self.patiently(|| self.has_locked(&released.folder).map(|has| has.then_some(())))?;
-        let lock = Lock { folder: released.folder };
-        match self.is_at_its_place(&lock.folder) {
-            Ok(true) => Ok(Some(lock)),
-            Ok(false) | Err(Error::Missing { .. }) => Ok(None),
-            Err(error) => Err(error),
+        // What cannot be locked, or looked at, is taken for what it was.
+        if let Err(busy @ Error::Busy { .. }) = self.patiently(|| self.has_locked(&released.folder).map(|has| has.then_some(()))) {
+            return Err(busy);
         }
+        let lock = Lock { folder: released.folder };
+        let is_gone = matches!(self.is_at_its_place(&lock.folder), Ok(false) | Err(Error::Missing { .. }));
+        Ok((!is_gone).then_some(lock))
     }
 
     /// Tries until something comes of it, or the time is over.
@@ -329,7 +329,10 @@ impl Folder {
     /// Whether an open folder is the one of this name: as long as it is open, no other has its number.
     fn is_at_its_place(&self, folder: &OwnedFd) -> Result<bool, Error> {
         let ours = rustix::fs::fstat(folder).map_err(|errno| self.failed("look at", &self.path, errno.into()))?;
-        let there = std::fs::metadata(&self.path).map_err(|_| self.missing())?;
+        let there = std::fs::metadata(&self.path).map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => self.missing(),
+            _ => self.failed("look at", &self.path, error),
+        })?;
         Ok((there.dev(), there.ino()) == (ours.st_dev, ours.st_ino))
     }
 

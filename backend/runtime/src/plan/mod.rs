@@ -335,7 +335,7 @@ pub(crate) mod tests {
 
     #[test]
     fn what_takes_privileges_away_comes_after_what_needs_them() {
-        let steps = make(&spec(r#"{"name":"web","image":"host","command":["sh"]}"#, Some(1 << 29)), &facts(Version::V2)).unwrap().steps;
+        let steps = make(&spec(r#"{"name":"web","image":"host","command":["sh"]}"#, Some(1 << 29)), &facts(Version::V1)).unwrap().steps;
         let position = |verb: &str, object: &str| {
             let found = steps.iter().position(|step| step.verb() == verb && step.object().contains(object));
             found.unwrap_or_else(|| panic!("no step {verb} {object}"))
