@@ -305,8 +305,12 @@ fn a_foreground_run_whose_container_was_deleted_leaves_the_next_of_its_id_alone(
         let foreground = bed.command(&["run", bed.id()]).stdin(Stdio::null()).stdout(File::create(bed.path("met")).unwrap()).spawn();
         let foreground = foreground.expect("the runtime runs");
         let said = || std::fs::read_to_string(bed.path("met")).unwrap_or_default();
-        wait_until("the program runs", || (said() == "began\n").then_some(()));
-        // It sees nothing of all that follows before it goes on.
+        // Its program may say something before the one that made it has written that it is made.
+        wait_until("the program runs", || (said() == "began\n" && bed.status() == "running").then_some(()));
+        // Who pauses it waits for the one that made it to let it go.
+        bed.call(&["pause", bed.id()]).ok();
+        bed.call(&["resume", bed.id()]).ok();
+        // The one that stays with it sees nothing of all that follows before it goes on.
         let maker = Pid::from_raw(i32::try_from(foreground.id()).expect("a pid fits i32"));
         kill(maker, Signal::SIGSTOP).expect("it is ours");
         bed.call(&["delete", "--force", bed.id()]).ok();
