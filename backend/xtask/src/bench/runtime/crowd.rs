@@ -2,6 +2,8 @@
 
 use std::error::Error;
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 
 use belljar_testbed::process;
 
@@ -45,8 +47,10 @@ fn starts(contender: &mut Contender, bundles: &Bundles) -> Result<Spread, Box<dy
 
 /// Memory of every process that executes our file, shared by the containers.
 fn memory(table: &mut Table, bundles: &Bundles, count: u32) {
-    let ours = fs::canonicalize(bundles.executable(Executable::Belljar)).unwrap_or_default();
-    let remains = |pid: &i32| fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|executable| executable == ours);
+    // By the file itself: what is executed from a copy of its mount has no path.
+    let file = |path: &Path| fs::metadata(path).ok().map(|about| (about.dev(), about.ino()));
+    let ours = file(&bundles.executable(Executable::Belljar));
+    let remains = |pid: &i32| file(Path::new(&format!("/proc/{pid}/exe"))).is_some_and(|executed| Some(executed) == ours);
     let sizes: Vec<u64> = process::pids().into_iter().filter(remains).filter_map(process::pss_bytes).collect();
     let what = format!("  memory of ours for each, {} processes", sizes.len());
     table.bytes(&what, sizes.iter().sum::<u64>() / u64::from(count.max(1)), MEMORY_TARGET_BYTES);
